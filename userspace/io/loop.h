@@ -1,0 +1,161 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/address.h"
+#include "core/buffer.h"
+#include "core/result.h"
+#include "core/time.h"
+#include "io/op.h"
+#include "io/timers.h"
+
+namespace sluice::io {
+
+// Runs at the end of the turn in which it was scheduled, after every callback of that turn, once: this is where a
+// connection sends everything that the turn has produced in one go. Embedded in its owner.
+class TurnEnd {
+ public:
+  using Callback = void (*)(TurnEnd& hook);
+  TurnEnd(Callback callback, void* owner) : callback_(callback), owner_(owner) {}
+  TurnEnd(const TurnEnd&) = delete;
+  TurnEnd& operator=(const TurnEnd&) = delete;
+  ~TurnEnd();  // unschedules
+  bool scheduled() const { return loop_ != nullptr; }
+  template <typename T>
+  T* owner() const {
+    return static_cast<T*>(owner_);
+  }
+
+ private:
+  friend class Loop;
+  Callback callback_;
+  void* owner_;
+  Loop* loop_ = nullptr;
+  TurnEnd* next_ = nullptr;
+  TurnEnd* prev_ = nullptr;
+};
+
+// Something freed at the end of a loop turn, so that a callback may let go of its own caller.
+class Deferred {
+ public:
+  virtual ~Deferred() = default;
+};
+
+struct SocketOptions {
+  bool transparent = false;        // IP_TRANSPARENT
+  bool freebind = false;           // IP_FREEBIND
+  bool reuse_port = false;         // SO_REUSEPORT
+  bool v6_only = false;            // IPV6_V6ONLY
+  bool bind_address_no_port = false;  // IP_BIND_ADDRESS_NO_PORT
+  bool no_delay = true;            // TCP_NODELAY, where it is TCP
+  uint32_t mark = 0;               // SO_MARK; 0: none
+  struct KeepAlive {
+    bool enabled = false;
+    uint32_t probes = 0, time_s = 0, interval_s = 0;  // 0: the system's
+  } keep_alive;
+  struct Raw {
+    int level, name;
+    std::string value;             // the option's bytes
+  };
+  std::vector<Raw> raw;            // Envoy's socket_options
+};
+
+struct RecvOptions {
+  // The sender is known to be sending much: receive into a large block of our own. Otherwise data lands in a shared
+  // buffer only when it arrives, so that an idle connection holds none.
+  bool bulk = false;
+};
+
+// One thread's event loop, completion-based. Backends: io_uring, epoll (where io_uring is forbidden) and simulation.
+// Everything here but post() and stop() belongs to the loop's thread. Submitting calls never run callbacks.
+class Loop {
+ public:
+  virtual ~Loop();
+
+  // ---- operations; each completes exactly once (accept: until `more` is false), also after cancel() ----
+
+  // Accepts until cancelled or failed. result: a descriptor (non-blocking, close-on-exec).
+  virtual void accept(Op& op, int listen_fd) = 0;
+  // result: 0 or -errno (ECONNREFUSED, ETIMEDOUT, ...).
+  virtual void connect(Op& op, int fd, const Address& to) = 0;
+  // result: bytes in completion.data, 0 at end of stream, -errno. Short receives are normal.
+  virtual void recv(Op& op, int fd, RecvOptions options = {}) = 0;
+  // Sends all of `iov` (array and bytes live until completion); flags: MSG_MORE or 0. result: bytes sent, fewer than
+  // asked only if an error or cancel() came in between; -errno if nothing was sent.
+  virtual void send(Op& op, int fd, std::span<const iovec> iov, int flags = 0) = 0;
+  // Waits for poll(2) events once. result: events.
+  virtual void poll(Op& op, int fd, uint32_t events) = 0;
+  // Asks for an early end; the completion still comes (-ECANCELED, or the result that was faster).
+  virtual void cancel(Op& op) = 0;
+
+  // ---- sockets (here, so that simulation can stand in) ----
+  // Opens a stream socket; `netns_fd` >= 0 opens it in that network namespace.
+  virtual Result<int> open_socket(int family, const SocketOptions& options, int netns_fd = -1) = 0;
+  virtual Status bind(int fd, const Address& address) = 0;
+  virtual Status listen(int fd, int backlog) = 0;
+  virtual Address local_address(int fd) = 0;   // getsockname; invalid Address on error
+  virtual Address peer_address(int fd) = 0;    // getpeername
+  virtual Status set_options(int fd, const SocketOptions& options) = 0;
+  virtual void shutdown_write(int fd) = 0;     // FIN after what was sent
+  // Closes; may be carried out at the end of the turn. No operation on fd may be in flight.
+  virtual void close(int fd) = 0;
+  // Closes with RST (SO_LINGER 0).
+  virtual void close_reset(int fd) = 0;
+
+  // ---- time ----
+  MonotonicTime now() const { return now_; }   // as of this turn
+  virtual WallTime wall_now() = 0;
+  Timers& timers() { return timers_; }
+
+  BlockPool& blocks() { return blocks_; }
+
+  // ---- the turn ----
+  void schedule(TurnEnd& hook);                // no effect if scheduled already
+  void defer_delete(std::unique_ptr<Deferred> object);
+
+  // From any thread: runs `fn` on the loop's thread. Not for the data path.
+  void post(std::function<void()> fn);
+  // Runs turns until stop().
+  void run();
+  // One turn: waits at most `max_wait` (and no longer than the next timer), then runs what is ready.
+  virtual void run_once(Duration max_wait) = 0;
+  void stop();                                 // from any thread
+
+  virtual std::string_view backend_name() const = 0;
+
+ protected:
+  Loop();
+  void end_turn();                  // turn-end hooks until none, inbox, deferred deletes: a backend calls it each turn
+  virtual void wake() = 0;          // from any thread: makes run_once return soon
+  bool has_turn_work() const;       // hooks, deferred objects or posted functions wait: do not sleep
+
+  MonotonicTime now_{};
+  Timers timers_;
+  BlockPool blocks_;
+
+ private:
+  friend class TurnEnd;
+  struct Inbox;
+  std::unique_ptr<Inbox> inbox_;
+  TurnEnd* hooks_head_ = nullptr;
+  TurnEnd* hooks_tail_ = nullptr;
+  std::vector<std::unique_ptr<Deferred>> deferred_;
+};
+
+struct LoopOptions {
+  enum class Backend : uint8_t { automatic, io_uring, epoll };
+  Backend backend = Backend::automatic;  // automatic: io_uring, else epoll with one warning that says why
+  unsigned ring_entries = 1024;
+  unsigned receive_buffers = 64;         // initial shared 16 KiB receive buffers; grows by need up to the maximum
+  unsigned receive_buffers_max = 4096;
+};
+
+Result<std::unique_ptr<Loop>> make_loop(const LoopOptions& options);
+
+}  // namespace sluice::io
