@@ -1,0 +1,51 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "core/buffer.h"
+#include "core/random.h"
+#include "core/stats.h"
+#include "io/loop.h"
+#include "sluice/ext/connection.h"
+#include "sluice/ext/upstream.h"
+
+namespace sluice::ext {
+
+enum class FilterStatus : uint8_t { proceed, stop };
+
+// What a network filter may touch. Lives as long as the filter. All of it is the worker's own: no locks.
+class NetworkFilterContext {
+ public:
+  virtual Connection& connection() = 0;
+  virtual StreamInfo& stream_info() = 0;
+  virtual io::Loop& loop() = 0;
+  virtual Random& random() = 0;
+  virtual ClusterManager& clusters() = 0;
+  virtual Upstream::Origin origin() = 0;       // for Cluster::connect
+  // After a stop: hands what this filter holds back on to the next one.
+  virtual void continue_reading() = 0;
+  virtual bool draining() const = 0;           // the listener is being drained
+
+ protected:
+  ~NetworkFilterContext() = default;
+};
+
+// Sees what comes from downstream, in the order of configuration; the last one is terminal (it consumes all).
+// One object a connection. Destroyed when the connection is over, after on_closed.
+class NetworkFilter : public ConnectionObserver {
+ public:
+  virtual ~NetworkFilter() = default;
+  virtual void init(NetworkFilterContext& context) = 0;
+  // Before any data. stop: later filters wait for continue_reading().
+  virtual FilterStatus on_new_connection() { return FilterStatus::proceed; }
+  // `data` holds all that no filter has taken yet; take with move_front_to/drain. end_stream comes once.
+  virtual FilterStatus on_data(Buffer& data, bool end_stream) = 0;
+  // The last word, exactly once on every path: stream_info is complete, access logs are written after it.
+  virtual void on_end() {}
+};
+
+// Makes one filter for one connection; holds the parsed, immutable configuration. Called on every worker: const.
+using NetworkFilterFactory = std::function<std::unique_ptr<NetworkFilter>(stats::Scope root)>;
+
+}  // namespace sluice::ext

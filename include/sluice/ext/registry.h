@@ -1,0 +1,74 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "core/result.h"
+#include "sluice/ext/access_log.h"
+#include "sluice/ext/listener_filter.h"
+#include "sluice/ext/network_filter.h"
+
+namespace google::protobuf {
+class Message;
+}
+
+namespace sluice::ext {
+
+class AccessLogManager;  // where loggers get their files from: see access_log_manager.h
+
+// What a factory may use while it turns configuration into an immutable factory. Control thread only.
+class FactoryContext {
+ public:
+  virtual AccessLogManager& access_logs() = 0;
+  // Translates a repeated envoy.config.accesslog.v3.AccessLog entry; `path` is for error messages.
+  virtual Result<AccessLoggerPtr> make_access_logger(const google::protobuf::Message& entry, std::string_view path) = 0;
+
+ protected:
+  ~FactoryContext() = default;
+};
+
+// One kind of extension: its Envoy name, the type URL of its configuration, and how to build it. `path` is the
+// configuration's place ("static_resources.listeners[0].filter_chains[0].filters[0].typed_config"), for errors.
+template <typename Product>
+struct Extension {
+  std::string name;      // "envoy.filters.network.tcp_proxy"
+  std::string type;      // "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+  bool terminal = false; // network filters: must be the last of its chain (and only there)
+  Result<Product> (*create)(const google::protobuf::Message& config, FactoryContext& context, std::string_view path);
+};
+
+// All built-in extensions, registered by name in userspace/main/builtin.cc: one readable list, no static initialisers.
+class Registry {
+ public:
+  void add(Extension<NetworkFilterFactory> e) { network_[e.type] = std::move(e); }
+  void add(Extension<ListenerFilterFactory> e) { listener_[e.type] = std::move(e); }
+  void add(Extension<AccessLoggerPtr> e) { access_[e.type] = std::move(e); }
+
+  // By the type of the typed_config (Envoy's rule); nullptr: not supported.
+  const Extension<NetworkFilterFactory>* network_filter(std::string_view type) const { return find(network_, type); }
+  const Extension<ListenerFilterFactory>* listener_filter(std::string_view type) const { return find(listener_, type); }
+  const Extension<AccessLoggerPtr>* access_logger(std::string_view type) const { return find(access_, type); }
+
+  template <typename F>
+  void for_each(F f) const {
+    for (auto& [t, e] : network_) f("network_filters", e.name, e.type);
+    for (auto& [t, e] : listener_) f("listener_filters", e.name, e.type);
+    for (auto& [t, e] : access_) f("access_loggers", e.name, e.type);
+  }
+
+ private:
+  template <typename T>
+  using Map = std::map<std::string, Extension<T>, std::less<>>;
+  template <typename T>
+  static const Extension<T>* find(const Map<T>& map, std::string_view type) {
+    auto it = map.find(type);
+    return it == map.end() ? nullptr : &it->second;
+  }
+  Map<NetworkFilterFactory> network_;
+  Map<ListenerFilterFactory> listener_;
+  Map<AccessLoggerPtr> access_;
+};
+
+}  // namespace sluice::ext

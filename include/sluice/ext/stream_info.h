@@ -1,0 +1,86 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/address.h"
+#include "core/time.h"
+
+namespace sluice::ext {
+
+// Envoy's response flags (docs: access log, %RESPONSE_FLAGS%); the short names are Envoy's.
+enum class ResponseFlag : uint8_t {
+  no_healthy_upstream,            // UH
+  upstream_connection_failure,    // UF
+  upstream_overflow,              // UO
+  no_route_found,                 // NR
+  upstream_retry_limit_exceeded,  // URX
+  no_cluster_found,               // NC
+  duration_timeout,               // DT
+  downstream_connection_termination,  // DC
+  upstream_connection_termination,    // UC
+  upstream_remote_reset,          // UR
+  local_reset,                    // LR
+  stream_idle_timeout,            // SI
+  overload_manager,               // OM
+  count
+};
+std::string_view short_name(ResponseFlag flag);
+std::string_view long_name(ResponseFlag flag);
+
+class ResponseFlags {
+ public:
+  void set(ResponseFlag f) { bits_ |= 1u << static_cast<unsigned>(f); }
+  bool has(ResponseFlag f) const { return bits_ >> static_cast<unsigned>(f) & 1; }
+  bool any() const { return bits_ != 0; }
+  void clear() { bits_ = 0; }
+  std::string to_short_string() const;  // "UF,URX"; "-" when none
+  std::string to_long_string() const;
+
+ private:
+  uint32_t bits_ = 0;
+};
+
+// What the access log, the statistics and sluicectl can know of one stream (for TCP: one downstream connection).
+// Written by the worker that owns the connection, read there only.
+struct StreamInfo {
+  uint64_t connection_id = 0;
+  WallTime start_time{};
+  MonotonicTime start{};
+  MonotonicTime end{};                     // set when the stream is over
+
+  Address downstream_local;                // after original_dst: the original destination
+  Address downstream_remote;
+  Address downstream_direct_local;         // the accepted socket's own
+  Address downstream_direct_remote;
+  bool local_address_restored = false;
+
+  std::string transport_protocol;          // "raw_buffer", "tls"; detected by listener filters
+  std::vector<std::string> application_protocols;
+  std::string requested_server_name;
+
+  std::shared_ptr<const std::string> listener_name, filter_chain_name, workload;
+  std::string route_name;
+  std::string upstream_cluster;
+  Address upstream_remote, upstream_local;
+  std::string upstream_host_name;
+  std::string upstream_transport_failure_reason;
+  uint32_t upstream_attempts = 0;
+  MonotonicTime upstream_connect_start{}, upstream_connect_done{};
+
+  uint64_t bytes_received = 0;             // from downstream
+  uint64_t bytes_sent = 0;                 // to downstream
+  uint64_t upstream_bytes_sent = 0;        // on the upstream connection
+  uint64_t upstream_bytes_received = 0;
+
+  ResponseFlags flags;
+  std::string termination_details;         // %CONNECTION_TERMINATION_DETAILS%
+};
+
+// Where a log record is written from (%ACCESS_LOG_TYPE%).
+enum class AccessLogType : uint8_t { not_set, tcp_upstream_connected, tcp_periodic, tcp_connection_end };
+
+}  // namespace sluice::ext

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "core/address.h"
+#include "core/buffer.h"
+#include "sluice/ext/connection.h"
+
+namespace sluice::ext {
+
+// One upstream TCP connection of one stream. Destroying it resets the connection if it is still open.
+class Upstream {
+ public:
+  enum class Failure : uint8_t {
+    no_healthy_host,  // UH: the load balancer has nobody
+    overflow,         // UO: a circuit breaker is open
+    connect_failed,   // UF: refused, unreachable, reset while connecting
+    timeout,          // UF: connect_timeout
+  };
+
+  // What the choice of host and the socket depend on.
+  struct Origin {
+    const StreamInfo* stream = nullptr;    // original destination, downstream addresses
+    int netns_fd = -1;                     // the workload's network namespace; -1: the proxy's own
+    uint32_t mark = 0;                     // SO_MARK of the upstream socket; 0: none
+    Address source;                        // bind here first (original_src), keeping the caller's address; or invalid
+    bool transparent = false;              // IP_TRANSPARENT for `source`
+  };
+
+  class Callbacks : public ConnectionObserver {
+   public:
+    // Established: write() may be called. stream_info's upstream fields are set by the caller from the accessors.
+    virtual void on_connected(Upstream&) = 0;
+    // Nothing was or will be established. The Upstream may be destroyed in this callback.
+    virtual void on_connect_failed(Upstream&, Failure failure, std::string_view reason) = 0;
+    virtual void on_data(Buffer& data, bool end_stream) = 0;  // take everything
+  };
+
+  virtual ~Upstream() = default;
+  virtual Connection& connection() = 0;              // after on_connected
+  virtual const Address& host_address() const = 0;   // after a host was chosen
+  virtual const std::string& host_name() const = 0;
+  virtual Address local_address() const = 0;
+};
+
+// One cluster on one worker.
+class Cluster {
+ public:
+  virtual ~Cluster() = default;
+  virtual const std::string& name() const = 0;
+  virtual const std::string& observability_name() const = 0;   // alt_stat_name, else name
+  // Chooses a host and starts to connect. The outcome comes by callback, never before connect() has returned: also
+  // when nobody is there to connect to.
+  virtual std::unique_ptr<Upstream> connect(const Upstream::Origin& origin, Upstream::Callbacks& callbacks) = 0;
+};
+
+class ClusterManager {
+ public:
+  virtual ~ClusterManager() = default;
+  virtual Cluster* find(std::string_view name) = 0;   // nullptr: unknown
+};
+
+}  // namespace sluice::ext
