@@ -38,7 +38,7 @@ class ConnectionObserver {
   virtual void on_above_high_watermark(Connection&) {}
   virtual void on_below_low_watermark(Connection&) {}
   // Bytes left for the peer (for idle time-outs and byte counts).
-  virtual void on_sent(Connection&, size_t bytes) {}
+  virtual void on_sent(Connection&, size_t /*bytes*/) {}
   // The connection is over. Exactly once, on every path; the object lives until the end of the loop turn.
   virtual void on_closed(Connection&, const CloseEvent&) {}
 

@@ -1,0 +1,138 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "core/address.h"
+#include "core/buffer.h"
+#include "io/loop.h"
+#include "sluice/ext/connection.h"
+
+namespace sluice::net {
+
+class Connection;
+
+// Who owns the meaning of a connection's bytes. All callbacks come from the loop, never from inside a call into the
+// connection; each of them may write, close, or release the connection.
+class ConnectionHandler : public ext::ConnectionObserver {
+ public:
+  // Only after connect().
+  virtual void on_connected(Connection&) {}
+  virtual void on_connect_failed(Connection&, int /*error: errno*/) {}
+  // `data` holds everything received and not taken yet; what is left stays for the next call. end_stream: the peer's
+  // FIN; comes once, maybe with empty data.
+  virtual void on_data(Connection&, Buffer& data, bool end_stream) = 0;
+
+ protected:
+  ~ConnectionHandler() = default;
+};
+
+// Lets go of a connection: an open one is reset; the object goes away by itself once the kernel has let go of it.
+// A connection in close(flush) goes on sending until it is done (or makes no progress for an hour).
+struct ConnectionRelease {
+  void operator()(Connection* c) const;
+};
+using ConnectionPtr = std::unique_ptr<Connection, ConnectionRelease>;
+
+// One stream socket: receives, sends, half-close, close; back-pressure; no protocol. See net/README.md for the table of
+// what each end does to the other.
+class Connection final : public ext::Connection, public io::Deferred {
+ public:
+  struct Options {
+    uint64_t id = 0;
+    uint32_t buffer_limit = 1 << 20;  // high watermark of unsent bytes; the low one is half of it
+  };
+
+  // Takes over `fd`. For an accepted socket call start(), for a new one connect().
+  static ConnectionPtr create(io::Loop& loop, int fd, const Options& options, ConnectionHandler& handler);
+
+  void start(const Address& local, const Address& remote);
+  void connect(const Address& to);
+  // Bytes that a listener filter has read already; delivered with the first receive. Before start().
+  void unread(Buffer&& data, bool end_stream);
+  void set_handler(ConnectionHandler& handler) { handler_ = &handler; }
+  // Delivers what was left in the receive buffer once more, at the end of this turn.
+  void redeliver();
+
+  // ext::Connection
+  uint64_t id() const override { return options_.id; }
+  const Address& local_address() const override { return local_; }
+  const Address& remote_address() const override { return remote_; }
+  void write(Buffer&& data, bool end_stream) override;
+  void pause_reading() override;
+  void resume_reading() override;
+  void close(ext::CloseKind kind, std::string_view details = {}) override;
+  bool open() const override { return state_ == State::open; }
+  size_t unsent() const override { return sending_.size() + queued_.size(); }
+  bool above_high_watermark() const override { return above_high_; }
+
+  const std::string& close_details() const { return close_details_; }
+  uint64_t bytes_received() const { return bytes_received_; }
+  uint64_t bytes_sent() const { return bytes_sent_; }
+  bool connected() const { return state_ != State::idle && state_ != State::connecting; }
+  bool read_ended() const { return read_ended_; }
+  io::Loop& loop() { return loop_; }
+  int fd() const { return fd_; }
+
+ private:
+  friend struct ConnectionRelease;
+  enum class State : uint8_t {
+    idle,        // neither started nor connecting
+    connecting,
+    open,
+    flushing,    // close(flush): sends what is queued, reads nothing
+    closing,     // waits for operations in flight, then closes the descriptor
+    closed,
+  };
+
+  Connection(io::Loop& loop, int fd, const Options& options, ConnectionHandler& handler);
+  ~Connection() override;
+
+  static void recv_done(io::Op& op, io::Completion& c);
+  static void send_done(io::Op& op, io::Completion& c);
+  static void turn_end(io::TurnEnd& hook);
+  static void flush_timeout(io::Timer& timer);
+  void arm_recv();
+  void flush();
+  void deliver(bool end_stream);
+  void sent(size_t n);
+  void check_both_ended();
+  void fail(int error);
+  void finish(ext::CloseCause cause, int error, bool reset);
+  void settle();   // closes the descriptor once nothing is in flight; frees a released connection
+  void release();
+  void check_watermarks();
+
+  io::Loop& loop_;
+  ConnectionHandler* handler_;
+  Options options_;
+  int fd_;
+  State state_ = State::idle;
+  bool reset_on_close_ = false;
+  bool released_ = false;
+  bool read_ended_ = false;      // FIN received
+  bool end_delivered_ = false;
+  bool write_ended_ = false;     // write(end_stream) was called
+  bool fin_sent_ = false;
+  bool above_high_ = false;
+  bool bulk_ = false;
+  bool redeliver_ = false;
+  bool notify_closed_ = false;   // on_closed is due at the end of the turn
+  uint8_t small_in_a_row_ = 0;
+  uint16_t paused_ = 0;
+  ext::CloseEvent close_event_;
+  Address local_, remote_;
+  Buffer received_, queued_, sending_;
+  uint64_t bytes_received_ = 0, bytes_sent_ = 0;
+  std::string close_details_;
+  io::Op recv_op_, send_op_;     // send_op_ also carries connect
+  io::TurnEnd turn_end_;
+  std::array<iovec, 4> iov_;
+  std::unique_ptr<iovec[]> more_iov_;
+  std::unique_ptr<io::Timer> flush_timer_;
+};
+
+}  // namespace sluice::net
