@@ -4,9 +4,11 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/result.h"
 #include "sluice/ext/access_log.h"
+#include "sluice/ext/honoured.h"
 #include "sluice/ext/listener_filter.h"
 #include "sluice/ext/network_filter.h"
 
@@ -37,6 +39,7 @@ struct Extension {
   std::string type;      // "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
   bool terminal = false; // network filters: must be the last of its chain (and only there)
   Result<Product> (*create)(const google::protobuf::Message& config, FactoryContext& context, std::string_view path);
+  std::vector<Honoured> honoured = {};  // lists for `type` and the messages inside it that are this extension's alone
 };
 
 // All built-in extensions, registered by name in userspace/main/builtin.cc: one readable list, no static initialisers.
@@ -56,6 +59,18 @@ class Registry {
     for (auto& [t, e] : network_) f("network_filters", e.name, e.type);
     for (auto& [t, e] : listener_) f("listener_filters", e.name, e.type);
     for (auto& [t, e] : access_) f("access_loggers", e.name, e.type);
+  }
+
+  // The field lists of all extensions: f(const Honoured&).
+  template <typename F>
+  void for_each_honoured(F f) const {
+    auto each = [&](auto& map) {
+      for (auto& [t, e] : map)
+        for (auto& h : e.honoured) f(h);
+    };
+    each(network_);
+    each(listener_);
+    each(access_);
   }
 
  private:
