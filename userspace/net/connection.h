@@ -83,7 +83,7 @@ class Connection final : public ext::Connection, public io::Deferred {
     idle,        // neither started nor connecting
     connecting,
     open,
-    flushing,    // close(flush): sends what is queued, reads nothing
+    flushing,    // close(flush): sends what is queued, then FIN; what still comes in is dropped
     closing,     // waits for operations in flight, then closes the descriptor
     closed,
   };
@@ -93,9 +93,12 @@ class Connection final : public ext::Connection, public io::Deferred {
 
   static void recv_done(io::Op& op, io::Completion& c);
   static void send_done(io::Op& op, io::Completion& c);
+  static void hangup_seen(io::Op& op, io::Completion& c);
   static void turn_end(io::TurnEnd& hook);
   static void flush_timeout(io::Timer& timer);
   void arm_recv();
+  void watch_hangup();
+  bool in_flight() const;
   void flush();
   void deliver(bool end_stream);
   void sent(size_t n);
@@ -133,6 +136,8 @@ class Connection final : public ext::Connection, public io::Deferred {
   std::array<iovec, 4> iov_;
   std::unique_ptr<iovec[]> more_iov_;
   std::unique_ptr<io::Timer> flush_timer_;
+  // A paused connection has no receive in flight, so a reset would go unseen; armed at the first pause, then kept.
+  std::unique_ptr<io::Op> hangup_op_;
 };
 
 }  // namespace sluice::net

@@ -42,6 +42,8 @@ class ListenerFilter {
   virtual size_t max_bytes() const { return 0; }  // how much on_data may ask for; 0: none
 };
 
-using ListenerFilterFactory = std::function<std::unique_ptr<ListenerFilter>(stats::Scope root)>;
+// As for network filters: one maker a worker, from one immutable configuration.
+using ListenerFilterMaker = std::function<std::unique_ptr<ListenerFilter>()>;
+using ListenerFilterFactory = std::function<ListenerFilterMaker(stats::Scope listener_scope)>;
 
 }  // namespace sluice::ext

@@ -45,7 +45,9 @@ class NetworkFilter : public ConnectionObserver {
   virtual void on_end() {}
 };
 
-// Makes one filter for one connection; holds the parsed, immutable configuration. Called on every worker: const.
-using NetworkFilterFactory = std::function<std::unique_ptr<NetworkFilter>(stats::Scope root)>;
+// Makes the filter of one connection. One a worker: it holds that worker's statistics handles.
+using NetworkFilterMaker = std::function<std::unique_ptr<NetworkFilter>()>;
+// The parsed, immutable configuration of a filter, shared by all workers; each asks it once for its maker.
+using NetworkFilterFactory = std::function<NetworkFilterMaker(stats::Scope root)>;
 
 }  // namespace sluice::ext

@@ -63,6 +63,10 @@ struct StreamInfo {
   std::string requested_server_name;
 
   std::shared_ptr<const std::string> listener_name, filter_chain_name, workload;
+  // Set by original_src: the upstream socket binds to this address (IP_TRANSPARENT) with this SO_MARK.
+  Address upstream_source;
+  uint32_t upstream_mark = 0;
+
   std::string route_name;
   std::string upstream_cluster;
   Address upstream_remote, upstream_local;

@@ -1,0 +1,344 @@
+#include "net/connection.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace sluice::net {
+namespace {
+
+// Receives that fill a shared buffer ask for large blocks next; so many small ones in a row go back.
+constexpr uint32_t kBulkAt = BlockPool::kMedium;
+constexpr uint8_t kSmallToLeaveBulk = 4;
+// After the FIN of close(flush) we go on reading for so long: closing with unread bytes would send a RST, and a RST can
+// overtake what the peer has not read yet. Envoy's delayed_close_timeout serves the same end.
+constexpr Duration kLinger = std::chrono::seconds(1);
+// A closing connection whose peer takes nothing for this long is reset. Envoy leaves it to the idle time-out (1 h).
+constexpr Duration kFlushPatience = std::chrono::hours(1);
+constexpr size_t kIovMax = 64;
+
+bool is_reset(int error) { return error == ECONNRESET || error == EPIPE; }
+
+}  // namespace
+
+void ConnectionRelease::operator()(Connection* c) const { c->release(); }
+
+ConnectionPtr Connection::create(io::Loop& loop, int fd, const Options& options, ConnectionHandler& handler) {
+  return ConnectionPtr(new Connection(loop, fd, options, handler));
+}
+
+Connection::Connection(io::Loop& loop, int fd, const Options& options, ConnectionHandler& handler)
+    : loop_(loop),
+      handler_(&handler),
+      options_(options),
+      fd_(fd),
+      recv_op_(&recv_done, this),
+      send_op_(&send_done, this),
+      turn_end_(&turn_end, this) {}
+
+Connection::~Connection() { assert(state_ == State::closed && fd_ < 0); }
+
+void Connection::start(const Address& local, const Address& remote) {
+  assert(state_ == State::idle);
+  local_ = local;
+  remote_ = remote;
+  state_ = State::open;
+  if (!received_.empty() || read_ended_) redeliver();
+  arm_recv();
+}
+
+void Connection::connect(const Address& to) {
+  assert(state_ == State::idle);
+  remote_ = to;
+  state_ = State::connecting;
+  loop_.connect(send_op_, fd_, to);
+}
+
+void Connection::unread(Buffer&& data, bool end_stream) {
+  assert(state_ == State::idle);
+  bytes_received_ += data.size();
+  received_.append(std::move(data));
+  read_ended_ = end_stream;
+}
+
+void Connection::redeliver() {
+  redeliver_ = true;
+  loop_.schedule(turn_end_);
+}
+
+// ---- reading ----
+
+void Connection::arm_recv() {
+  if (read_ended_ || recv_op_.in_flight()) return;
+  if (state_ == State::flushing) return loop_.recv(recv_op_, fd_);
+  if (state_ != State::open) return;
+  if (paused_ > 0) return watch_hangup();
+  // What nobody has taken counts against the limit: a handler that waits for more must not wait for ever.
+  if (received_.size() >= options_.buffer_limit) return;
+  loop_.recv(recv_op_, fd_, {.bulk = bulk_});
+}
+
+void Connection::recv_done(io::Op& op, io::Completion& c) {
+  Connection& self = *op.owner<Connection>();
+  if (self.state_ == State::closing) return self.settle();
+  if (self.state_ == State::flushing) {
+    if (c.result < 0 && c.result != -ECANCELED) return self.fail(-c.result);
+    if (c.result != 0) return self.arm_recv();  // dropped
+    self.read_ended_ = true;
+    if (self.fin_sent_) self.finish(ext::CloseCause::local, 0, false);
+    return;
+  }
+  if (c.result == -ECANCELED) return self.arm_recv();
+  if (c.result < 0) return self.fail(-c.result);
+  if (c.result == 0) {
+    self.read_ended_ = true;
+  } else {
+    uint32_t n = c.data.size();
+    self.bytes_received_ += n;
+    if (n >= kBulkAt) {
+      self.bulk_ = true;
+      self.small_in_a_row_ = 0;
+    } else if (self.bulk_ && ++self.small_in_a_row_ >= kSmallToLeaveBulk) {
+      self.bulk_ = false;
+    }
+    self.received_.append(std::move(c.data));
+  }
+  if (self.paused_ > 0) return self.watch_hangup();  // delivered by resume_reading()
+  self.deliver(self.read_ended_);
+}
+
+void Connection::watch_hangup() {
+  if (hangup_op_ && hangup_op_->in_flight()) return;
+  if (!hangup_op_) hangup_op_ = std::make_unique<io::Op>(&hangup_seen, this);
+  loop_.poll(*hangup_op_, fd_, 0);  // POLLERR and POLLHUP are always reported
+}
+
+void Connection::hangup_seen(io::Op& op, io::Completion& c) {
+  Connection& self = *op.owner<Connection>();
+  if (self.state_ == State::closing) return self.settle();
+  if (c.result < 0 || !(c.result & POLLERR) || self.paused_ == 0) return;  // a receive or send will say more
+  self.fail(ECONNRESET);
+}
+
+void Connection::deliver(bool end_stream) {
+  if (end_delivered_) end_stream = false;
+  if (received_.empty() && !end_stream) return arm_recv();
+  if (end_stream) end_delivered_ = true;
+  handler_->on_data(*this, received_, end_stream);
+  if (state_ != State::open) return;
+  check_both_ended();
+  arm_recv();
+}
+
+void Connection::pause_reading() { ++paused_; }
+
+void Connection::resume_reading() {
+  assert(paused_ > 0);
+  if (--paused_ > 0 || state_ != State::open) return;
+  if (!received_.empty() || (read_ended_ && !end_delivered_))
+    redeliver();
+  else
+    arm_recv();
+}
+
+// ---- writing ----
+
+void Connection::write(Buffer&& data, bool end_stream) {
+  if (state_ != State::open || write_ended_) {
+    data.clear();
+    return;
+  }
+  queued_.append(std::move(data));
+  write_ended_ = end_stream;
+  check_watermarks();
+  if (!send_op_.in_flight()) loop_.schedule(turn_end_);
+}
+
+void Connection::turn_end(io::TurnEnd& hook) {
+  Connection& self = *hook.owner<Connection>();
+  if (self.notify_closed_) {
+    self.notify_closed_ = false;
+    if (!self.released_) self.handler_->on_closed(self, self.close_event_);
+    self.settle();
+    return;
+  }
+  if (self.redeliver_) {
+    self.redeliver_ = false;
+    if (self.state_ == State::open && self.paused_ == 0) self.deliver(self.read_ended_);
+  }
+  self.flush();
+}
+
+void Connection::flush() {
+  if ((state_ != State::open && state_ != State::flushing) || send_op_.in_flight()) return;
+  if (sending_.empty() && !queued_.empty()) std::swap(sending_, queued_);
+  if (!sending_.empty()) {
+    size_t chunks = std::min(sending_.chunks(), kIovMax);
+    std::span<iovec> iov = iov_;
+    if (chunks > iov_.size()) {
+      if (!more_iov_) more_iov_ = std::make_unique<iovec[]>(kIovMax);
+      iov = {more_iov_.get(), kIovMax};
+    }
+    size_t n = sending_.iovecs(iov.first(std::min(iov.size(), chunks)));
+    loop_.send(send_op_, fd_, iov.first(n));
+    return;
+  }
+  if (state_ == State::flushing) {
+    if (fin_sent_) return;
+    if (read_ended_) return finish(ext::CloseCause::local, 0, false);
+    fin_sent_ = true;
+    loop_.shutdown_write(fd_);
+    flush_timer_->arm(loop_.now() + kLinger);
+    return;
+  }
+  if (write_ended_ && !fin_sent_) {
+    fin_sent_ = true;
+    // Where the peer has ended too, closing sends the FIN.
+    if (!end_delivered_) loop_.shutdown_write(fd_);
+    check_both_ended();
+  }
+}
+
+void Connection::send_done(io::Op& op, io::Completion& c) {
+  Connection& self = *op.owner<Connection>();
+  if (self.state_ == State::closing) return self.settle();
+  if (self.state_ == State::connecting) {
+    if (c.result < 0) {
+      int error = -c.result;
+      self.state_ = State::closing;
+      self.handler_->on_connect_failed(self, error);
+      self.settle();
+      return;
+    }
+    self.state_ = State::open;
+    self.local_ = self.loop_.local_address(self.fd_);
+    self.handler_->on_connected(self);
+    self.arm_recv();
+    return;
+  }
+  if (c.result < 0 && c.result != -ECANCELED) return self.fail(-c.result);
+  if (c.result > 0) self.sent(static_cast<size_t>(c.result));
+  if (self.state_ == State::closing) return self.settle();
+  self.flush();
+}
+
+void Connection::sent(size_t n) {
+  bytes_sent_ += n;
+  sending_.drain(n);
+  if (flush_timer_ && flush_timer_->armed()) flush_timer_->arm(loop_.now() + kFlushPatience);
+  if (!released_) handler_->on_sent(*this, n);
+  check_watermarks();
+}
+
+void Connection::check_watermarks() {
+  size_t n = unsent();
+  if (!above_high_ && n > options_.buffer_limit) {
+    above_high_ = true;
+    if (!released_) handler_->on_above_high_watermark(*this);
+  } else if (above_high_ && n <= options_.buffer_limit / 2) {
+    above_high_ = false;
+    if (!released_) handler_->on_below_low_watermark(*this);
+  }
+}
+
+// ---- ending ----
+
+// FIN both ways and nothing left to send: over.
+void Connection::check_both_ended() {
+  if (state_ == State::open && end_delivered_ && received_.empty() && fin_sent_) finish(ext::CloseCause::remote_close, 0, false);
+}
+
+void Connection::fail(int error) {
+  ext::CloseCause cause = is_reset(error) ? ext::CloseCause::remote_reset
+                          : error == ETIMEDOUT ? ext::CloseCause::timeout
+                                               : ext::CloseCause::error;
+  finish(cause, error, false);
+}
+
+void Connection::close(ext::CloseKind kind, std::string_view details) {
+  if (state_ == State::closing || state_ == State::closed) return;
+  if (close_details_.empty()) close_details_ = details;
+  if (state_ == State::flushing) {
+    if (kind != ext::CloseKind::flush) finish(ext::CloseCause::local, 0, kind == ext::CloseKind::reset);
+    return;
+  }
+  if (kind == ext::CloseKind::flush && state_ == State::open) {
+    state_ = State::flushing;
+    write_ended_ = true;
+    received_.clear();
+    arm_recv();
+    flush_timer_ = std::make_unique<io::Timer>(loop_.timers(), &flush_timeout, this);
+    flush_timer_->arm(loop_.now() + kFlushPatience);
+    if (!send_op_.in_flight()) loop_.schedule(turn_end_);
+    return;
+  }
+  finish(ext::CloseCause::local, 0, kind == ext::CloseKind::reset);
+}
+
+void Connection::flush_timeout(io::Timer& timer) {
+  Connection& self = *timer.owner<Connection>();
+  bool lingered = self.fin_sent_;  // everything was sent: this is the ordinary end
+  self.finish(lingered ? ext::CloseCause::local : ext::CloseCause::timeout, lingered ? 0 : ETIMEDOUT, !lingered);
+}
+
+void Connection::finish(ext::CloseCause cause, int error, bool reset) {
+  assert(state_ != State::closing && state_ != State::closed);
+  state_ = State::closing;
+  reset_on_close_ = reset;
+  close_event_ = {cause, error};
+  if (flush_timer_) flush_timer_->cancel();
+  received_.clear();
+  queued_.clear();
+  if (recv_op_.in_flight()) loop_.cancel(recv_op_);
+  if (send_op_.in_flight()) loop_.cancel(send_op_);
+  if (hangup_op_ && hangup_op_->in_flight()) loop_.cancel(*hangup_op_);
+  // Told at the end of the turn, so that nobody is called from inside his own close().
+  notify_closed_ = true;
+  loop_.schedule(turn_end_);
+}
+
+bool Connection::in_flight() const {
+  return recv_op_.in_flight() || send_op_.in_flight() || (hangup_op_ && hangup_op_->in_flight());
+}
+
+void Connection::settle() {
+  if (state_ != State::closing || in_flight()) return;
+  sending_.clear();
+  if (fd_ >= 0) {
+    if (reset_on_close_)
+      loop_.close_reset(fd_);
+    else
+      loop_.close(fd_);
+    fd_ = -1;
+  }
+  if (notify_closed_) return;
+  state_ = State::closed;
+  if (released_) loop_.defer_delete(std::unique_ptr<io::Deferred>(this));
+}
+
+void Connection::release() {
+  released_ = true;
+  switch (state_) {
+    case State::idle:
+      state_ = State::closing;
+      settle();
+      break;
+    case State::connecting:
+    case State::open:
+      finish(ext::CloseCause::local, 0, true);
+      settle();
+      break;
+    case State::flushing:
+      break;  // goes on by itself
+    case State::closing:
+      settle();
+      break;
+    case State::closed:
+      loop_.defer_delete(std::unique_ptr<io::Deferred>(this));
+      break;
+  }
+}
+
+}  // namespace sluice::net
