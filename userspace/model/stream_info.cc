@@ -1,0 +1,55 @@
+#include "sluice/ext/stream_info.h"
+
+#include <array>
+
+namespace sluice::ext {
+namespace {
+
+struct Names {
+  ResponseFlag flag;
+  std::string_view short_name, long_name;
+};
+
+// In the order in which several flags are written. Names: Envoy's access log, %RESPONSE_FLAGS% and %RESPONSE_FLAGS_LONG%.
+constexpr std::array kNames = {
+    Names{ResponseFlag::no_healthy_upstream, "UH", "NoHealthyUpstream"},
+    Names{ResponseFlag::local_reset, "LR", "LocalReset"},
+    Names{ResponseFlag::upstream_remote_reset, "UR", "UpstreamRemoteReset"},
+    Names{ResponseFlag::upstream_connection_failure, "UF", "UpstreamConnectionFailure"},
+    Names{ResponseFlag::upstream_connection_termination, "UC", "UpstreamConnectionTermination"},
+    Names{ResponseFlag::upstream_overflow, "UO", "UpstreamOverflow"},
+    Names{ResponseFlag::no_route_found, "NR", "NoRouteFound"},
+    Names{ResponseFlag::downstream_connection_termination, "DC", "DownstreamConnectionTermination"},
+    Names{ResponseFlag::upstream_retry_limit_exceeded, "URX", "UpstreamRetryLimitExceeded"},
+    Names{ResponseFlag::stream_idle_timeout, "SI", "StreamIdleTimeout"},
+    Names{ResponseFlag::duration_timeout, "DT", "DurationTimeout"},
+    Names{ResponseFlag::no_cluster_found, "NC", "NoClusterFound"},
+    Names{ResponseFlag::overload_manager, "OM", "OverloadManagerTerminated"},
+};
+static_assert(kNames.size() == static_cast<size_t>(ResponseFlag::count));
+
+std::string join(const ResponseFlags& flags, std::string_view Names::* which) {
+  std::string out;
+  for (const Names& n : kNames) {
+    if (!flags.has(n.flag)) continue;
+    if (!out.empty()) out += ',';
+    out += n.*which;
+  }
+  return out.empty() ? "-" : out;
+}
+
+std::string_view name_of(ResponseFlag flag, std::string_view Names::* which) {
+  for (const Names& n : kNames) {
+    if (n.flag == flag) return n.*which;
+  }
+  return "-";
+}
+
+}  // namespace
+
+std::string_view short_name(ResponseFlag flag) { return name_of(flag, &Names::short_name); }
+std::string_view long_name(ResponseFlag flag) { return name_of(flag, &Names::long_name); }
+std::string ResponseFlags::to_short_string() const { return join(*this, &Names::short_name); }
+std::string ResponseFlags::to_long_string() const { return join(*this, &Names::long_name); }
+
+}  // namespace sluice::ext
