@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PROXY_UID = 1337  # and GID; exempt from the iptables redirect, as Istio's is
+PROXY_GID = 1337  # exempt from the iptables redirect, as Istio's is (a group, not a user: the binaries may lie where only root reads)
 MARK = 1337
 
 POD_IP, SVC_GW, SVC_IP = "10.201.0.1", "10.201.0.2", "10.202.0.10"

@@ -77,8 +77,8 @@ class Host:
         """The calling thread works in the namespace until the block ends."""
         return inside(f"/run/netns/{ns}")
 
-    def spawn(self, cmd, ns, core, groups=(), uid=0, env=None, **kw):
-        """Starts cmd in the namespace ns, on one core, in the given cgroups, as uid."""
+    def spawn(self, cmd, ns, core, groups=(), gid=0, env=None, **kw):
+        """Starts cmd in the namespace ns, on one core, in the given cgroups, in the group gid."""
         files = [f"{g}/cgroup.procs" for g in groups if g] + ([f"{self.shares}/cgroup.procs"] if self.shares else [])
 
         def pre():
@@ -92,10 +92,9 @@ class Host:
             os.sched_setaffinity(0, {core})
             if self.opt.slice_us:
                 set_slice(self.opt.slice_us)
-            if uid:
+            if gid:
                 os.setgroups([])
-                os.setgid(uid)
-                os.setuid(uid)
+                os.setgid(gid)
             libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: nothing outlives the harness
         p = subprocess.Popen(cmd, preexec_fn=pre, env=dict(os.environ, **(env or {})), **kw)
         self.procs.append(p)

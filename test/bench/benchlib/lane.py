@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 
-from benchlib.common import (B_SINK, CGV2, CPUACCT, HERE, MARK, P_OUT, POD_IP, PROXY_UID, SVC_GW, SVC_IP, TICK, BenchError, read, say,
+from benchlib.common import (B_SINK, CGV2, CPUACCT, HERE, MARK, P_OUT, POD_IP, PROXY_GID, SVC_GW, SVC_IP, TICK, BenchError, read, say,
                              sh)
 
 # How each proxy is started. {config} {concurrency} and the paths are filled in.
@@ -18,7 +18,7 @@ SLUICE_EBPF_ARGS = ["--bpffs-root", "{pins}", "--cgroup", "{cgroup}"]
 SLUICE_ENROL = ["{sluicectl}", "enrol", "bench", "--netns", "/run/netns/{pod_ns}", "--control-socket", "{state}.sock",
                 "--bpffs-root", "{pins}", "--state-dir", "{state}"]
 SLUICE_UNINSTALL = ["{sluicectl}", "uninstall", "--control-socket", "{state}.sock", "--bpffs-root", "{pins}", "--state-dir", "{state}"]
-SLUICE_UID = {"ebpf": 0, "none": 0, "iptables": 1337}  # as whom it runs, by redirect method
+SLUICE_GID = {"ebpf": 0, "none": 0, "iptables": 1337}  # in which group it runs, by redirect method
 SLUICE_DEFAULT_REDIRECT = "ebpf"  # of the lane 'sluice' in scenario tcp; 'sluice+iptables' names the other
 ENVOY_CMD = ["{envoy}", "-c", "{config}", "--concurrency", "{concurrency}", "--disable-hot-restart", "--log-level", "error"]
 HAPROXY_CMD = ["haproxy", "-db", "-f", "{config}"]
@@ -72,7 +72,7 @@ class Lane:
             ipt = ["ip", "netns", "exec", self.pod, "iptables", "-w", "-t", "nat"]
             sh(*ipt, "-N", "PROXY_OUTPUT")
             sh(*ipt, "-A", "OUTPUT", "-p", "tcp", "-j", "PROXY_OUTPUT")
-            sh(*ipt, "-A", "PROXY_OUTPUT", "-m", "owner", "--uid-owner", str(PROXY_UID), "-j", "RETURN")
+            sh(*ipt, "-A", "PROXY_OUTPUT", "-m", "owner", "--gid-owner", str(PROXY_GID), "-j", "RETURN")
             sh(*ipt, "-A", "PROXY_OUTPUT", "-m", "mark", "--mark", str(MARK), "-j", "RETURN")
             sh(*ipt, "-A", "PROXY_OUTPUT", "-d", "127.0.0.1/32", "-j", "RETURN")
             if self.proxy == "nginx":  # fixed targets: one listener for each service port
@@ -104,13 +104,13 @@ class Lane:
 
     def command(self, config):
         o = self.bench.opt
-        cmd, uid = {"envoy": ENVOY_CMD, "haproxy": HAPROXY_CMD, "nginx": NGINX_CMD, "sluice": SLUICE_CMD}[self.proxy], 0
+        cmd, gid = {"envoy": ENVOY_CMD, "haproxy": HAPROXY_CMD, "nginx": NGINX_CMD, "sluice": SLUICE_CMD}[self.proxy], 0
         if self.proxy == "sluice":
             cmd = cmd + (SLUICE_EBPF_ARGS if self.redirect == "ebpf" else [])
-            uid = SLUICE_UID[self.redirect]
+            gid = SLUICE_GID[self.redirect]
         elif self.redirect == "iptables":
-            uid = PROXY_UID
-        return self.fill(cmd, config=config, envoy=self.bench.envoy, sluiced=o.sluiced), uid
+            gid = PROXY_GID
+        return self.fill(cmd, config=config, envoy=self.bench.envoy, sluiced=o.sluiced), gid
 
     def fill(self, cmd, **more):
         """A command with its {placeholders} replaced."""
@@ -119,11 +119,11 @@ class Lane:
         return [c.format(**v) for c in cmd]
 
     def start_proxy(self, config):
-        cmd, uid = self.command(config)
+        cmd, gid = self.command(config)
         groups = [self.cg_proxy, self.cg2_proxy if self.proxy == "sluice" else None]
         err = open(f"{self.dir}/stderr-{len(self.procs)}", "wb")
         out = open(self.log, "ab") if self.proxy == "haproxy" and self.tail == "log" else err
-        p = self.host.spawn(cmd, self.node or self.pod, self.bench.opt.proxy_core, groups, uid,
+        p = self.host.spawn(cmd, self.node or self.pod, self.bench.opt.proxy_core, groups, gid,
                             stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         self.procs.append(p)
         if self.redirect == "ebpf":
