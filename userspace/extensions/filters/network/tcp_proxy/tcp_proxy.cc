@@ -127,10 +127,7 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
     if (config().access_log_on_connected)
       for (const auto& log : config().access_logs) log->log(i, ext::AccessLogType::tcp_upstream_connected);
     if (downstream().above_high_watermark()) upstream.connection().pause_reading(), upstream_paused_ = true;
-    if (std::exchange(holding_, false)) {
-      downstream().resume_reading();
-      context_->continue_reading();
-    }
+    if (std::exchange(holding_, false)) downstream().resume_reading();  // what was held comes to on_data again
   }
 
   void on_connect_failed(ext::Upstream& upstream, ext::Upstream::Failure failure, std::string_view reason) override {
