@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -18,7 +19,8 @@
 namespace sluice::io {
 
 // Runs at the end of the turn in which it was scheduled, after every callback of that turn, once: this is where a
-// connection sends everything that the turn has produced in one go. Embedded in its owner.
+// connection sends everything that the turn has produced in one go. Hooks scheduled by hooks run in the same turn; one
+// that has run already in it runs in the next. Embedded in its owner.
 class TurnEnd {
  public:
   using Callback = void (*)(TurnEnd& hook);
@@ -39,6 +41,7 @@ class TurnEnd {
   Loop* loop_ = nullptr;
   TurnEnd* next_ = nullptr;
   TurnEnd* prev_ = nullptr;
+  uint64_t ran_ = 0;  // the hook phase it ran in last
 };
 
 // Something freed at the end of a loop turn, so that a callback may let go of its own caller.
@@ -80,14 +83,16 @@ class Loop {
 
   // ---- operations; each completes exactly once (accept: until `more` is false), also after cancel() ----
 
-  // Accepts until cancelled or failed. result: a descriptor (non-blocking, close-on-exec).
+  // Accepts until cancelled or failed. result: a descriptor (non-blocking, close-on-exec). A connection that died before
+  // it was accepted is skipped; -EMFILE, -ENFILE, -ENOBUFS, -ENOMEM end the operation: start it again later. After
+  // cancel() descriptors may still come, each with `more`, before -ECANCELED.
   virtual void accept(Op& op, int listen_fd) = 0;
-  // result: 0 or -errno (ECONNREFUSED, ETIMEDOUT, ...).
+  // result: 0 or -errno (ECONNREFUSED, ETIMEDOUT, ...). `to` is copied.
   virtual void connect(Op& op, int fd, const Address& to) = 0;
-  // result: bytes in completion.data, 0 at end of stream, -errno. Short receives are normal.
+  // result: bytes in completion.data, 0 at end of stream, -errno. Short receives are normal. One at a time on an fd.
   virtual void recv(Op& op, int fd, RecvOptions options = {}) = 0;
   // Sends all of `iov` (array and bytes live until completion); flags: MSG_MORE or 0. result: bytes sent, fewer than
-  // asked only if an error or cancel() came in between; -errno if nothing was sent.
+  // asked only if an error or cancel() came in between; -errno if nothing was sent. One at a time on an fd.
   virtual void send(Op& op, int fd, std::span<const iovec> iov, int flags = 0) = 0;
   // Waits for poll(2) events once. result: events.
   virtual void poll(Op& op, int fd, uint32_t events) = 0;
@@ -95,7 +100,8 @@ class Loop {
   virtual void cancel(Op& op) = 0;
 
   // ---- sockets (here, so that simulation can stand in) ----
-  // Opens a stream socket; `netns_fd` >= 0 opens it in that network namespace.
+  // Opens a non-blocking stream socket; `netns_fd` >= 0 opens it in that network namespace. (The thread stays there
+  // until the turn ends or the next socket is opened elsewhere: open every socket of this thread through here.)
   virtual Result<int> open_socket(int family, const SocketOptions& options, int netns_fd = -1) = 0;
   virtual Status bind(int fd, const Address& address) = 0;
   virtual Status listen(int fd, int backlog) = 0;
@@ -103,7 +109,9 @@ class Loop {
   virtual Address peer_address(int fd) = 0;    // getpeername
   virtual Status set_options(int fd, const SocketOptions& options) = 0;
   virtual void shutdown_write(int fd) = 0;     // FIN after what was sent
-  // Closes; may be carried out at the end of the turn. No operation on fd may be in flight.
+  // Closes; may be carried out at the end of the turn. No operation on fd may be in flight. Descriptors that operations
+  // were started on are closed here and nowhere else: a backend keeps state by descriptor. (A listening or polled one
+  // may be closed elsewhere once its operation has completed.)
   virtual void close(int fd) = 0;
   // Closes with RST (SO_LINGER 0).
   virtual void close_reset(int fd) = 0;
@@ -114,6 +122,9 @@ class Loop {
   Timers& timers() { return timers_; }
 
   BlockPool& blocks() { return blocks_; }
+  // Blocks that somebody holds: blocks() and the backend's shared receive buffers.
+  virtual size_t blocks_outstanding() const { return blocks_.outstanding(); }
+  size_t ops_in_flight() const { return ops_in_flight_; }
 
   // ---- the turn ----
   void schedule(TurnEnd& hook);                // no effect if scheduled already
@@ -121,7 +132,7 @@ class Loop {
 
   // From any thread: runs `fn` on the loop's thread. Not for the data path.
   void post(std::function<void()> fn);
-  // Runs turns until stop().
+  // Runs turns until stop(). A loop belongs to the thread that first runs it.
   void run();
   // One turn: waits at most `max_wait` (and no longer than the next timer), then runs what is ready.
   virtual void run_once(Duration max_wait) = 0;
@@ -131,20 +142,42 @@ class Loop {
 
  protected:
   Loop();
-  void end_turn();                  // turn-end hooks until none, inbox, deferred deletes: a backend calls it each turn
+  // For backends. A turn: begin_wait(), wait, end_wait(), callbacks of what completed, end_turn().
+  //
+  // How long to sleep: zero where work waits already (hooks, posted functions, a stop). Until end_wait() another thread
+  // that posts calls wake().
+  Duration begin_wait(Duration max_wait);
+  void end_wait() { asleep_.store(false, std::memory_order_relaxed); }
+  void end_turn();                  // due timers, hooks until none, inbox, hooks again, deferred deletes
   virtual void wake() = 0;          // from any thread: makes run_once return soon
-  bool has_turn_work() const;       // hooks, deferred objects or posted functions wait: do not sleep
+  virtual void read_clock() = 0;    // sets now_
+  virtual void leave() {}           // run() returns: carry out what was put off
+  // Lets go of what others left here while the backend still works; first thing in a backend's destructor.
+  void drop_work();
 
   MonotonicTime now_{};
   Timers timers_;
   BlockPool blocks_;
+  size_t ops_in_flight_ = 0;
 
  private:
   friend class TurnEnd;
   struct Inbox;
+  struct Hooks {
+    TurnEnd* head = nullptr;
+    TurnEnd* tail = nullptr;
+  };
+  static void link(Hooks& list, TurnEnd& hook);
+  void unlink(TurnEnd& hook);
+  void run_hooks();
+
   std::unique_ptr<Inbox> inbox_;
-  TurnEnd* hooks_head_ = nullptr;
-  TurnEnd* hooks_tail_ = nullptr;
+  std::atomic<bool> asleep_{false};
+  std::atomic<bool> stopping_{false};
+  Hooks hooks_;
+  Hooks next_turn_;                 // have run in this turn and were scheduled again
+  bool running_hooks_ = false;
+  uint64_t hook_phase_ = 0;
   std::vector<std::unique_ptr<Deferred>> deferred_;
 };
 

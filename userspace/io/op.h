@@ -41,10 +41,15 @@ class Op {
 
   // For backends.
   enum class Kind : uint8_t { none, accept, connect, recv, send, poll };
+  // Who has it: the kernel; a backend's list of operations that wait for something; the list of those worth a try now;
+  // the batch of completions whose callbacks run next.
+  enum class Phase : uint8_t { kernel, waiting, ready, collected };
   struct State {
     Kind kind = Kind::none;
+    Phase phase = Phase::kernel;
     bool cancelled = false;
     bool bulk = false;
+    bool drained = false;       // receive: the last one on `fd` left the socket empty
     int fd = -1;
     uint32_t events = 0;        // poll
     const iovec* iov = nullptr; // send: the owner's array, alive until completion
@@ -54,14 +59,17 @@ class Op {
     Op* next = nullptr;         // ready, waiting or per-descriptor lists of a backend
     Op* prev = nullptr;
     msghdr msg{};               // send by more than one iovec
-    int32_t result = 0;         // set by a backend that completes later
+    int32_t result = 0;         // so far: bytes sent, or what a backend completes with later
   } state;
 
   void begin(Kind kind, int fd) {
     assert(!in_flight_);
     in_flight_ = true;
+    if (state.fd != fd || kind != Kind::recv) state.drained = false;
     state.kind = kind;
+    state.phase = Phase::kernel;
     state.cancelled = false;
+    state.result = 0;
     state.fd = fd;
   }
   void complete(Completion& c) {
@@ -74,6 +82,33 @@ class Op {
   Callback callback_;
   void* owner_;
   bool in_flight_ = false;
+};
+
+// A list of operations through State::next and prev.
+class OpList {
+ public:
+  bool empty() const { return head_ == nullptr; }
+  Op* front() const { return head_; }
+  void push_back(Op& op) {
+    op.state.next = nullptr;
+    op.state.prev = tail_;
+    (tail_ ? tail_->state.next : head_) = &op;
+    tail_ = &op;
+  }
+  void remove(Op& op) {
+    (op.state.prev ? op.state.prev->state.next : head_) = op.state.next;
+    (op.state.next ? op.state.next->state.prev : tail_) = op.state.prev;
+    op.state.next = op.state.prev = nullptr;
+  }
+  Op* pop_front() {
+    Op* op = head_;
+    if (op) remove(*op);
+    return op;
+  }
+
+ private:
+  Op* head_ = nullptr;
+  Op* tail_ = nullptr;
 };
 
 }  // namespace sluice::io

@@ -43,7 +43,8 @@ class Timer {
 // notes the time and re-arms when it fires early.
 class Timers {
  public:
-  // Runs what is due at `now`, in order of deadline; timers armed by callbacks wait for the next call.
+  // Runs what is due at `now`, in order of deadline; timers armed by callbacks wait for the next call (one armed for
+  // `now` or earlier is moved to just after `now`).
   void run(MonotonicTime now);
   // MonotonicTime::max() when none is armed.
   MonotonicTime next() const;
@@ -51,10 +52,17 @@ class Timers {
 
  private:
   friend class Timer;
-  void sift_up(uint32_t i);
-  void sift_down(uint32_t i);
+  // The deadline lies beside the pointer: sifting touches no timer but those that move.
+  struct Entry {
+    MonotonicTime deadline;
+    Timer* timer;
+  };
+  void place(uint32_t i, Entry e);
+  void sift_up(uint32_t i, Entry e);
+  void sift_down(uint32_t i, Entry e);
   void remove(uint32_t i);
-  std::vector<Timer*> heap_;
+  std::vector<Entry> heap_;  // 4-ary
+  MonotonicTime running_ = MonotonicTime::min();  // inside run(): its `now`
 };
 
 }  // namespace sluice::io

@@ -1,1 +1,0 @@
-"""The bench's parts; run.py at the top is the program."""
