@@ -36,6 +36,9 @@ class Upstream {
     // Nothing was or will be established. The Upstream may be destroyed in this callback.
     virtual void on_connect_failed(Upstream&, Failure failure, std::string_view reason) = 0;
     virtual void on_data(Buffer& data, bool end_stream) = 0;  // take everything
+
+   protected:
+    ~Callbacks() = default;
   };
 
   virtual ~Upstream() = default;
