@@ -2,7 +2,7 @@
 import pytest
 
 from config import bootstrap, chain, cluster, listener, tcp_proxy
-from support.peers import Peer, ask, echo, pattern
+from support.peers import Peer, echo, pattern
 
 pytestmark = pytest.mark.root
 

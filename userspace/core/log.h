@@ -25,6 +25,5 @@ Status init(Level level, const std::string& path = "", const std::string& format
 }  // namespace sluice::log
 
 // SLUICE_LOG(connection, debug, "[C{}] new connection from {}", id, peer)
-// Severities are spdlog's: trace debug info warn err critical.
-#define SLUICE_LOG(component, severity, ...) \
-  SPDLOG_LOGGER_CALL(&::sluice::log::logger(::sluice::log::Component::component), spdlog::level::severity, __VA_ARGS__)
+#define SLUICE_LOG(component, lvl, ...) \
+  SPDLOG_LOGGER_CALL(&::sluice::log::logger(::sluice::log::Component::component), ::spdlog::level::lvl, __VA_ARGS__)

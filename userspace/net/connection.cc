@@ -123,11 +123,11 @@ void Connection::hangup_seen(io::Op& op, io::Completion& c) {
 }
 
 void Connection::deliver(bool end_stream) {
-  if (end_delivered_) end_stream = false;
+  if (end_delivered_) return;
   if (received_.empty() && !end_stream) return arm_recv();
-  if (end_stream) end_delivered_ = true;
   handler_->on_data(*this, received_, end_stream);
   if (state_ != State::open) return;
+  end_delivered_ = end_stream && received_.empty() && paused_ == 0;
   check_both_ended();
   arm_recv();
 }

@@ -23,7 +23,7 @@ class ConnectionHandler : public ext::ConnectionObserver {
   virtual void on_connected(Connection&) {}
   virtual void on_connect_failed(Connection&, int /*error: errno*/) {}
   // `data` holds everything received and not taken yet; what is left stays for the next call. end_stream: the peer's
-  // FIN; comes once, maybe with empty data.
+  // FIN has come, nothing follows `data`; said again in a later call if the handler left bytes or paused reading.
   virtual void on_data(Connection&, Buffer& data, bool end_stream) = 0;
 
  protected:

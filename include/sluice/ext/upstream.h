@@ -35,7 +35,7 @@ class Upstream {
     virtual void on_connected(Upstream&) = 0;
     // Nothing was or will be established. The Upstream may be destroyed in this callback.
     virtual void on_connect_failed(Upstream&, Failure failure, std::string_view reason) = 0;
-    virtual void on_data(Buffer& data, bool end_stream) = 0;  // take everything
+    virtual void on_upstream_data(Buffer& data, bool end_stream) = 0;  // take everything
 
    protected:
     ~Callbacks() = default;
@@ -54,6 +54,8 @@ class Cluster {
   virtual ~Cluster() = default;
   virtual const std::string& name() const = 0;
   virtual const std::string& observability_name() const = 0;   // alt_stat_name, else name
+  // Counts upstream_cx_connect_attempts_exceeded: the caller has used up its attempts.
+  virtual void note_connect_attempts_exceeded() = 0;
   // Chooses a host and starts to connect. The outcome comes by callback, never before connect() has returned: also
   // when nobody is there to connect to.
   virtual std::unique_ptr<Upstream> connect(const Upstream::Origin& origin, Upstream::Callbacks& callbacks) = 0;

@@ -1,0 +1,1 @@
+"""The bench's parts; run.py at the top is the program."""

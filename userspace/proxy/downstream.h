@@ -1,0 +1,93 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "net/connection.h"
+#include "proxy/worker.h"
+#include "sluice/ext/listener_filter.h"
+#include "sluice/ext/network_filter.h"
+
+namespace sluice::proxy {
+
+// One accepted connection from accept to its last log line:
+//   accept → listener filters (may read ahead) → hand-off by original destination → filter chain → data → end.
+class Downstream final : public io::Deferred,
+                         private ext::ListenerFilterContext,
+                         private ext::NetworkFilterContext,
+                         private net::ConnectionHandler {
+ public:
+  static void accept(Worker& worker, std::shared_ptr<ListenerRuntime> listener, const ListenSocket& socket, int fd);
+
+  Downstream* next() const { return next_; }
+  const Workload* workload() const { return workload_.get(); }
+  ConnectionSnapshot snapshot() const;
+  void abort();   // RST
+
+ private:
+  Downstream(Worker& worker, std::shared_ptr<ListenerRuntime> listener, const ListenSocket& socket, int fd);
+  ~Downstream() override;
+
+  // ---- before the filter chain ----
+  void run_listener_filters();
+  bool inspect(bool end_stream);                    // true: this filter is done
+  void read_ahead();
+  static void read_ahead_done(io::Op& op, io::Completion& c);
+  static void listener_filters_timeout(io::Timer& timer);
+  void listener_filters_done();
+  void open(const ListenerRuntime::Chain& chain);
+  void drop(bool reset);                            // without a filter chain
+  void leave_pre_cx();
+
+  // ext::ListenerFilterContext, ext::NetworkFilterContext
+  ext::StreamInfo& stream_info() override { return info_; }
+  io::Loop& loop() override { return worker_.loop(); }
+  std::optional<Address> original_destination() override;
+  ext::Connection& connection() override { return *connection_; }
+  Random& random() override { return worker_.random(); }
+  ext::ClusterManager& clusters() override { return worker_.clusters(); }
+  ext::Upstream::Origin origin() override;
+  void continue_reading() override;
+  bool draining() const override { return worker_.draining(); }
+
+  // net::ConnectionHandler
+  void on_data(net::Connection&, Buffer& data, bool end_stream) override;
+  void on_above_high_watermark(ext::Connection&) override;
+  void on_below_low_watermark(ext::Connection&) override;
+  void on_sent(ext::Connection&, size_t bytes) override;
+  void on_closed(ext::Connection&, const ext::CloseEvent&) override;
+
+  void run_new_connection();
+  void run_filters(size_t from, Buffer& data, bool end_stream);
+  void end();
+
+  Worker& worker_;
+  std::shared_ptr<ListenerRuntime> listener_;
+  std::shared_ptr<const Workload> workload_;
+  Address listening_;
+  int fd_;                       // until the connection takes it
+  bool handed_off_ = false;
+  bool in_chain_ = false;        // counted in downstream_cx_active
+  bool pre_cx_ = false;          // counted in downstream_pre_cx_active
+  bool end_stream_ = false;
+  bool dropping_ = false;
+  bool drop_reset_ = false;
+  size_t initialised_ = 0;       // filters whose on_new_connection has run
+  size_t stopped_at_ = 0;        // the filter at which the last delivery stopped
+  size_t resume_at_ = 0;         // where the next one starts: after that filter, once it said continue_reading()
+  ext::StreamInfo info_;
+
+  // Only while listener filters wait for data.
+  struct ReadAhead;
+  std::unique_ptr<ReadAhead> ahead_;
+  size_t listener_filter_ = 0;
+
+  const ListenerRuntime::Chain* chain_ = nullptr;
+  std::vector<std::unique_ptr<ext::NetworkFilter>> filters_;
+  net::ConnectionPtr connection_;
+  Downstream* next_ = nullptr;
+  Downstream* prev_ = nullptr;
+};
+
+}  // namespace sluice::proxy

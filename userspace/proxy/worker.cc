@@ -1,0 +1,112 @@
+#include "proxy/worker.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include "core/log.h"
+#include "proxy/downstream.h"
+
+namespace sluice::proxy {
+namespace {
+
+// After EMFILE, ENFILE or ENOBUFS: accepting again at once would spin. The backlog holds the clients meanwhile.
+constexpr Duration kAcceptPause = std::chrono::milliseconds(50);
+
+}  // namespace
+
+struct Worker::Socket {
+  Socket(Worker& w, ListenSocket s)
+      : worker(w), listen(std::move(s)), op(&Worker::accepted, this), retry(w.loop().timers(), &resume, this) {}
+  static void resume(io::Timer& t) {
+    Socket& s = *t.owner<Socket>();
+    s.worker.loop_.accept(s.op, s.listen.fd);
+  }
+
+  Worker& worker;
+  ListenSocket listen;
+  std::shared_ptr<ListenerRuntime> runtime;
+  io::Op op;
+  io::Timer retry;
+  bool closing = false;
+};
+
+Worker::Worker(io::Loop& loop, stats::Store& store, const Options& options, const MakeClusters& make_clusters)
+    : loop_(loop), store_(store), options_(options), random_(options.seed) {
+  clusters_ = make_clusters(*this);
+}
+
+Worker::~Worker() { assert(idle()); }
+
+void Worker::set_config(std::shared_ptr<const model::ConfigSet> config) {
+  config_ = std::move(config);
+  listeners_ = ListenerIndex(*config_, stats_root(), options_.index);
+}
+
+void Worker::add_socket(ListenSocket socket) {
+  auto s = std::make_unique<Socket>(*this, std::move(socket));
+  s->runtime = listeners_.by_config(s->listen.listener.get());
+  assert(s->runtime && "the listener belongs to the current configuration");
+  loop_.accept(s->op, s->listen.fd);
+  sockets_.push_back(std::move(s));
+}
+
+void Worker::accepted(io::Op& op, io::Completion& c) {
+  Socket& s = *op.owner<Socket>();
+  Worker& w = s.worker;
+  if (c.result >= 0) {
+    if (s.closing)
+      w.loop_.close_reset(c.result);
+    else
+      Downstream::accept(w, s.runtime, s.listen, c.result);
+  }
+  if (c.more) return;
+  if (s.closing) {
+    w.loop_.close(s.listen.fd);
+    w.sockets_.remove_if([&](const auto& p) { return p.get() == &s; });
+    return;
+  }
+  if (c.result >= 0 || c.result == -ECONNABORTED || c.result == -ECANCELED) return w.loop_.accept(s.op, s.listen.fd);
+  SLUICE_LOG(listener, warn, "{}: accept: {}; trying again", s.listen.bound.to_string(), strerror(-c.result));
+  s.retry.arm(w.loop_.now() + kAcceptPause);
+}
+
+void Worker::close_sockets(const Workload* workload) {
+  for (auto it = sockets_.begin(); it != sockets_.end();) {
+    Socket& s = **it;
+    if (s.closing || (workload && s.listen.workload.get() != workload)) {
+      ++it;
+      continue;
+    }
+    s.closing = true;
+    s.retry.cancel();
+    if (s.op.in_flight()) {
+      loop_.cancel(s.op);
+      ++it;
+    } else {
+      loop_.close(s.listen.fd);
+      it = sockets_.erase(it);
+    }
+  }
+}
+
+void Worker::close_connections(const Workload* workload) {
+  for (Downstream* d = connections_; d;) {
+    Downstream* next = d->next();
+    if (!workload || d->workload() == workload) d->abort();
+    d = next;
+  }
+}
+
+std::vector<ConnectionSnapshot> Worker::connections() const {
+  std::vector<ConnectionSnapshot> all;
+  all.reserve(connection_count_);
+  for (Downstream* d = connections_; d; d = d->next()) all.push_back(d->snapshot());
+  return all;
+}
+
+uint64_t Worker::next_connection_id() {
+  // Unique in the process without sharing: the worker's index is in the low byte.
+  return ++connections_made_ << 8 | options_.index;
+}
+
+}  // namespace sluice::proxy

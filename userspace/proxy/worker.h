@@ -1,0 +1,106 @@
+#pragma once
+
+#include <functional>
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/random.h"
+#include "core/stats.h"
+#include "io/loop.h"
+#include "model/config_set.h"
+#include "proxy/listener.h"
+#include "sluice/ext/upstream.h"
+
+namespace sluice::proxy {
+
+class Downstream;
+
+// Tells where an accepted connection had wanted to go. Thread-safe.
+class OriginalDestinations {
+ public:
+  virtual ~OriginalDestinations() = default;
+  // `local` is the accepted socket's own address. Nothing: the connection was not redirected.
+  virtual std::optional<Address> find(int fd, const Address& local, const Address& listening) = 0;
+};
+
+// A listening socket handed to a worker. It shares its address with those of the other workers (SO_REUSEPORT).
+struct ListenSocket {
+  int fd = -1;                                       // owned by the worker from then on
+  Address bound;
+  std::shared_ptr<const model::Listener> listener;
+  std::shared_ptr<const Workload> workload;          // null: the proxy's own network namespace
+};
+
+// A connection as `sluicectl connections` shows it.
+struct ConnectionSnapshot {
+  uint64_t id;
+  std::string workload, listener, filter_chain, cluster;
+  Address downstream_local, downstream_remote, original_destination, upstream_local, upstream_remote;
+  uint64_t bytes_received, bytes_sent;
+  int64_t age_ms;
+};
+
+// One thread's share of the proxy: its loop, listening sockets, connections and clusters. Nothing of it is touched by
+// another thread; the control thread posts to the loop.
+class Worker {
+ public:
+  struct Options {
+    unsigned index = 0;           // statistics slot index + 1
+    uint64_t seed = 1;
+    OriginalDestinations* original_destinations = nullptr;   // outlives the worker
+  };
+  using MakeClusters = std::function<std::unique_ptr<ext::ClusterManager>(Worker&)>;
+
+  Worker(io::Loop& loop, stats::Store& store, const Options& options, const MakeClusters& make_clusters);
+  ~Worker();
+  Worker(const Worker&) = delete;
+
+  // ---- on the loop's thread ----
+  void set_config(std::shared_ptr<const model::ConfigSet> config);
+  void add_socket(ListenSocket socket);
+  // Stops accepting on the sockets of a workload (null: on all) and closes them. Connections go on.
+  void close_sockets(const Workload* workload);
+  // Tells connections that they are drained: HTTP ends its keep-alive; TCP goes on.
+  void set_draining() { draining_ = true; }
+  // Resets what is still open; for the end of a drain. `workload` null: all.
+  void close_connections(const Workload* workload);
+  std::vector<ConnectionSnapshot> connections() const;
+  size_t connection_count() const { return connection_count_; }
+  bool idle() const { return connection_count_ == 0 && sockets_.empty(); }
+
+  // ---- for connections ----
+  io::Loop& loop() { return loop_; }
+  Random& random() { return random_; }
+  ext::ClusterManager& clusters() { return *clusters_; }
+  OriginalDestinations* original_destinations() { return options_.original_destinations; }
+  const ListenerIndex& listeners() const { return listeners_; }
+  uint64_t next_connection_id();
+  bool draining() const { return draining_; }
+  stats::Scope stats_root() { return store_.root(options_.index + 1); }
+  unsigned index() const { return options_.index; }
+
+ private:
+  friend class Downstream;
+  struct Socket;
+
+  static void accepted(io::Op& op, io::Completion& c);
+  void retry_accept(Socket& socket);
+
+  io::Loop& loop_;
+  stats::Store& store_;
+  Options options_;
+  Random random_;
+  std::unique_ptr<ext::ClusterManager> clusters_;
+  std::shared_ptr<const model::ConfigSet> config_;
+  ListenerIndex listeners_;
+  std::list<std::unique_ptr<Socket>> sockets_;
+  Downstream* connections_ = nullptr;   // intrusive list
+  size_t connection_count_ = 0;
+  uint64_t connections_made_ = 0;
+  bool draining_ = false;
+};
+
+}  // namespace sluice::proxy
