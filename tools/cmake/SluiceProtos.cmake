@@ -29,3 +29,5 @@ add_library(sluice_protos INTERFACE)
 add_dependencies(sluice_protos sluice_protos_made)
 target_include_directories(sluice_protos SYSTEM INTERFACE ${SLUICE_PROTOS_DIR}/include)
 target_link_libraries(sluice_protos INTERFACE -L${SLUICE_PROTOS_DIR} -lsluice_protos PkgConfig::PROTOBUF)
+# Fields that the API deprecates are honoured all the same: users' files still have them.
+target_compile_options(sluice_protos INTERFACE -Wno-deprecated-declarations)

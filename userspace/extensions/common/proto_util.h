@@ -1,0 +1,25 @@
+#pragma once
+
+#include <google/protobuf/duration.pb.h>
+
+#include <string>
+#include <string_view>
+
+#include "core/result.h"
+#include "core/time.h"
+
+namespace envoy::config::core::v3 {
+class DataSource;
+}
+
+// Small conversions that several config.cc share.
+namespace sluice::extensions {
+
+inline Duration to_duration(const google::protobuf::Duration& d) {
+  return std::chrono::seconds(d.seconds()) + std::chrono::nanoseconds(d.nanos());
+}
+
+// The bytes of an envoy.config.core.v3.DataSource: inline, from a file or from the environment.
+Result<std::string> read_data_source(const envoy::config::core::v3::DataSource& source, std::string_view path);
+
+}  // namespace sluice::extensions
