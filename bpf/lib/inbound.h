@@ -1,0 +1,47 @@
+/* What happens to a connection that arrives in an enrolled netns. As outbound.h: no context, map look-ups only. */
+#ifndef SLUICE_BPF_LIB_INBOUND_H_
+#define SLUICE_BPF_LIB_INBOUND_H_
+
+#include "rules.h"
+
+struct inbound_call {
+  __u8 source[16];
+  __u16 port; /* host order, the one called */
+  __u8 is_tcp;
+  __u8 from_loopback; /* arrived on lo: the proxy's own connection to the application, or a self-call */
+};
+
+SL_INLINE bool inbound_takes(__u32 decision) {
+  return decision == SLUICE_D_IN_TAKEN || decision == SLUICE_D_IN_INCLUDED_PORT;
+}
+
+SL_INLINE bool inbound_refuses(__u32 decision) {
+  return decision == SLUICE_D_IN_REFUSED_OUTBOUND_PORT || decision == SLUICE_D_IN_REFUSED_NO_PROXY;
+}
+
+/* First match wins: loopback, proxy's ports, probe source, excluded port, included port, default. */
+SL_INLINE __u32 inbound_classify(const struct inbound_call* call, const struct sluice_workload* w) {
+  if (!call->is_tcp) return SLUICE_D_IN_NOT_TCP;
+  if (!w) return SLUICE_D_IN_OFF;
+  if (call->from_loopback) return SLUICE_D_IN_LOOPBACK;
+  /* Nobody outside has business with virtualOutbound, whether inbound is enrolled or not. */
+  if ((w->flags & SLUICE_WF_OUTBOUND) && call->port == w->outbound_port)
+    return SLUICE_D_IN_REFUSED_OUTBOUND_PORT;
+  if (!(w->flags & SLUICE_WF_INBOUND)) return SLUICE_D_IN_OFF;
+  /* Called by its number, virtualInbound gets the connection anyway; its configuration decides. */
+  if (call->port == w->inbound_port) return SLUICE_D_IN_PROXY_PORT;
+  if ((w->flags & SLUICE_WF_PROBES) && rule_for_addr(w, call->source, SLUICE_SCOPE_PROBE_SOURCE))
+    return SLUICE_D_IN_PROBE;
+
+  __u8 port = 0;
+  if (w->flags & SLUICE_WF_PORTS_IN) port = rule_for_port(w, call->port, SLUICE_INBOUND);
+  if (port == SLUICE_RULE_EXCLUDE) return SLUICE_D_IN_EXCLUDED_PORT;
+  if (port == SLUICE_RULE_INCLUDE) return SLUICE_D_IN_INCLUDED_PORT;
+  return (w->flags & SLUICE_WF_ONLY_LISTED_IN) ? SLUICE_D_IN_NOT_INCLUDED : SLUICE_D_IN_TAKEN;
+}
+
+SL_INLINE __u32 inbound_fail(const struct sluice_workload* w) {
+  return w->fail_mode == SLUICE_FAIL_OPEN ? SLUICE_D_IN_OPEN_NO_PROXY : SLUICE_D_IN_REFUSED_NO_PROXY;
+}
+
+#endif /* SLUICE_BPF_LIB_INBOUND_H_ */

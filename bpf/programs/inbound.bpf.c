@@ -1,0 +1,40 @@
+/* sk_lookup, one instance for each enrolled netns: the context cannot say which netns it is, so the instance knows. */
+#include "count.h"
+#include "inbound.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+/* Set before load. */
+const volatile __u64 netns_cookie = 0;
+
+SEC("sk_lookup")
+int sluice_inbound(struct bpf_sk_lookup* ctx) {
+  __u64 cookie = netns_cookie;
+  const struct sluice_workload* w = bpf_map_lookup_elem(&sl_workloads, &cookie);
+  struct inbound_call call = {
+      .port = ctx->local_port,
+      .is_tcp = ctx->protocol == IPPROTO_TCP,
+      .from_loopback = ctx->ingress_ifindex == SL_LOOPBACK_IFINDEX,
+  };
+  bool v4 = ctx->family == SL_AF_INET;
+  if (v4) {
+    addr_from_v4(call.source, SL_CTX_U32(ctx, remote_ip4));
+  } else {
+    SL_CTX_ADDR6(call.source, ctx, remote_ip6);
+  }
+  __u32 decision = inbound_classify(&call, w);
+  if (inbound_takes(decision)) {
+    struct sluice_listener_key key = {.netns_cookie = cookie,
+                                      .role = v4 ? SLUICE_LISTENER_IN_V4 : SLUICE_LISTENER_IN_V6};
+    struct bpf_sock* sk = bpf_map_lookup_elem(&sl_listeners, &key);
+    long err = -1;
+    if (sk) {
+      /* Flags 0: the kernel goes on to choose within the socket's SO_REUSEPORT group, so workers share the load. */
+      err = bpf_sk_assign(ctx, sk, 0);
+      bpf_sk_release(sk);
+    }
+    if (err && w) decision = inbound_fail(w);
+  }
+  sl_count(decision);
+  return inbound_refuses(decision) ? SK_DROP : SK_PASS;
+}

@@ -1,0 +1,108 @@
+#include "redirect/netns.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/nsfs.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <optional>
+#include <thread>
+
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
+
+namespace sluice::redirect {
+
+Result<Fd> open_netns(const std::string& path) {
+  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid())
+    return errno_error(errno, "network namespace " + path + " (give /run/netns/NAME or /proc/PID/ns/net)");
+  if (::ioctl(fd.get(), NS_GET_NSTYPE) != CLONE_NEWNET)
+    return Error{path + " is not a network namespace; give /run/netns/NAME or /proc/PID/ns/net", EINVAL};
+  return fd;
+}
+
+Status run_in_netns(int netns_fd, const std::function<Status()>& fn) {
+  Status result;
+  std::thread([&] {
+    if (::setns(netns_fd, CLONE_NEWNET) != 0)
+      result = errno_error(errno, "entering a network namespace (needs CAP_SYS_ADMIN)");
+    else
+      result = fn();
+  }).join();
+  return result;
+}
+
+Result<uint64_t> own_netns_cookie() {
+  Fd s(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!s.valid()) return errno_error(errno, "socket for the netns cookie");
+  uint64_t cookie = 0;
+  socklen_t len = sizeof(cookie);
+  if (::getsockopt(s.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) != 0)
+    return errno_error(errno, "getsockopt SO_NETNS_COOKIE (kernel 5.14 or newer is needed)");
+  return cookie;
+}
+
+Result<uint64_t> netns_cookie(int netns_fd) {
+  uint64_t cookie = 0;
+  SLUICE_TRY(run_in_netns(netns_fd, [&]() -> Status {
+    SLUICE_ASSIGN(cookie, own_netns_cookie());
+    return {};
+  }));
+  return cookie;
+}
+
+Result<uint64_t> netns_inode(const std::string& path) {
+  struct stat st {};
+  if (::stat(path.c_str(), &st) != 0) return errno_error(errno, "network namespace " + path);
+  return static_cast<uint64_t>(st.st_ino);
+}
+
+bool netns_in_use(uint64_t inode) {
+  auto any_in = [inode](const char* dir, const char* suffix, bool digits_only) {
+    DIR* d = ::opendir(dir);
+    if (!d) return false;
+    bool found = false;
+    while (dirent* e = ::readdir(d)) {
+      if (e->d_name[0] == '.' || (digits_only && (e->d_name[0] < '0' || e->d_name[0] > '9'))) continue;
+      auto ino = netns_inode(std::string(dir) + "/" + e->d_name + suffix);
+      if (ino.ok() && *ino == inode) {
+        found = true;
+        break;
+      }
+    }
+    ::closedir(d);
+    return found;
+  };
+  return any_in("/run/netns", "", false) || any_in("/var/run/netns", "", false) ||
+         any_in("/proc", "/ns/net", true);
+}
+
+Status bind_netns(int netns_fd, const std::string& path) {
+  Fd target(::open(path.c_str(), O_RDONLY | O_CREAT | O_CLOEXEC, 0444));
+  if (!target.valid()) return errno_error(errno, path);
+  std::string source = "/proc/self/fd/" + std::to_string(netns_fd);
+  if (::mount(source.c_str(), path.c_str(), "none", MS_BIND, nullptr) != 0) {
+    Error e = errno_error(errno, "bind mount of a network namespace on " + path);
+    ::unlink(path.c_str());
+    return e;
+  }
+  return {};
+}
+
+void unbind_netns(const std::string& path) {
+  // Repeated enrolment never stacks mounts, but whatever is there has to go.
+  while (::umount2(path.c_str(), MNT_DETACH) == 0) {
+  }
+  ::unlink(path.c_str());
+}
+
+}  // namespace sluice::redirect

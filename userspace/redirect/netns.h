@@ -1,0 +1,26 @@
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "core/fd.h"
+#include "core/result.h"
+
+namespace sluice::redirect {
+
+// Opens a network namespace by path; refuses what is not one.
+Result<Fd> open_netns(const std::string& path);
+// Runs `fn` in a network namespace, on a thread of its own: a failed way back cannot strand the caller.
+Status run_in_netns(int netns_fd, const std::function<Status()>& fn);
+Result<uint64_t> netns_cookie(int netns_fd);
+Result<uint64_t> own_netns_cookie();
+// Names a namespace: two paths to the same one give the same number. ENOENT: the path is gone.
+Result<uint64_t> netns_inode(const std::string& path);
+// Does a process live there, or does /run/netns name it?
+bool netns_in_use(uint64_t inode);
+
+// A bind mount keeps the namespace openable when the process that showed it has gone.
+Status bind_netns(int netns_fd, const std::string& path);
+void unbind_netns(const std::string& path);
+
+}  // namespace sluice::redirect

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <string>
+
+#include "redirect/pins.h"
+
+// Loading and attaching: the only file that knows the skeletons.
+namespace sluice::redirect {
+
+// Loads the cgroup programs with new maps, attaches them, pins everything in a staging directory and renames it into
+// place, so that what is at `paths.dir` is always whole.
+Result<Maps> install(const PinPaths& paths, const Options& options, const std::string& cgroup_path);
+// Loads this build's programs over the pinned maps; replaces in the links what differs, makes links that are missing.
+// Refuses if the links are on another cgroup. Inbound instances likewise.
+Status adopt(const PinPaths& paths, const Maps& maps, const Options& options, const std::string& cgroup_path);
+
+// The sk_lookup instance of one workload; no-op when its link is there and whole.
+Status attach_inbound(const PinPaths& paths, const Maps& maps, uint64_t netns_cookie, int netns_fd);
+
+// Where ours stand among the programs the kernel runs for connect4 on this cgroup: "1st of 3", with the others' names.
+struct OrderReport {
+  bool first = false;
+  std::string text;
+};
+Result<OrderReport> attach_order(const std::string& cgroup_path);
+
+// Every kernel object reachable from the pins: to be gone after uninstall.
+std::vector<KernelObject> pinned_objects(const PinPaths& paths);
+
+}  // namespace sluice::redirect

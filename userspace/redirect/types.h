@@ -1,0 +1,114 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/address.h"
+#include "core/result.h"
+
+// What the redirect library says and is told. No libbpf type, no ABI struct: only userspace/redirect/ sees those.
+namespace sluice::redirect {
+
+struct Options {
+  std::string bpffs_root = "/sys/fs/bpf/sluice";  // pins live in <root>/v<ABI>
+  std::string cgroup_path;                        // where the hooks are attached; empty: the cgroup2 root
+  std::string state_dir = "/run/sluice";          // workloads/*.json, netns/* (bind mounts), lock
+  uint32_t proxy_mark = 0x539;                    // SO_MARK of the proxy's own sockets
+  uint16_t outbound_port = 15001;                 // for workloads that do not say otherwise
+  uint16_t inbound_port = 15006;
+  unsigned spread = 8;                            // IPv4 targets 127.0.0.1 .. 127.0.0.spread (1..250); IPv6: ::1
+  bool so_original_dst = true;                    // attach the getsockopt hook
+  uint32_t bridge_entries = 0;                    // handshakes at once; 0: SLUICE_BRIDGE_MAX. At least 512
+};
+
+enum class FailMode : uint8_t { closed, open };
+const char* to_string(FailMode mode);
+Result<FailMode> parse_fail_mode(std::string_view text);
+
+// A workload as the operator describes it. Rules are tried in this order: the proxy's own sockets, loopback, excluded
+// uids, ports, CIDRs pass; included ports, CIDRs are redirected; the rest is redirected if both include lists are empty.
+struct WorkloadSpec {
+  std::string name;        // 1..200 of [A-Za-z0-9._/-], unique on the node
+  std::string netns_path;  // /run/netns/NAME, /proc/PID/ns/net, ...
+  FailMode fail_mode = FailMode::closed;
+  bool outbound = true;
+  bool inbound = true;
+  uint16_t outbound_port = 0;  // 0: as in Options
+  uint16_t inbound_port = 0;
+  std::vector<uint16_t> exclude_outbound_ports;
+  std::vector<uint16_t> include_outbound_ports;
+  std::vector<Cidr> exclude_cidrs;  // destinations
+  std::vector<Cidr> include_cidrs;
+  std::vector<uint32_t> exclude_uids;  // as the host numbers them
+  std::vector<uint16_t> exclude_inbound_ports;
+  std::vector<uint16_t> include_inbound_ports;
+  std::vector<Cidr> probe_sources;  // kubelet and the like: never taken inbound
+};
+
+// One listening socket for each duty, -1 where there is none. Of an SO_REUSEPORT group any member will do: the kernel
+// spreads over the group. A dual-stack socket may stand in for both families.
+struct Listeners {
+  int outbound_v4 = -1;
+  int outbound_v6 = -1;
+  int inbound_v4 = -1;
+  int inbound_v6 = -1;
+};
+
+// A workload as the maps have it, joined with its state file.
+struct Workload {
+  uint32_t id = 0;
+  uint64_t netns_cookie = 0;
+  uint32_t generation = 0;
+  WorkloadSpec spec;         // name is empty when the state file is gone: the maps alone know it by cookie
+  std::string netns_handle;  // a path that opens the netns now: the bind mount, or else netns_path
+  bool listening_outbound_v4 = false, listening_outbound_v6 = false;  // the proxy's sockets, as the kernel has them
+  bool listening_inbound_v4 = false, listening_inbound_v6 = false;
+  bool inbound_attached = false;  // the sk_lookup link
+};
+
+// Where an accepted connection was really going.
+struct OriginalDestination {
+  Address address;       // v4-mapped destinations are unmapped
+  bool v4_mapped = false;  // asked for as ::ffff:a.b.c.d
+  uint64_t netns_cookie = 0;
+  uint32_t workload_id = 0;
+  uint32_t generation = 0;
+  uint32_t uid = 0, pid = 0;  // of the task that called connect(), as the host numbers them
+  uint64_t created_ns = 0;    // CLOCK_MONOTONIC at connect()
+  const char* rule = "";      // counter name of the decision, "outbound.redirected.default"; static storage
+};
+
+// One remembered original destination: a socket that holds it, or a handshake under way.
+struct Redirect {
+  enum class Side : uint8_t { client, accepted, handshake };
+  Side side = Side::client;
+  OriginalDestination original;
+  Address local, remote;  // of that socket; of the connecting side for a handshake
+  Address target;         // where the connect was sent
+  std::string tcp_state;  // "ESTABLISHED", ...; empty for a handshake
+};
+const char* to_string(Redirect::Side side);
+
+struct Counter {
+  std::string name;
+  uint64_t value = 0;
+};
+
+struct CheckItem {
+  enum class Outcome : uint8_t { ok, warning, missing };  // missing: interception cannot work
+  Outcome outcome = Outcome::ok;
+  std::string name;    // "kernel BTF"
+  std::string found;   // what is there
+  std::string remedy;  // what to do, when not ok
+};
+const char* to_string(CheckItem::Outcome outcome);
+
+// What uninstall did and what it found afterwards.
+struct UninstallReport {
+  std::vector<std::string> removed;
+  std::vector<std::string> left;  // empty: proven clean
+};
+
+}  // namespace sluice::redirect

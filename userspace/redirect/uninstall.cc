@@ -1,0 +1,104 @@
+#include <bpf/bpf.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <thread>
+
+#include "redirect/host.h"
+#include "redirect/netns.h"
+#include "redirect/pins.h"
+#include "redirect/programs.h"
+#include "redirect/redirector.h"
+#include "redirect/state.h"
+
+namespace sluice::redirect {
+namespace {
+
+// The kernel frees a program after the last CPU has left it; a process that still holds a map keeps it.
+constexpr auto kFreeDeadline = std::chrono::seconds(3);
+
+bool present(const std::string& path) {
+  struct stat st {};
+  return ::lstat(path.c_str(), &st) == 0;
+}
+
+// Pins of any ABI version: whoever uninstalls wants them gone, and a version we do not know has the same shape of tree.
+void remove_pins(const std::string& root, UninstallReport& report) {
+  for (const auto& name : list_dir(root)) {
+    remove_tree(root + "/" + name);
+    report.removed.push_back("pins " + root + "/" + name);
+  }
+}
+
+}  // namespace
+
+Result<UninstallReport> uninstall(const Options& options) {
+  UninstallReport report;
+  PinPaths paths(options.bpffs_root);
+  StateDir state(options.state_dir);
+  bool anything = present(options.bpffs_root) || present(options.state_dir);
+  if (!anything) return report;
+  SLUICE_ASSIGN(Fd lock, lock_dir(options.state_dir));
+
+  std::vector<KernelObject> objects = pinned_objects(paths);
+  // Links first, so that nothing is intercepted from here on; then the maps they used.
+  for (const auto& name : list_dir(paths.links)) {
+    if (::unlink((paths.links + "/" + name).c_str()) == 0) report.removed.push_back("link " + name);
+  }
+  for (const auto& name : list_dir(paths.inbound)) {
+    if (::unlink((paths.inbound + "/" + name).c_str()) == 0)
+      report.removed.push_back("link sluice_inbound of netns " + name);
+  }
+  // A sluiced that still runs keeps its handle on the maps: with no workload in them nothing is left of them in effect.
+  remove_pins(options.bpffs_root, report);
+  for (const auto& name : list_dir(options.state_dir + "/netns")) {
+    unbind_netns(options.state_dir + "/netns/" + name);
+    report.removed.push_back("netns handle " + name);
+  }
+  for (const auto& name : list_dir(options.state_dir + "/workloads"))
+    report.removed.push_back("state of workload " + name.substr(0, name.rfind(".json")));
+
+  std::string mounted;
+  if (auto text = read_file(options.state_dir + "/bpffs-mounted"); text.ok())
+    mounted = text->substr(0, text->find('\n'));
+  if (mounted != options.bpffs_root) ::rmdir(options.bpffs_root.c_str());
+  if (!mounted.empty()) {
+    // Ours only as long as nobody else has pinned anything there (the kernel's own *.debug files apart).
+    bool others = false;
+    for (const auto& name : list_dir(mounted)) others |= !name.ends_with(".debug");
+    if (!others && ::umount(mounted.c_str()) == 0) {
+      report.removed.push_back("bpffs mount " + mounted);
+      if (mounted == options.bpffs_root) ::rmdir(options.bpffs_root.c_str());
+    }
+  }
+  // Only what is ours in the state directory: sluiced may keep its sockets and logs there.
+  remove_tree(options.state_dir + "/netns");
+  remove_tree(options.state_dir + "/workloads");
+  ::unlink((options.state_dir + "/bpffs-mounted").c_str());
+  ::unlink((options.state_dir + "/lock").c_str());
+  ::rmdir(options.state_dir.c_str());
+
+  // The proof.
+  auto deadline = std::chrono::steady_clock::now() + kFreeDeadline;
+  for (const KernelObject& object : objects) {
+    bool there = exists(object);
+    while (there && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      there = exists(object);
+    }
+    if (there)
+      report.left.push_back(describe(object) + ": still held by a process; stop sluiced and it goes");
+    else
+      report.removed.push_back(describe(object));
+  }
+  if (present(options.bpffs_root) && !list_dir(options.bpffs_root).empty())
+    report.left.push_back("pins under " + options.bpffs_root);
+  for (const char* sub : {"/netns", "/workloads"})
+    if (present(options.state_dir + sub)) report.left.push_back(options.state_dir + sub);
+  return report;
+}
+
+}  // namespace sluice::redirect
