@@ -1,0 +1,76 @@
+#include "server/listen.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace sluice::server {
+namespace {
+
+Error explain(Error e, const model::Listener& listener, const Address& address) {
+  std::string text = "listener '" + *listener.name + "': cannot listen on " + address.to_string() + ": " + e.message;
+  if (e.code == EADDRINUSE) text += "; another process has the port (see `ss -ltnp`), or two listeners share an address";
+  if (e.code == EACCES) text += "; ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE";
+  if (e.code == EADDRNOTAVAIL) text += "; no interface has this address (freebind: true allows it all the same)";
+  if (e.code == EPERM) text += "; transparent, freebind and mark need CAP_NET_ADMIN";
+  return Error{std::move(text), e.code};
+}
+
+Result<Fd> open_one(io::Loop& loop, const model::Listener& listener, const Address& address, bool reuse_port, bool v6_only,
+                    int netns_fd) {
+  io::SocketOptions options = listener.socket_options;
+  options.reuse_port = reuse_port && address.is_ip();
+  options.v6_only |= v6_only;
+  options.no_delay = false;  // set on what is accepted
+  auto fd = loop.open_socket(address.family(), options, netns_fd);
+  if (!fd) return explain(std::move(fd).error(), listener, address);
+  Fd owned(*fd);
+  // A socket file that a dead process has left behind is in the way; one that is listened on is not ours to take.
+  if (address.is_pipe() && address.path()[0] != '@') ::unlink(address.path().c_str());
+  if (Status s = loop.bind(owned.get(), address); !s) return explain(std::move(s).error(), listener, address);
+  if (Status s = loop.listen(owned.get(), static_cast<int>(listener.tcp_backlog)); !s)
+    return explain(std::move(s).error(), listener, address);
+  return owned;
+}
+
+}  // namespace
+
+bool intercepting(const model::Listener& listener) {
+  return listener.bind_to_port && (listener.use_original_dst || listener.direction != model::TrafficDirection::unspecified);
+}
+
+Result<std::vector<SocketGroup>> open_listener(io::Loop& loop, const std::shared_ptr<const model::Listener>& listener,
+                                               unsigned workers, int netns_fd, bool dual_stack) {
+  std::vector<Address> addresses{listener->address};
+  addresses.insert(addresses.end(), listener->additional_addresses.begin(), listener->additional_addresses.end());
+  std::vector<SocketGroup> groups;
+  auto open_group = [&](const Address& address, bool v6_only) -> Status {
+    SocketGroup group{listener, address, {}};
+    bool reuse = listener->socket_options.reuse_port && address.is_ip();
+    for (unsigned i = 0; i < workers; ++i) {
+      if (i > 0 && !reuse) {
+        // Every worker needs a descriptor of its own to close.
+        int copy = fcntl(group.fds[0].get(), F_DUPFD_CLOEXEC, 0);
+        if (copy < 0) return errno_error(errno, "listener '" + *listener->name + "': dup");
+        group.fds.emplace_back(copy);
+        continue;
+      }
+      SLUICE_ASSIGN(Fd fd, open_one(loop, *listener, group.bound, reuse, v6_only, netns_fd));
+      if (i == 0 && address.is_ip() && address.port() == 0)
+        group.bound = loop.local_address(fd.get());  // port 0: the workers share what the first one got
+      group.fds.push_back(std::move(fd));
+    }
+    groups.push_back(std::move(group));
+    return {};
+  };
+  for (const Address& a : addresses) {
+    SLUICE_TRY(open_group(a, false));
+    if (!dual_stack || !a.ip().is_v4() || !a.ip().is_any()) continue;
+    Status v6 = open_group(Address(IpAddress::v6({}), a.port()), true);
+    if (!v6 && v6.error().code != EAFNOSUPPORT) return std::move(v6).error();  // a host without IPv6 has none to take
+  }
+  return groups;
+}
+
+}  // namespace sluice::server

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "core/fd.h"
+#include "core/result.h"
+#include "io/loop.h"
+#include "model/listener.h"
+
+namespace sluice::server {
+
+// The sockets of one address of one listener: one for each worker, together an SO_REUSEPORT group (or one socket that
+// all workers accept from, where the listener says enable_reuse_port: false).
+struct SocketGroup {
+  std::shared_ptr<const model::Listener> listener;
+  Address bound;
+  std::vector<Fd> fds;
+};
+
+// Listeners that stand for whole workloads (virtualOutbound and virtualInbound and the like) rather than for an address
+// of the node: with eBPF they are opened in every enrolled network namespace, and only there.
+bool intercepting(const model::Listener& listener);
+
+// Binds and listens. `netns_fd` -1: this process' network namespace. `dual_stack`: a 0.0.0.0 listener gets a [::] twin.
+// The error names the listener, the address and what to do.
+Result<std::vector<SocketGroup>> open_listener(io::Loop& loop, const std::shared_ptr<const model::Listener>& listener,
+                                               unsigned workers, int netns_fd, bool dual_stack);
+
+}  // namespace sluice::server
