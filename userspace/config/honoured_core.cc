@@ -1,0 +1,163 @@
+// What the core honours of Envoy's API: one entry a message. Extensions have their lists beside themselves.
+// Values that a listed field may not have (Cluster.type EDS) are refused where they are translated.
+#include "config/honoured.h"
+
+namespace sluice::config {
+namespace {
+
+constexpr std::string_view kNoHttp = "shapes HTTP requests, and no HTTP request reaches a cluster";
+constexpr std::string_view kShown = "for people and control planes: shown in config_dump, read by nothing";
+
+const ext::Honoured kBootstrap[] = {
+    {.message = "envoy.config.bootstrap.v3.Bootstrap",
+     .fields = "node static_resources cluster_manager admin use_tcp_for_dns_lookups dns_resolution_config "
+               "typed_dns_resolver_config",
+     .meaningless = {{"stats_flush_interval",
+                      "statistics are pulled from the admin endpoint; there is no sink to flush to"}}},
+    {.message = "envoy.config.bootstrap.v3.Bootstrap.StaticResources", .fields = "listeners clusters"},
+    {.message = "envoy.config.bootstrap.v3.ClusterManager", .fields = "upstream_bind_config"},
+    {.message = "envoy.config.bootstrap.v3.Admin",
+     .fields = "access_log address socket_options",
+     .meaningless = {{"profile_path", "where a CPU profile would be written; this build has no profiler"},
+                     {"ignore_global_conn_limit", "there is no global connection limit"}}},
+    {.message = "envoy.config.core.v3.Node",
+     .fields = "id cluster locality metadata user_agent_name user_agent_version user_agent_build_version "
+               "extensions "
+               "client_features listening_addresses"},
+    {.message = "envoy.config.core.v3.BuildVersion", .fields = "*"},
+    {.message = "envoy.type.v3.SemanticVersion", .fields = "*"},
+    {.message = "envoy.config.core.v3.Extension", .fields = "*"},
+    {.message = "envoy.config.core.v3.Locality", .fields = "*"},
+};
+
+const ext::Honoured kListener[] = {
+    {.message = "envoy.config.listener.v3.Listener",
+     .fields =
+         "name address additional_addresses stat_prefix filter_chains use_original_dst default_filter_chain "
+         "per_connection_buffer_limit_bytes deprecated_v1 listener_filters listener_filters_timeout "
+         "continue_on_listener_filters_timeout transparent freebind socket_options "
+         "tcp_fast_open_queue_length "
+         "traffic_direction enable_reuse_port access_log tcp_backlog_size "
+         "max_connections_to_accept_per_socket_event bind_to_port",
+     .meaningless = {{"metadata", kShown},
+                     {"ignore_global_conn_limit", "there is no global connection limit"},
+                     {"bypass_overload_manager",
+                      "overload_manager is refused, so there is nothing to bypass"}}},
+    {.message = "envoy.config.listener.v3.Listener.DeprecatedV1", .fields = "bind_to_port"},
+    {.message = "envoy.config.listener.v3.AdditionalAddress", .fields = "address"},
+    {.message = "envoy.config.listener.v3.ListenerFilter", .fields = "name typed_config"},
+    {.message = "envoy.config.listener.v3.FilterChain",
+     .fields = "filter_chain_match filters transport_socket transport_socket_connect_timeout name",
+     .meaningless = {{"metadata", kShown}}},
+    {.message = "envoy.config.listener.v3.FilterChainMatch",
+     .fields = "destination_port prefix_ranges direct_source_prefix_ranges source_type source_prefix_ranges "
+               "source_ports "
+               "server_names transport_protocol application_protocols"},
+    {.message = "envoy.config.listener.v3.Filter", .fields = "name typed_config"},
+    {.message = "envoy.config.core.v3.CidrRange", .fields = "*"},
+};
+
+const ext::Honoured kCluster[] = {
+    {.message = "envoy.config.cluster.v3.Cluster",
+     .fields =
+         "name alt_stat_name type cluster_type connect_timeout per_connection_buffer_limit_bytes lb_policy "
+         "load_balancing_policy load_assignment circuit_breakers dns_refresh_rate dns_jitter "
+         "dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_resolvers use_tcp_for_dns_lookups "
+         "dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init cleanup_interval "
+         "upstream_bind_config original_dst_lb_config least_request_lb_config round_robin_lb_config "
+         "common_lb_config transport_socket upstream_connection_options",
+     .meaningless = {{"metadata", kShown},
+                     {"max_requests_per_connection", kNoHttp},
+                     {"upstream_http_protocol_options", kNoHttp},
+                     {"common_http_protocol_options", kNoHttp},
+                     {"http_protocol_options", kNoHttp},
+                     {"http2_protocol_options", kNoHttp},
+                     {"protocol_selection", kNoHttp},
+                     {"close_connections_on_host_health_failure",
+                      "health_checks are refused, so no host's health fails"},
+                     {"ignore_health_on_host_removal",
+                      "health_checks are refused, so health holds no host back"},
+                     {"typed_extension_protocol_options", kNoHttp}}},
+    {.message = "envoy.config.cluster.v3.Cluster.CustomClusterType", .fields = "name typed_config"},
+    {.message = "envoy.config.cluster.v3.Cluster.RefreshRate", .fields = "*"},
+    {.message = "envoy.config.cluster.v3.Cluster.OriginalDstLbConfig", .fields = "upstream_port_override"},
+    {.message = "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig", .fields = "choice_count"},
+    {.message = "envoy.config.cluster.v3.Cluster.RoundRobinLbConfig", .fields = ""},
+    {.message = "envoy.config.cluster.v3.Cluster.CommonLbConfig",
+     .fields = "healthy_panic_threshold zone_aware_lb_config"},
+    {.message = "envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig",
+     .fields = "fail_traffic_on_panic",
+     .meaningless = {{"routing_enabled",
+                      "zones matter only with cluster_manager.local_cluster_name, which is refused"},
+                     {"min_cluster_size",
+                      "zones matter only with cluster_manager.local_cluster_name, which is refused"}}},
+    {.message = "envoy.config.cluster.v3.LoadBalancingPolicy", .fields = "policies"},
+    {.message = "envoy.config.cluster.v3.LoadBalancingPolicy.Policy", .fields = "typed_extension_config"},
+    {.message = "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin", .fields = ""},
+    {.message = "envoy.extensions.load_balancing_policies.random.v3.Random", .fields = ""},
+    {.message = "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest",
+     .fields = "choice_count"},
+    {.message = "envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided", .fields = ""},
+    {.message = "envoy.extensions.clusters.dns.v3.DnsCluster", .fields = "*"},
+    {.message = "envoy.extensions.clusters.dns.v3.DnsCluster.RefreshRate", .fields = "*"},
+    {.message = "envoy.config.cluster.v3.CircuitBreakers", .fields = "thresholds"},
+    {.message = "envoy.config.cluster.v3.CircuitBreakers.Thresholds",
+     .fields = "priority max_connections max_pending_requests max_requests max_retries track_remaining "
+               "max_connection_pools"},
+    {.message = "envoy.config.cluster.v3.UpstreamConnectionOptions", .fields = "tcp_keepalive"},
+    {.message = "envoy.config.endpoint.v3.ClusterLoadAssignment", .fields = "cluster_name endpoints policy"},
+    {.message = "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy", .fields = "overprovisioning_factor"},
+    {.message = "envoy.config.endpoint.v3.LocalityLbEndpoints",
+     .fields = "locality lb_endpoints priority",
+     .meaningless = {{"metadata", kShown},
+                     {"load_balancing_weight",
+                      "weights of localities count only with locality_weighted_lb_config"}}},
+    {.message = "envoy.config.endpoint.v3.LbEndpoint",
+     .fields = "endpoint health_status load_balancing_weight",
+     .meaningless = {{"metadata", "read by subset load balancing, which is refused"}}},
+    {.message = "envoy.config.endpoint.v3.Endpoint",
+     .fields = "address hostname",
+     .meaningless = {{"health_check_config", "health_checks are refused, so nothing reads it"}}},
+};
+
+const ext::Honoured kShared[] = {
+    {.message = "envoy.config.core.v3.Address", .fields = "socket_address pipe"},
+    {.message = "envoy.config.core.v3.SocketAddress", .fields = "protocol address port_value ipv4_compat"},
+    {.message = "envoy.config.core.v3.Pipe", .fields = "path"},
+    {.message = "envoy.config.core.v3.SocketOption",
+     .fields = "level name int_value buf_value state",
+     .meaningless = {{"description", kShown}}},
+    {.message = "envoy.config.core.v3.TcpKeepalive", .fields = "*"},
+    {.message = "envoy.config.core.v3.BindConfig", .fields = "source_address freebind socket_options"},
+    {.message = "envoy.config.core.v3.DnsResolutionConfig", .fields = "resolvers dns_resolver_options"},
+    {.message = "envoy.config.core.v3.DnsResolverOptions", .fields = "*"},
+    {.message = "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+     .fields = "resolvers dns_resolver_options"},
+    {.message = "envoy.config.core.v3.TypedExtensionConfig", .fields = "name typed_config"},
+    {.message = "envoy.config.core.v3.TransportSocket", .fields = "name typed_config"},
+    {.message = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer", .fields = ""},
+    {.message = "envoy.type.v3.Percent", .fields = "*"},
+    {.message = "envoy.config.accesslog.v3.AccessLog", .fields = "name filter typed_config"},
+    {.message = "envoy.config.accesslog.v3.AccessLogFilter",
+     .fields = "duration_filter and_filter or_filter response_flag_filter log_type_filter"},
+    {.message = "envoy.config.accesslog.v3.DurationFilter", .fields = "comparison"},
+    {.message = "envoy.config.accesslog.v3.ComparisonFilter", .fields = "op value"},
+    {.message = "envoy.config.core.v3.RuntimeUInt32",
+     .fields = "default_value",
+     .meaningless = {{"runtime_key", "layered_runtime is refused, so nothing overrides the default"}}},
+    {.message = "envoy.config.accesslog.v3.AndFilter", .fields = "filters"},
+    {.message = "envoy.config.accesslog.v3.OrFilter", .fields = "filters"},
+    {.message = "envoy.config.accesslog.v3.ResponseFlagFilter", .fields = "flags"},
+    {.message = "envoy.config.accesslog.v3.LogTypeFilter", .fields = "types exclude"},
+};
+
+}  // namespace
+
+void add_core_lists(HonouredFields& lists) {
+  for (const auto& list : kBootstrap) lists.add(list);
+  for (const auto& list : kListener) lists.add(list);
+  for (const auto& list : kCluster) lists.add(list);
+  for (const auto& list : kShared) lists.add(list);
+}
+
+}  // namespace sluice::config
