@@ -1,0 +1,155 @@
+#include "server/workloads.h"
+
+#include <fcntl.h>
+
+#include <cerrno>
+
+#include "core/log.h"
+#include "redirect/state.h"
+
+namespace sluice::server {
+
+Workloads::Workloads(io::Loop& loop, redirect::Redirector& redirector,
+                     std::vector<std::unique_ptr<WorkerThread>>& workers)
+    : loop_(loop), redirector_(redirector), workers_(workers) {}
+
+Workloads::~Workloads() = default;
+
+Result<Workloads::Served> Workloads::open(const std::string& name, const std::string& netns_path, uint64_t cookie,
+                                          const redirect::WorkloadSpec& spec) {
+  auto workload = std::make_shared<proxy::Workload>();
+  workload->name = std::make_shared<const std::string>(name);
+  workload->netns = Fd(::open(netns_path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!workload->netns.valid()) return errno_error(errno, "workload " + name + ": netns " + netns_path);
+  workload->netns_cookie = cookie;
+  workload->mark = redirector_.options().proxy_mark;
+
+  uint16_t outbound_port = spec.outbound_port ? spec.outbound_port : redirector_.options().outbound_port;
+  uint16_t inbound_port = spec.inbound_port ? spec.inbound_port : redirector_.options().inbound_port;
+  redirect::Listeners kernel;
+  std::vector<SocketGroup> groups;
+  for (const auto& listener : config_->listeners) {
+    if (!intercepting(*listener)) continue;
+    auto opened = open_listener(loop_, listener, static_cast<unsigned>(workers_.size()), workload->netns.get(), true);
+    if (!opened) return std::move(opened).error().prefixed("workload " + name);
+    for (SocketGroup& g : *opened) {
+      bool v4 = g.bound.ip().is_v4();
+      if (g.bound.port() == outbound_port) (v4 ? kernel.outbound_v4 : kernel.outbound_v6) = g.fds[0].get();
+      if (g.bound.port() == inbound_port) (v4 ? kernel.inbound_v4 : kernel.inbound_v6) = g.fds[0].get();
+      groups.push_back(std::move(g));
+    }
+  }
+  auto missing = [&](const char* what, uint16_t port) {
+    return Error{"workload " + name + ": the configuration has no " + what + " listener on port " + std::to_string(port) +
+                     " (one with traffic_direction or use_original_dst); add it, or enrol without " + what,
+                 ENOENT};
+  };
+  if (spec.outbound && kernel.outbound_v4 < 0 && kernel.outbound_v6 < 0) return missing("outbound", outbound_port);
+  if (spec.inbound && kernel.inbound_v4 < 0 && kernel.inbound_v6 < 0) return missing("inbound", inbound_port);
+  SLUICE_TRY(redirector_.set_listeners(cookie, kernel));
+
+  for (SocketGroup& g : groups)
+    for (size_t i = 0; i < workers_.size(); ++i) {
+      proxy::ListenSocket socket{g.fds[i].release(), g.bound, g.listener, workload};
+      workers_[i]->post([socket](proxy::Worker& w) { w.add_socket(socket); });
+    }
+  return Served{std::move(workload)};
+}
+
+void Workloads::close(const Served& served) {
+  for (auto& w : workers_) w->call([&](proxy::Worker& worker) { worker.close_sockets(served.workload.get()); });
+}
+
+size_t Workloads::restore() {
+  size_t failed = 0;
+  auto all = redirector_.workloads();
+  if (!all) {
+    SLUICE_LOG(workload, err, "cannot read the enrolled workloads: {}", all.error().message);
+    return 1;
+  }
+  for (const redirect::Workload& w : *all) {
+    if (served_.contains(w.netns_cookie)) continue;
+    std::string name = w.spec.name.empty() ? std::to_string(w.netns_cookie) : w.spec.name;
+    auto served = open(name, w.netns_handle, w.netns_cookie, w.spec);
+    if (!served) {
+      ++failed;
+      SLUICE_LOG(workload, err, "{}; its connections get the fail mode ({})", served.error().message,
+                 redirect::to_string(w.spec.fail_mode));
+      continue;
+    }
+    SLUICE_LOG(workload, info, "serving {} (netns {})", name, w.netns_cookie);
+    served_.emplace(w.netns_cookie, std::move(*served));
+  }
+  return failed;
+}
+
+Result<redirect::Workload> Workloads::enrol(const redirect::WorkloadSpec& spec) {
+  SLUICE_TRY(redirect::validate(spec));
+  SLUICE_ASSIGN(uint64_t cookie, redirect::netns_cookie_of(spec.netns_path));
+  bool known = served_.contains(cookie);
+  if (!known) {
+    SLUICE_ASSIGN(Served served, open(spec.name, spec.netns_path, cookie, spec));
+    served_.emplace(cookie, std::move(served));
+  }
+  auto enrolled = redirector_.enrol(spec);
+  if (!enrolled) {
+    if (!known) {
+      close(served_.at(cookie));
+      served_.erase(cookie);
+    }
+    return std::move(enrolled).error();
+  }
+  SLUICE_LOG(workload, info, "enrolled {} (netns {})", spec.name, cookie);
+  return enrolled;
+}
+
+Status Workloads::release(const std::string& name) {
+  SLUICE_ASSIGN(auto all, redirector_.workloads());
+  SLUICE_TRY(redirector_.release(name));
+  for (const redirect::Workload& w : all) {
+    if (w.spec.name != name && std::to_string(w.netns_cookie) != name) continue;
+    if (auto it = served_.find(w.netns_cookie); it != served_.end()) {
+      close(it->second);
+      served_.erase(it);
+    }
+  }
+  SLUICE_LOG(workload, info, "released {}", name);
+  return {};
+}
+
+void Workloads::reconcile() {
+  for (const std::string& name : redirector_.prune()) SLUICE_LOG(workload, info, "{} is gone: released", name);
+  auto all = redirector_.workloads();
+  if (!all) return;
+  for (auto it = served_.begin(); it != served_.end();) {
+    bool still = std::any_of(all->begin(), all->end(), [&](const auto& w) { return w.netns_cookie == it->first; });
+    if (!still) {
+      SLUICE_LOG(workload, info, "{} is no longer enrolled: listeners closed", *it->second.workload->name);
+      close(it->second);
+    }
+    it = still ? std::next(it) : served_.erase(it);
+  }
+  for (const auto& w : *all)
+    if (!served_.contains(w.netns_cookie)) {
+      restore();
+      break;
+    }
+}
+
+void Workloads::close_listeners() {
+  for (auto& [cookie, served] : served_) close(served);
+  served_.clear();
+}
+
+Json to_json(const redirect::Workload& w) {
+  Json listening = Json::object();
+  listening.set("outbound_v4", w.listening_outbound_v4).set("outbound_v6", w.listening_outbound_v6);
+  listening.set("inbound_v4", w.listening_inbound_v4).set("inbound_v6", w.listening_inbound_v6);
+  Json j = Json::object();
+  j.set("id", w.id).set("netns_cookie", w.netns_cookie).set("generation", w.generation);
+  j.set("spec", redirect::to_json(w.spec)).set("netns_handle", w.netns_handle);
+  j.set("listening", std::move(listening)).set("inbound_attached", w.inbound_attached);
+  return j;
+}
+
+}  // namespace sluice::server

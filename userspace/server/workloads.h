@@ -1,0 +1,61 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/json.h"
+#include "io/loop.h"
+#include "model/config_set.h"
+#include "proxy/worker.h"
+#include "redirect/redirector.h"
+#include "server/listen.h"
+#include "server/worker_thread.h"
+
+namespace sluice::server {
+
+// Enrolled workloads as this process serves them: listening sockets in each one's network namespace, handed to the
+// workers and shown to the kernel side. Control thread only.
+class Workloads {
+ public:
+  // All of them outlive this.
+  Workloads(io::Loop& loop, redirect::Redirector& redirector, std::vector<std::unique_ptr<WorkerThread>>& workers);
+  ~Workloads();
+
+  // The listeners to open; before restore() and enrol().
+  void set_config(std::shared_ptr<const model::ConfigSet> config) { config_ = std::move(config); }
+  // Takes up what is enrolled already (this is a restart). A workload whose listeners cannot be opened stays enrolled
+  // under its fail mode; how many those are is returned, and each is logged.
+  size_t restore();
+  // Opens listeners first and enrols then, so that no connection meets an enrolled workload without a proxy. Undone on
+  // error. Enrolling again changes the rules.
+  Result<redirect::Workload> enrol(const redirect::WorkloadSpec& spec);
+  // Connections that are redirected already go on.
+  Status release(const std::string& name);
+  // Serves what somebody else has enrolled or released meanwhile (sluicectl works without us), and lets workloads go
+  // whose pods are gone.
+  void reconcile();
+  // The kernel side sees the sockets go and applies the fail modes.
+  void close_listeners();
+  size_t size() const { return served_.size(); }
+
+ private:
+  struct Served {
+    std::shared_ptr<const proxy::Workload> workload;
+  };
+  Result<Served> open(const std::string& name, const std::string& netns_path, uint64_t cookie,
+                      const redirect::WorkloadSpec& spec);
+  void close(const Served& served);
+
+  io::Loop& loop_;
+  redirect::Redirector& redirector_;
+  std::vector<std::unique_ptr<WorkerThread>>& workers_;
+  std::shared_ptr<const model::ConfigSet> config_;
+  std::map<uint64_t, Served> served_;   // by netns cookie
+};
+
+// As `sluicectl workloads -o json` and GET /workloads show it.
+Json to_json(const redirect::Workload& workload);
+
+}  // namespace sluice::server
