@@ -1,6 +1,7 @@
 #include "sluice/ext/stream_info.h"
 
 #include <array>
+#include <utility>
 
 namespace sluice::ext {
 namespace {
@@ -28,14 +29,20 @@ constexpr std::array kNames = {
 };
 static_assert(kNames.size() == static_cast<size_t>(ResponseFlag::count));
 
-std::string join(const ResponseFlags& flags, std::string_view Names::* which) {
-  std::string out;
+void append(const ResponseFlags& flags, std::string_view Names::* which, std::string& out) {
+  bool first = true;
   for (const Names& n : kNames) {
     if (!flags.has(n.flag)) continue;
-    if (!out.empty()) out += ',';
+    if (!std::exchange(first, false)) out += ',';
     out += n.*which;
   }
-  return out.empty() ? "-" : out;
+  if (first) out += '-';
+}
+
+std::string join(const ResponseFlags& flags, std::string_view Names::* which) {
+  std::string out;
+  append(flags, which, out);
+  return out;
 }
 
 std::string_view name_of(ResponseFlag flag, std::string_view Names::* which) {
@@ -50,6 +57,8 @@ std::string_view name_of(ResponseFlag flag, std::string_view Names::* which) {
 std::string_view short_name(ResponseFlag flag) { return name_of(flag, &Names::short_name); }
 std::string_view long_name(ResponseFlag flag) { return name_of(flag, &Names::long_name); }
 std::string ResponseFlags::to_short_string() const { return join(*this, &Names::short_name); }
+void ResponseFlags::append_short(std::string& out) const { append(*this, &Names::short_name, out); }
+void ResponseFlags::append_long(std::string& out) const { append(*this, &Names::long_name, out); }
 std::string ResponseFlags::to_long_string() const { return join(*this, &Names::long_name); }
 
 }  // namespace sluice::ext

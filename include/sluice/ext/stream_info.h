@@ -39,10 +39,15 @@ class ResponseFlags {
   void clear() { bits_ = 0; }
   std::string to_short_string() const;  // "UF,URX"; "-" when none
   std::string to_long_string() const;
+  void append_short(std::string& out) const;
+  void append_long(std::string& out) const;
 
  private:
   uint32_t bits_ = 0;
 };
+
+// How a connection ended (%DOWNSTREAM_DETECTED_CLOSE_TYPE%, %UPSTREAM_DETECTED_CLOSE_TYPE%).
+enum class CloseType : uint8_t { normal, local_reset, remote_reset };
 
 // What the access log, the statistics and sluicectl can know of one stream (for TCP: one downstream connection).
 // Written by the worker that owns the connection, read there only.
@@ -50,7 +55,7 @@ struct StreamInfo {
   uint64_t connection_id = 0;
   WallTime start_time{};
   MonotonicTime start{};
-  MonotonicTime end{};                     // set when the stream is over
+  MonotonicTime end{};                     // set when the stream is over; before that, when a record is written
 
   Address downstream_local;                // after original_dst: the original destination
   Address downstream_remote;
@@ -68,8 +73,11 @@ struct StreamInfo {
   uint32_t upstream_mark = 0;
 
   std::string route_name;
-  std::string upstream_cluster;
-  Address upstream_remote, upstream_local;
+  std::string upstream_cluster;            // its observability name
+  std::string upstream_cluster_raw;        // its name, where that differs
+  Address upstream_remote, upstream_local; // remote: the chosen host, also if connecting to it failed
+  uint64_t upstream_connection_id = 0;     // 0: there was none
+  CloseType downstream_close = CloseType::normal, upstream_close = CloseType::normal;
   std::string upstream_host_name;
   std::string upstream_transport_failure_reason;
   uint32_t upstream_attempts = 0;

@@ -123,9 +123,12 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
     i.upstream_remote = upstream.host_address();
     i.upstream_host_name = upstream.host_name();
     i.upstream_local = upstream.local_address();
+    i.upstream_connection_id = upstream.connection().id();
     touch();
-    if (config().access_log_on_connected)
+    if (config().access_log_on_connected) {
+      i.end = context_->loop().now();
       for (const auto& log : config().access_logs) log->log(i, ext::AccessLogType::tcp_upstream_connected);
+    }
     if (downstream().above_high_watermark()) upstream.connection().pause_reading(), upstream_paused_ = true;
     if (std::exchange(holding_, false)) downstream().resume_reading();  // what was held comes to on_data again
   }
@@ -194,6 +197,7 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
     cluster_ = context_->clusters().find(target->cluster);
     if (cluster_) {
       info().upstream_cluster = cluster_->observability_name();
+      if (cluster_->name() != cluster_->observability_name()) info().upstream_cluster_raw = cluster_->name();
       return;
     }
     SLUICE_LOG(filter, debug, "[C{}] cluster not found: {}", info().connection_id, target->cluster);
@@ -221,6 +225,7 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
 
   void downstream_closed(const ext::CloseEvent& event) {
     stop_timers();
+    if (event.cause == CloseCause::remote_reset) info().downstream_close = ext::CloseType::remote_reset;
     if (!upstream_) return;
     if (!connected_) {
       info().flags.set(ResponseFlag::downstream_connection_termination);
@@ -249,6 +254,7 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
       case CloseCause::remote_close:
         break;  // both ends said FIN: the downstream side has it all queued and ends when that is sent
       case CloseCause::remote_reset:
+        info().upstream_close = ext::CloseType::remote_reset;
         info().flags.set(ResponseFlag::upstream_connection_termination);
         closed_by_upstream_reset_ = true;
         downstream().close(CloseKind::reset, "upstream_reset");
@@ -290,6 +296,7 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
   static void backoff_fired(io::Timer& t) { t.owner<TcpProxy>()->connect(); }
   static void flush_fired(io::Timer& t) {
     TcpProxy& self = *t.owner<TcpProxy>();
+    self.info().end = self.context_->loop().now();
     for (const auto& log : self.config().access_logs) log->log(self.info(), ext::AccessLogType::tcp_periodic);
     t.arm(self.context_->loop().now() + self.config().access_log_flush_interval);
   }

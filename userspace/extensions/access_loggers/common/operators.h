@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/result.h"
+#include "extensions/access_loggers/common/time_format.h"
+#include "sluice/ext/stream_info.h"
+
+// Envoy's substitution commands ("%BYTES_SENT%", "%START_TIME(%s)%", "%ENVIRONMENT(HOME):10%"), as far as
+// they mean something for TCP.
+// https://www.envoyproxy.io/docs/envoy/latest/configuration/advanced/substitution_formatter
+namespace sluice::access_loggers {
+
+enum class OperatorKind : uint8_t;  // operators.cc
+enum class AddressPart : uint8_t { whole, ip, port };
+
+struct Operator {
+  OperatorKind kind;
+  bool numeric = false;       // a JSON number, where it has a value
+  uint32_t max_length = ~0u;  // bytes; from ":Z"
+  AddressPart address_part = AddressPart::whole;
+  int16_t prefix_length = -1;  // addresses as "10.0.0.0/8"; -1: no mask
+  uint8_t begin = 0, end = 0;  // COMMON_DURATION: time points
+  int64_t unit = 1'000'000;    // durations: nanoseconds to one
+  std::string text;            // literals, and values that never change (HOSTNAME, ENVIRONMENT)
+  std::shared_ptr<const TimeFormat> time;
+
+  bool is_literal() const;
+  // Appends the value and returns true, or appends nothing and returns false: there is none (Envoy's "-").
+  bool append(const ext::StreamInfo& info, ext::AccessLogType type, std::string& out) const;
+};
+
+struct OperatorOptions {
+  bool req_without_query = false;  // the formatter extension envoy.formatter.req_without_query is configured
+};
+
+// Splits a format into literals and operators. Errors say at which character.
+Result<std::vector<Operator>> parse_format(std::string_view format, const OperatorOptions& options = {});
+
+}  // namespace sluice::access_loggers
