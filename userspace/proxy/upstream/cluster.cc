@@ -1,0 +1,129 @@
+#include "proxy/upstream/cluster.h"
+
+#include "core/log.h"
+#include "proxy/upstream/upstream_connection.h"
+
+namespace sluice::upstream {
+
+// ---- ORIGINAL_DST ----
+
+HostPtr OriginalDstHosts::find_or_add(const Address& address, const std::string& hostname, bool& added) {
+  std::lock_guard lock(mutex_);
+  HostPtr& host = hosts_[address];
+  added = host == nullptr;
+  if (added) host = std::make_shared<Host>(Host::Description{.address = address, .hostname = hostname, .locality = {}}, slots_);
+  return host;
+}
+
+size_t OriginalDstHosts::sweep() {
+  std::lock_guard lock(mutex_);
+  // Workers and connections hold references of their own; new ones are taken under the lock only.
+  return std::erase_if(hosts_, [](const auto& entry) { return entry.second.use_count() == 1; });
+}
+
+HostVector OriginalDstHosts::all() const {
+  std::lock_guard lock(mutex_);
+  HostVector out;
+  out.reserve(hosts_.size());
+  for (const auto& [address, host] : hosts_) out.push_back(host);
+  return out;
+}
+
+// ---- shared ----
+
+SharedCluster::SharedCluster(std::shared_ptr<const model::Cluster> c, unsigned slot_count,
+                             std::shared_ptr<const LoopGuard> loop_guard)
+    : config(std::move(c)),
+      observability_name(config->alt_stat_name.empty() ? config->name : config->alt_stat_name),
+      slots(slot_count),
+      guard(std::move(loop_guard)),
+      connections(config->circuit_breaker[0].max_connections),
+      pending(config->circuit_breaker[0].max_pending_requests),
+      requests(config->circuit_breaker[0].max_requests),
+      original_dst(slot_count) {}
+
+namespace {
+
+LimitHandle limit_handle(SharedLimit& limit, const model::Cluster& config, const stats::Scope& cluster,
+                         const char* open, const char* remaining) {
+  stats::Scope scope = cluster.scope("circuit_breakers").scope("default");
+  if (!config.circuit_breaker[0].track_remaining) return LimitHandle(limit, scope.gauge(open));
+  return LimitHandle(limit, scope.gauge(open), scope.gauge(remaining));
+}
+
+}  // namespace
+
+// ---- on a worker ----
+
+WorkerCluster::WorkerCluster(std::shared_ptr<SharedCluster> shared, io::Loop& loop, const stats::Scope& stats_root,
+                             Random& random)
+    : shared_(std::move(shared)),
+      loop_(loop),
+      slot_(stats_root.slot()),
+      stats_(stats_root.scope("cluster").scope(shared_->observability_name)),
+      connections_(limit_handle(shared_->connections, config(),
+                                stats_root.scope("cluster").scope(shared_->observability_name), "cx_open",
+                                "remaining_cx")),
+      pending_(limit_handle(shared_->pending, config(), stats_root.scope("cluster").scope(shared_->observability_name),
+                            "rq_pending_open", "remaining_pending")),
+      requests_(limit_handle(shared_->requests, config(),
+                             stats_root.scope("cluster").scope(shared_->observability_name), "rq_open",
+                             "remaining_rq")),
+      balancer_(config().lb_policy, config().least_request_choices, config().fail_traffic_on_panic, random),
+      forget_timer_(loop.timers(), &forget, this) {}
+
+std::unique_ptr<ext::Upstream> WorkerCluster::connect(const ext::Upstream::Origin& origin,
+                                                      ext::Upstream::Callbacks& callbacks) {
+  auto upstream = std::make_unique<UpstreamConnection>(shared_from_this(), callbacks);
+  upstream->connect(origin);
+  return upstream;
+}
+
+HostPtr WorkerCluster::choose_host(const ext::Upstream::Origin& origin) {
+  if (config().type == model::ClusterType::original_dst) return original_dst_host(origin);
+  const HostPtr* host = balancer_.choose(stats_.lb_healthy_panic);
+  return host ? *host : nullptr;
+}
+
+HostPtr WorkerCluster::original_dst_host(const ext::Upstream::Origin& origin) {
+  if (!origin.stream || !origin.stream->local_address_restored || !origin.stream->downstream_local.is_ip()) {
+    SLUICE_LOG(upstream, debug, "cluster {}: the connection has no original destination", name());
+    return nullptr;
+  }
+  Address destination = origin.stream->downstream_local;
+  if (uint16_t port = config().original_dst_port_override) destination = destination.with_port(port);
+  if (shared_->guard && *shared_->guard && (*shared_->guard)(destination, origin)) {
+    stats_.original_dst_host_invalid.add();
+    SLUICE_LOG(upstream, warn, "cluster {}: refused {} as original destination, it is a listener of this proxy", name(),
+               destination.to_string());
+    return nullptr;
+  }
+  auto [it, is_new] = original_dst_.try_emplace(destination);
+  it->second.used = true;
+  if (!is_new) return it->second.host;
+  bool added = false;
+  it->second.host = shared_->original_dst.find_or_add(destination, name() + destination.to_string(), added);
+  if (added) {
+    stats_.membership_change.add();
+    stats_.membership_total.add();
+    stats_.membership_healthy.add();
+  }
+  if (!forget_timer_.armed()) forget_timer_.arm(loop_.now() + config().cleanup_interval);
+  return it->second.host;
+}
+
+// Hosts that were not chosen since the last time and have no connection here go. The control thread sweeps after us.
+void WorkerCluster::forget(io::Timer& timer) {
+  WorkerCluster& self = *timer.owner<WorkerCluster>();
+  for (auto it = self.original_dst_.begin(); it != self.original_dst_.end();) {
+    Remembered& r = it->second;
+    bool busy = r.host->counters(self.slot_).cx_active.load(std::memory_order_relaxed) > 0;
+    if (std::exchange(r.used, false) || busy)
+      ++it;
+    else
+      it = self.original_dst_.erase(it);
+  }
+  if (!self.original_dst_.empty()) timer.arm(self.loop_.now() + self.config().cleanup_interval);
+}
+
+}  // namespace sluice::upstream

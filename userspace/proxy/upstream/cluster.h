@@ -1,0 +1,103 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+
+#include "core/stats.h"
+#include "io/loop.h"
+#include "model/cluster.h"
+#include "proxy/upstream/circuit_breaker.h"
+#include "proxy/upstream/cluster_stats.h"
+#include "proxy/upstream/host.h"
+#include "proxy/upstream/load_balancer.h"
+#include "sluice/ext/upstream.h"
+
+namespace sluice::upstream {
+
+// True: `destination` is a listener of this proxy in the network namespace that `origin` names, and going there would
+// be a loop. Called on every worker: thread-safe.
+using LoopGuard = std::function<bool(const Address& destination, const ext::Upstream::Origin& origin)>;
+
+// The hosts of an ORIGINAL_DST cluster: made by the worker that needs one first, shared by all, gone some time after
+// the last worker has forgotten it. Locked only when a worker meets an address that is new to it.
+class OriginalDstHosts {
+ public:
+  explicit OriginalDstHosts(unsigned slots) : slots_(slots) {}
+  // `added`: this call made the host.
+  HostPtr find_or_add(const Address& address, const std::string& hostname, bool& added);
+  // Drops hosts that nobody uses any more; how many.
+  size_t sweep();
+  HostVector all() const;
+
+ private:
+  const unsigned slots_;
+  mutable std::mutex mutex_;
+  std::unordered_map<Address, HostPtr> hosts_;
+};
+
+// What all workers share of one cluster. Immutable but for the limits and the ORIGINAL_DST hosts.
+struct SharedCluster {
+  SharedCluster(std::shared_ptr<const model::Cluster> config, unsigned slots, std::shared_ptr<const LoopGuard> guard);
+
+  const std::shared_ptr<const model::Cluster> config;
+  const std::string observability_name;
+  const unsigned slots;
+  const std::shared_ptr<const LoopGuard> guard;   // may be null
+  SharedLimit connections, pending, requests;     // RoutingPriority DEFAULT: TCP has no other
+  OriginalDstHosts original_dst;
+};
+
+class UpstreamConnection;
+
+// One cluster on one worker. Kept alive by its connections.
+class WorkerCluster final : public ext::Cluster, public std::enable_shared_from_this<WorkerCluster> {
+ public:
+  // `stats_root`: of the worker's slot.
+  WorkerCluster(std::shared_ptr<SharedCluster> shared, io::Loop& loop, const stats::Scope& stats_root, Random& random);
+
+  void set_hosts(HostSetPtr hosts) { balancer_.update(std::move(hosts)); }
+
+  // ext::Cluster
+  const std::string& name() const override { return shared_->config->name; }
+  const std::string& observability_name() const override { return shared_->observability_name; }
+  void note_connect_attempts_exceeded() override { stats_.upstream_cx_connect_attempts_exceeded.add(); }
+  std::unique_ptr<ext::Upstream> connect(const ext::Upstream::Origin& origin,
+                                         ext::Upstream::Callbacks& callbacks) override;
+
+  // Null: nobody.
+  HostPtr choose_host(const ext::Upstream::Origin& origin);
+
+  const model::Cluster& config() const { return *shared_->config; }
+  io::Loop& loop() { return loop_; }
+  ClusterStats& stats() { return stats_; }
+  unsigned slot() const { return slot_; }
+  LimitHandle& connections() { return connections_; }
+  LimitHandle& pending() { return pending_; }
+  LimitHandle& requests() { return requests_; }
+  uint64_t next_connection_id() { return ++connection_ids_; }
+  // ORIGINAL_DST hosts this worker remembers.
+  size_t remembered_hosts() const { return original_dst_.size(); }
+
+ private:
+  struct Remembered {
+    HostPtr host;
+    bool used;   // since the last forget()
+  };
+  HostPtr original_dst_host(const ext::Upstream::Origin& origin);
+  static void forget(io::Timer& timer);
+
+  std::shared_ptr<SharedCluster> shared_;
+  io::Loop& loop_;
+  const unsigned slot_;
+  ClusterStats stats_;
+  LimitHandle connections_, pending_, requests_;
+  LoadBalancer balancer_;
+  std::unordered_map<Address, Remembered> original_dst_;
+  io::Timer forget_timer_;
+  uint64_t connection_ids_ = 0;
+};
+
+}  // namespace sluice::upstream

@@ -1,0 +1,259 @@
+#include "proxy/upstream/cluster_manager.h"
+
+#include <set>
+#include <utility>
+
+#include "core/log.h"
+
+namespace sluice::upstream {
+
+using model::ClusterType;
+
+// ---- on a worker ----
+
+WorkerClusters::WorkerClusters(io::Loop& loop, stats::Scope stats_root, uint64_t seed)
+    : loop_(loop), stats_root_(std::move(stats_root)), random_(seed) {}
+
+ext::Cluster* WorkerClusters::find(std::string_view name) {
+  auto it = clusters_.find(name);
+  return it == clusters_.end() ? nullptr : it->second.get();
+}
+
+void WorkerClusters::put(const std::shared_ptr<SharedCluster>& shared, const HostSetPtr& hosts) {
+  auto cluster = std::make_shared<WorkerCluster>(shared, loop_, stats_root_, random_);
+  cluster->set_hosts(hosts);
+  auto& place = clusters_[shared->config->name];
+  retire(std::exchange(place, std::move(cluster)));
+}
+
+void WorkerClusters::set_hosts(const std::string& name, const HostSetPtr& hosts) {
+  if (auto it = clusters_.find(name); it != clusters_.end()) it->second->set_hosts(hosts);
+}
+
+void WorkerClusters::remove(const std::string& name) {
+  auto it = clusters_.find(name);
+  if (it == clusters_.end()) return;
+  retire(std::move(it->second));
+  clusters_.erase(it);
+}
+
+// Whoever has the pointer from find() may use it until the turn ends; connections keep their cluster.
+void WorkerClusters::retire(std::shared_ptr<WorkerCluster> cluster) {
+  struct Retired final : io::Deferred {
+    explicit Retired(std::shared_ptr<WorkerCluster> c) : cluster(std::move(c)) {}
+    std::shared_ptr<WorkerCluster> cluster;
+  };
+  if (cluster) loop_.defer_delete(std::make_unique<Retired>(std::move(cluster)));
+}
+
+// ---- control thread ----
+
+struct ClusterDirectory::Entry {
+  Entry(ClusterDirectory& d, std::shared_ptr<SharedCluster> s, const stats::Scope& scope)
+      : directory(d), shared(std::move(s)), stats(scope), sweep_timer(d.loop_.timers(), &sweep, this) {}
+  ~Entry() {
+    size_t remembered = shared->original_dst.all().size();  // counted by the workers
+    members_total += remembered, members_healthy += remembered;
+    count_members(0, 0, 0);
+  }
+
+  // The gauges of one cluster are shared by name with its successor: only differences are written.
+  void count_members(uint64_t total, uint64_t healthy, uint64_t degraded) {
+    stats.membership_total.add(total - members_total);
+    stats.membership_healthy.add(healthy - members_healthy);
+    stats.membership_degraded.add(degraded - members_degraded);
+    members_total = total, members_healthy = healthy, members_degraded = degraded;
+  }
+
+  ClusterDirectory& directory;
+  std::shared_ptr<SharedCluster> shared;
+  ClusterUpdateStats stats;
+  HostSetPtr hosts;
+  uint64_t members_total = 0, members_healthy = 0, members_degraded = 0;
+  io::Timer sweep_timer;   // ORIGINAL_DST
+};
+
+// One worker as the directory knows it. `clusters` is null once the worker has let go.
+struct ClusterDirectory::Worker {
+  explicit Worker(io::Loop& l) : loop(l) {}
+  io::Loop& loop;
+  std::shared_ptr<WorkerClusters> clusters;   // the Handle's; here only to know whether it is there
+};
+
+// What the worker owns. Tells the directory when it goes, unless the directory went first.
+class ClusterDirectory::Handle final : public ext::ClusterManager {
+ public:
+  Handle(ClusterDirectory& directory, std::shared_ptr<Worker> worker)
+      : directory_(directory), worker_(std::move(worker)), clusters_(worker_->clusters) {}
+  ~Handle() override {
+    std::lock_guard lock(directory_.mutex_);
+    std::erase(directory_.workers_, worker_);
+    worker_->clusters.reset();
+  }
+  ext::Cluster* find(std::string_view name) override { return clusters_->find(name); }
+
+ private:
+  ClusterDirectory& directory_;
+  std::shared_ptr<Worker> worker_;
+  std::shared_ptr<WorkerClusters> clusters_;
+};
+
+ClusterDirectory::ClusterDirectory(io::Loop& control_loop, stats::Store& store, Options options)
+    : loop_(control_loop), store_(store), options_(std::move(options)), random_(options_.seed) {
+  stats::Scope scope = store_.root(0).scope("cluster_manager");
+  cluster_added_ = scope.counter("cluster_added");
+  cluster_modified_ = scope.counter("cluster_modified");
+  cluster_removed_ = scope.counter("cluster_removed");
+  active_clusters_ = scope.gauge("active_clusters");
+  warming_clusters_ = scope.gauge("warming_clusters");
+  for (const char* name : {"cluster_updated", "cluster_updated_via_merge", "update_merge_cancelled",
+                           "update_out_of_merge_window"}) {
+    scope.counter(name);
+  }
+}
+
+ClusterDirectory::~ClusterDirectory() = default;
+
+std::unique_ptr<ext::ClusterManager> ClusterDirectory::make_worker(io::Loop& loop, unsigned slot, uint64_t seed) {
+  auto worker = std::make_shared<Worker>(loop);
+  worker->clusters = std::make_shared<WorkerClusters>(loop, store_.root(slot), seed);
+  std::lock_guard lock(mutex_);
+  for (auto& [name, entry] : entries_) worker->clusters->put(entry->shared, entry->hosts);
+  workers_.push_back(worker);
+  return std::make_unique<Handle>(*this, worker);
+}
+
+void ClusterDirectory::post(std::function<void(WorkerClusters&)> f) {
+  for (const auto& worker : workers_) {
+    // Handles are destroyed on the worker's thread, where this runs: no race.
+    worker->loop.post([worker, f] {
+      if (worker->clusters) f(*worker->clusters);
+    });
+  }
+}
+
+namespace {
+
+HostVector configured_hosts(const model::Cluster& config, unsigned slots) {
+  HostVector hosts;
+  for (const model::Locality& l : config.localities) {
+    auto locality = std::make_shared<const HostLocality>(HostLocality{l.region, l.zone, l.sub_zone});
+    for (const model::Endpoint& e : l.endpoints) {
+      if (!e.address.valid()) continue;
+      hosts.push_back(std::make_shared<Host>(Host::Description{.address = e.address,
+                                                               .hostname = e.hostname,
+                                                               .weight = e.weight,
+                                                               .priority = l.priority,
+                                                               .health = e.health,
+                                                               .locality = locality},
+                                             slots));
+    }
+  }
+  return hosts;
+}
+
+void declare_remaining(const model::Cluster& config, const stats::Scope& cluster) {
+  for (int i = 0; i < 2; ++i) {
+    const model::CircuitBreaker& b = config.circuit_breaker[i];
+    if (!b.track_remaining) continue;
+    stats::Scope scope = cluster.scope("circuit_breakers").scope(i == 0 ? "default" : "high");
+    scope.gauge("remaining_cx").set(b.max_connections);
+    scope.gauge("remaining_cx_pools").set(b.max_connection_pools == ~0u ? ~0ull : b.max_connection_pools);
+    scope.gauge("remaining_pending").set(b.max_pending_requests);
+    scope.gauge("remaining_retries").set(b.max_retries);
+    scope.gauge("remaining_rq").set(b.max_requests);
+  }
+}
+
+}  // namespace
+
+Status ClusterDirectory::apply(const model::ConfigSet& config) {
+  std::set<std::string_view> wanted;
+  for (const auto& c : config.clusters) {
+    if (!wanted.insert(c->name).second) return Error{"cluster '" + c->name + "' is defined twice; give each its own name"};
+  }
+  for (auto it = entries_.begin(); it != entries_.end();) {
+    if (wanted.contains(it->first)) {
+      ++it;
+      continue;
+    }
+    SLUICE_LOG(upstream, info, "cluster {}: removed", it->first);
+    cluster_removed_.add();
+    active_clusters_.sub();
+    std::lock_guard lock(mutex_);
+    post([name = it->first](WorkerClusters& w) { w.remove(name); });
+    it = entries_.erase(it);
+  }
+  for (const auto& c : config.clusters) {
+    auto old = entries_.find(c->name);
+    if (old != entries_.end() && (old->second->shared->config == c || (c->hash != 0 && old->second->shared->config->hash == c->hash))) continue;
+    bool is_new = old == entries_.end();
+    auto shared = std::make_shared<SharedCluster>(c, store_.slots(), options_.loop_guard);
+    stats::Scope scope = store_.root(0).scope("cluster").scope(shared->observability_name);
+    ClusterStats::declare_all(scope);
+    declare_remaining(*c, scope);
+    auto entry = std::make_unique<Entry>(*this, shared, scope);
+    Entry& e = *entry;
+    (is_new ? cluster_added_ : cluster_modified_).add();
+    if (is_new) active_clusters_.add();
+    HostVector hosts = configured_hosts(*c, store_.slots());
+    {
+      std::lock_guard lock(mutex_);
+      e.hosts = HostSet::make(*c, {});
+      entries_[c->name] = std::move(entry);
+      post([shared, set = e.hosts](WorkerClusters& w) { w.put(shared, set); });
+    }
+    if (!hosts.empty()) publish(e, hosts);
+    if (c->type == ClusterType::original_dst) e.sweep_timer.arm(loop_.now() + c->cleanup_interval);
+  }
+  return {};
+}
+
+void ClusterDirectory::publish(Entry& entry, const HostVector& hosts) {
+  HostSetPtr set = HostSet::make(*entry.shared->config, hosts);
+  entry.stats.membership_change.add();
+  entry.count_members(set->size(), set->healthy(), set->degraded());
+  if (entry.shared->config->type != ClusterType::static_) entry.stats.max_host_weight.set(set->max_weight());
+  std::lock_guard lock(mutex_);
+  entry.hosts = set;
+  post([name = entry.shared->config->name, set](WorkerClusters& w) { w.set_hosts(name, set); });
+}
+
+void ClusterDirectory::sweep(io::Timer& timer) {
+  Entry& e = *timer.owner<Entry>();
+  if (size_t gone = e.shared->original_dst.sweep(); gone > 0) {
+    // The workers have counted them in.
+    e.stats.membership_total.sub(gone);
+    e.stats.membership_healthy.sub(gone);
+    e.stats.membership_change.add();
+  }
+  timer.arm(e.directory.loop_.now() + e.shared->config->cleanup_interval);
+}
+
+std::vector<ClusterView> ClusterDirectory::view() const {
+  std::vector<ClusterView> out;
+  for (const auto& [name, entry] : entries_) {
+    ClusterView& v = out.emplace_back();
+    v.config = entry->shared->config;
+    v.observability_name = entry->shared->observability_name;
+    HostVector hosts = entry->shared->original_dst.all();
+    for (const HostSet::Priority& p : entry->hosts->priorities) hosts.insert(hosts.end(), p.all.begin(), p.all.end());
+    for (HostPtr& host : hosts) {
+      uint64_t rq_total = host->sum(&HostCounters::rq_total), fail = host->sum(&HostCounters::cx_connect_fail);
+      // Envoy counts neither success nor failure of TCP "requests".
+      v.hosts.push_back({.host = host,
+                         .cx_active = host->sum(&HostCounters::cx_active),
+                         .cx_connect_fail = fail,
+                         .cx_total = host->sum(&HostCounters::cx_total),
+                         .rq_active = host->sum(&HostCounters::rq_active),
+                         .rq_error = 0,
+                         .rq_pending_active = host->sum(&HostCounters::rq_pending_active),
+                         .rq_success = 0,
+                         .rq_timeout = 0,
+                         .rq_total = rq_total});
+    }
+  }
+  return out;
+}
+
+}  // namespace sluice::upstream

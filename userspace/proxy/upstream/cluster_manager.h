@@ -1,0 +1,90 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "core/random.h"
+#include "core/result.h"
+#include "core/stats.h"
+#include "io/loop.h"
+#include "model/config_set.h"
+#include "proxy/upstream/cluster.h"
+#include "proxy/upstream/cluster_view.h"
+
+namespace sluice::upstream {
+
+// The clusters of one worker. Belongs to the worker's thread.
+class WorkerClusters final : public ext::ClusterManager {
+ public:
+  WorkerClusters(io::Loop& loop, stats::Scope stats_root, uint64_t seed);
+
+  // The pointer is good for this turn of the loop; ask again later: a cluster may be replaced or removed.
+  ext::Cluster* find(std::string_view name) override;
+
+  // From the control thread's updates.
+  void put(const std::shared_ptr<SharedCluster>& cluster, const HostSetPtr& hosts);
+  void set_hosts(const std::string& name, const HostSetPtr& hosts);
+  void remove(const std::string& name);
+
+ private:
+  void retire(std::shared_ptr<WorkerCluster> cluster);
+  struct StringHash {
+    using is_transparent = void;
+    size_t operator()(std::string_view s) const { return std::hash<std::string_view>()(s); }
+  };
+  io::Loop& loop_;
+  stats::Scope stats_root_;
+  Random random_;
+  std::unordered_map<std::string, std::shared_ptr<WorkerCluster>, StringHash, std::equal_to<>> clusters_;
+};
+
+// The control thread's side: turns model::Cluster into hosts, keeps them current and hands them to every worker.
+class ClusterDirectory {
+ public:
+  struct Options {
+    std::shared_ptr<const LoopGuard> loop_guard;   // may be null
+    uint64_t seed = 1;
+  };
+  ClusterDirectory(io::Loop& control_loop, stats::Store& store, Options options);
+  ~ClusterDirectory();   // before the loops of its workers
+  ClusterDirectory(const ClusterDirectory&) = delete;
+
+  // A worker's clusters, with all that is known now; later changes reach it through `loop`. From any thread that may
+  // use `loop` (its own, or any before it runs). Destroyed on the loop's thread, or after the loop has ended.
+  std::unique_ptr<ext::ClusterManager> make_worker(io::Loop& loop, unsigned slot, uint64_t seed);
+
+  // ---- control thread ----
+  // Adds, replaces and removes until there are exactly the clusters of `config`; unchanged ones (by hash) keep hosts
+  // and connections.
+  Status apply(const model::ConfigSet& config);
+  std::vector<ClusterView> view() const;
+
+ private:
+  struct Entry;
+  struct Worker;
+  class Handle;
+
+  // Runs `f` on each worker's thread, while its clusters exist.
+  void post(std::function<void(WorkerClusters&)> f);
+  void publish(Entry& entry, const HostVector& hosts);
+  static void sweep(io::Timer& timer);
+
+  io::Loop& loop_;
+  stats::Store& store_;
+  Options options_;
+  Random random_;
+  stats::Counter cluster_added_, cluster_modified_, cluster_removed_;
+  stats::Gauge active_clusters_, warming_clusters_;
+
+  mutable std::mutex mutex_;   // guards what make_worker() reads: `entries_`, `workers_`
+  std::map<std::string, std::unique_ptr<Entry>, std::less<>> entries_;
+  std::vector<std::shared_ptr<Worker>> workers_;
+};
+
+}  // namespace sluice::upstream

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/address.h"
+#include "model/cluster.h"
+
+namespace sluice::upstream {
+
+// What one thread has done with one host. Written by that thread only; anybody may read.
+struct alignas(64) HostCounters {
+  using Cell = std::atomic<uint64_t>;
+  Cell cx_total{0}, cx_active{0}, cx_connect_fail{0}, rq_total{0}, rq_active{0}, rq_pending_active{0};
+
+  static void add(Cell& cell, uint64_t n = 1) {
+    cell.store(cell.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
+  static void sub(Cell& cell) { add(cell, ~0ull); }
+};
+
+struct HostLocality {
+  std::string region, zone, sub_zone;
+};
+
+// One address of a cluster. Immutable but for its counters; shared by all threads. A change of weight or health makes
+// a new Host that takes the old one's counters over.
+class Host {
+ public:
+  struct Description {
+    Address address;
+    std::string hostname;
+    uint32_t weight = 1;
+    uint32_t priority = 0;
+    model::HealthStatus health = model::HealthStatus::healthy;
+    std::shared_ptr<const HostLocality> locality;   // may be null
+  };
+
+  // `slots`: threads that count, as in stats::Store.
+  Host(Description description, unsigned slots);
+  Host(Description description, const Host& successor_of);
+
+  const Description& description() const { return d_; }
+  const Address& address() const { return d_.address; }
+  const std::string& hostname() const { return d_.hostname; }
+  uint32_t weight() const { return d_.weight; }
+  uint32_t priority() const { return d_.priority; }
+  model::HealthStatus health() const { return d_.health; }
+
+  HostCounters& counters(unsigned slot) const { return (*counters_)[slot]; }
+  // Adds the threads up.
+  uint64_t sum(HostCounters::Cell HostCounters::* which) const;
+  // Connections over all threads; what LEAST_REQUEST compares.
+  uint64_t active() const { return sum(&HostCounters::rq_active); }
+
+ private:
+  Description d_;
+  std::shared_ptr<std::vector<HostCounters>> counters_;
+};
+
+using HostPtr = std::shared_ptr<const Host>;
+using HostVector = std::vector<HostPtr>;
+
+// All hosts of a cluster at one moment and how load spreads over its priorities. Made on the control thread, immutable.
+struct HostSet {
+  struct Priority {
+    HostVector all, healthy, degraded;
+    uint32_t healthy_load = 0, degraded_load = 0;  // percent; all priorities together give 100
+    bool panic = false;                            // too few are healthy: use all
+  };
+  std::vector<Priority> priorities;                // never empty
+
+  size_t size() const;
+  size_t healthy() const;
+  size_t degraded() const;
+  uint32_t max_weight() const;
+
+  // As Envoy's LoadBalancerBase: priorities filled by availability times overprovisioning, panic below the threshold.
+  static std::shared_ptr<const HostSet> make(const model::Cluster& config, const HostVector& hosts);
+};
+using HostSetPtr = std::shared_ptr<const HostSet>;
+
+}  // namespace sluice::upstream

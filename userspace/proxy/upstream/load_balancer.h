@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/random.h"
+#include "core/stats.h"
+#include "proxy/upstream/host.h"
+
+namespace sluice::upstream {
+
+// Earliest deadline first: each entry is due 1/weight after it was last taken; equal deadlines in the order in which
+// they were put in. With fixed weights every run of sum(weights) picks takes each entry `weight` times.
+class EdfSchedule {
+ public:
+  bool empty() const { return heap_.empty(); }
+  // Entries 0..n-1 of these weights (> 0), after `skip` picks.
+  void build(const std::vector<double>& weights, uint64_t skip);
+
+  // Takes the next one; with its fixed weight.
+  uint32_t pick();
+  // Takes the next one; it comes back by the weight that `weight(index)` gives it now.
+  template <typename F>
+  uint32_t pick(F weight) {
+    uint32_t index = pop();
+    push(index, now_ + 1.0 / weight(index));
+    return index;
+  }
+
+ private:
+  struct Entry {
+    double deadline;
+    uint64_t order;
+    uint32_t index;
+  };
+  static bool later(const Entry& a, const Entry& b) {
+    return a.deadline != b.deadline ? a.deadline > b.deadline : a.order > b.order;
+  }
+  uint32_t pop();
+  void push(uint32_t index, double deadline);
+
+  std::vector<Entry> heap_;
+  std::vector<double> weights_;
+  std::vector<uint64_t> taken_;  // deadlines are (taken + 1) / weight: no error adds up
+  double now_ = 0;
+  uint64_t order_ = 0;
+};
+
+// Chooses hosts of one cluster on one worker. https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/load_balancers
+class LoadBalancer {
+ public:
+  LoadBalancer(model::LbPolicy policy, uint32_t choices, bool fail_traffic_on_panic, Random& random);
+
+  void update(HostSetPtr hosts);
+  const HostSetPtr& hosts() const { return hosts_; }
+
+  // Null: nobody to choose. The host lives as long as the host set.
+  const HostPtr* choose(stats::Counter& healthy_panic);
+
+ private:
+  enum Source : uint8_t { kAll, kHealthy, kDegraded, kSources };
+  struct State {
+    EdfSchedule edf;     // empty where the weights are equal
+    uint64_t index = 0;  // ROUND_ROBIN with equal weights
+  };
+  static const HostVector& hosts_of(const HostSet::Priority& p, Source source);
+  const HostPtr* pick(const HostVector& hosts, State& state);
+
+  const model::LbPolicy policy_;
+  const uint32_t choices_;
+  const bool fail_traffic_on_panic_;
+  Random& random_;
+  HostSetPtr hosts_;
+  std::vector<State> states_;  // kSources for each priority
+};
+
+}  // namespace sluice::upstream

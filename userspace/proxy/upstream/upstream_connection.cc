@@ -1,0 +1,238 @@
+#include "proxy/upstream/upstream_connection.h"
+
+#include <cstring>
+#include <utility>
+
+#include "core/log.h"
+
+namespace sluice::upstream {
+namespace {
+
+uint64_t milliseconds(Duration d) {
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(d).count());
+}
+
+}  // namespace
+
+UpstreamConnection::UpstreamConnection(std::shared_ptr<WorkerCluster> cluster, ext::Upstream::Callbacks& callbacks)
+    : cluster_(std::move(cluster)),
+      callbacks_(&callbacks),
+      timeout_(cluster_->loop().timers(), &connect_timeout, this),
+      report_(&report, this) {}
+
+UpstreamConnection::~UpstreamConnection() {
+  if (state_ == State::connecting) cluster_->stats().upstream_rq_cancelled.add();
+  count_end(true);
+}
+
+const Address& UpstreamConnection::host_address() const {
+  static const Address none;
+  return host_ ? host_->address() : none;
+}
+
+const std::string& UpstreamConnection::host_name() const {
+  static const std::string none;
+  return host_ ? host_->hostname() : none;
+}
+
+Address UpstreamConnection::local_address() const { return connection_ ? connection_->local_address() : Address(); }
+
+// The order of checks, and what each counts, is that of Envoy's tcp_proxy and its connection pool.
+void UpstreamConnection::connect(const Origin& origin) {
+  ClusterStats& stats = cluster_->stats();
+  if (!cluster_->connections().acquire()) {
+    stats.upstream_cx_overflow.add();
+    return fail_later(Failure::overflow, "");
+  }
+  host_ = cluster_->choose_host(origin);
+  if (!host_) {
+    cluster_->connections().release();
+    stats.upstream_cx_none_healthy.add();
+    return fail_later(Failure::no_healthy_host, "");
+  }
+  if (!cluster_->pending().acquire()) {
+    cluster_->connections().release();
+    host_.reset();
+    stats.upstream_rq_pending_overflow.add();
+    return fail_later(Failure::overflow, "");
+  }
+  started_ = cluster_->loop().now();
+  counted_ = pending_ = true;
+  stats.upstream_rq_pending_total.add();
+  stats.upstream_rq_pending_active.add();
+  stats.upstream_cx_total.add();
+  stats.upstream_cx_active.add();
+  HostCounters& counters = host_->counters(cluster_->slot());
+  HostCounters::add(counters.cx_total);
+  HostCounters::add(counters.cx_active);
+  HostCounters::add(counters.rq_pending_active);
+
+  int fd = -1;
+  if (Status opened = open_socket(origin, fd); !opened.ok()) {
+    SLUICE_LOG(upstream, debug, "cluster {}: {}: {}", cluster_->name(), host_->address().to_string(),
+               opened.error().message);
+    return fail_later(Failure::connect_failed, opened.error().message);
+  }
+  state_ = State::connecting;
+  connection_ = net::Connection::create(
+      cluster_->loop(), fd,
+      {.id = cluster_->next_connection_id(), .buffer_limit = cluster_->config().buffer_limit}, *this);
+  timeout_.arm(started_ + cluster_->config().connect_timeout);
+  connection_->connect(host_->address());
+}
+
+Status UpstreamConnection::open_socket(const Origin& origin, int& fd) {
+  const model::Cluster& config = cluster_->config();
+  io::Loop& loop = cluster_->loop();
+  const Address& source = origin.source.valid() ? origin.source : config.bind_address;
+  const bool bind = source.valid() && source.family() == host_->address().family();
+  auto open = [&](const io::SocketOptions& options) -> Status {
+    SLUICE_ASSIGN(fd, loop.open_socket(host_->address().family(), options, origin.netns_fd));
+    return {};
+  };
+  if (!bind && origin.mark == 0) {
+    SLUICE_TRY(open(config.socket_options));
+    return {};
+  }
+  io::SocketOptions options = config.socket_options;
+  if (origin.mark != 0) options.mark = origin.mark;
+  if (bind) {
+    // The port is chosen when the destination is known: ports are then counted per destination.
+    options.bind_address_no_port = source.port() == 0;
+    options.transparent = options.transparent || (origin.source.valid() && origin.transparent);
+  }
+  SLUICE_TRY(open(options));
+  if (!bind) return {};
+  Status bound = loop.bind(fd, source);
+  if (bound.ok()) return {};
+  cluster_->stats().bind_errors.add();
+  loop.close(std::exchange(fd, -1));
+  return Error{"failed to bind to " + source.to_string() + ": " + std::strerror(bound.error().code), bound.error().code};
+}
+
+// ---- failing ----
+
+void UpstreamConnection::fail_later(Failure failure, std::string reason) {
+  state_ = State::failing;
+  failure_ = failure;
+  reason_ = std::move(reason);
+  cluster_->loop().schedule(report_);
+}
+
+void UpstreamConnection::report(io::TurnEnd& hook) {
+  UpstreamConnection& self = *hook.owner<UpstreamConnection>();
+  self.fail(self.failure_, std::exchange(self.reason_, {}));
+}
+
+void UpstreamConnection::connect_timeout(io::Timer& timer) {
+  UpstreamConnection& self = *timer.owner<UpstreamConnection>();
+  self.cluster_->stats().upstream_cx_connect_timeout.add();
+  self.connection_.reset();
+  self.fail(Failure::timeout, "");   // Envoy gives no reason
+}
+
+void UpstreamConnection::on_connect_failed(net::Connection&, int error) {
+  connection_.reset();
+  fail(Failure::connect_failed, std::string("delayed_connect_error: ") + std::strerror(error));
+}
+
+void UpstreamConnection::fail(Failure failure, std::string_view reason) {
+  timeout_.cancel();
+  if (counted_) {
+    ClusterStats& stats = cluster_->stats();
+    stats.upstream_cx_connect_fail.add();
+    stats.upstream_rq_pending_failure_eject.add();
+    HostCounters::add(host_->counters(cluster_->slot()).cx_connect_fail);
+    SLUICE_LOG(upstream, debug, "cluster {}: connecting to {} failed: {}", cluster_->name(),
+               host_->address().to_string(), failure == Failure::timeout ? "connect timeout" : reason);
+    // Refused or unreachable is the far side's doing; a socket of ours or a time-out is ours.
+    bool local = failure == Failure::timeout || state_ == State::failing;
+    state_ = State::done;
+    count_end(local);
+  }
+  state_ = State::done;
+  callbacks_->on_connect_failed(*this, failure, reason);
+}
+
+// ---- living ----
+
+void UpstreamConnection::leave_pending() {
+  if (!std::exchange(pending_, false)) return;
+  cluster_->pending().release();
+  cluster_->stats().upstream_rq_pending_active.sub();
+  HostCounters::sub(host_->counters(cluster_->slot()).rq_pending_active);
+}
+
+void UpstreamConnection::on_connected(net::Connection&) {
+  timeout_.cancel();
+  leave_pending();
+  state_ = State::open;
+  ClusterStats& stats = cluster_->stats();
+  stats.upstream_cx_connect_ms.record(milliseconds(cluster_->loop().now() - started_));
+  stats.upstream_rq_total.add();
+  stats.upstream_rq_active.add();
+  cluster_->requests().count();
+  HostCounters& counters = host_->counters(cluster_->slot());
+  HostCounters::add(counters.rq_total);
+  HostCounters::add(counters.rq_active);
+  callbacks_->on_connected(*this);
+}
+
+void UpstreamConnection::on_data(net::Connection& c, Buffer& data, bool end_stream) {
+  uint64_t received = c.bytes_received();
+  cluster_->stats().upstream_cx_rx_bytes_total.add(received - received_);
+  received_ = received;
+  callbacks_->on_upstream_data(data, end_stream);   // may destroy this
+}
+
+void UpstreamConnection::on_above_high_watermark(ext::Connection& c) {
+  cluster_->stats().upstream_flow_control_backed_up_total.add();
+  set_buffered(c.unsent());
+  callbacks_->on_above_high_watermark(c);
+}
+
+void UpstreamConnection::on_below_low_watermark(ext::Connection& c) {
+  cluster_->stats().upstream_flow_control_drained_total.add();
+  callbacks_->on_below_low_watermark(c);
+}
+
+void UpstreamConnection::on_sent(ext::Connection& c, size_t bytes) {
+  cluster_->stats().upstream_cx_tx_bytes_total.add(bytes);
+  set_buffered(c.unsent());
+  callbacks_->on_sent(c, bytes);
+}
+
+void UpstreamConnection::set_buffered(size_t bytes) {
+  if (bytes == buffered_) return;
+  cluster_->stats().upstream_cx_tx_bytes_buffered.add(bytes - buffered_);
+  buffered_ = bytes;
+}
+
+void UpstreamConnection::on_closed(ext::Connection& c, const ext::CloseEvent& event) {
+  count_end(event.cause == ext::CloseCause::local);
+  state_ = State::done;
+  callbacks_->on_closed(c, event);   // may destroy this
+}
+
+void UpstreamConnection::count_end(bool local) {
+  if (!std::exchange(counted_, false)) return;
+  leave_pending();
+  ClusterStats& stats = cluster_->stats();
+  HostCounters& counters = host_->counters(cluster_->slot());
+  stats.upstream_cx_destroy.add();
+  (local ? stats.upstream_cx_destroy_local : stats.upstream_cx_destroy_remote).add();
+  if (state_ == State::open) {
+    stats.upstream_cx_destroy_with_active_rq.add();
+    (local ? stats.upstream_cx_destroy_local_with_active_rq : stats.upstream_cx_destroy_remote_with_active_rq).add();
+    stats.upstream_rq_active.sub();
+    cluster_->requests().release();
+    HostCounters::sub(counters.rq_active);
+  }
+  set_buffered(0);
+  stats.upstream_cx_length_ms.record(milliseconds(cluster_->loop().now() - started_));
+  stats.upstream_cx_active.sub();
+  HostCounters::sub(counters.cx_active);
+  cluster_->connections().release();
+}
+
+}  // namespace sluice::upstream
