@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "io/loop.h"
+#include "test/sim/sim_loop.h"
 
 // One loop and what tests need around it. Every test of the loop's contract runs on every backend, both ends of each
 // connection on the same loop, through its interface alone.
@@ -30,6 +31,17 @@ struct Epoll {
     auto loop = make_loop(options);
     REQUIRE_MESSAGE(loop.ok(), loop.error().message);
     return std::move(*loop);
+  }
+};
+
+// One history with late and slow operations but without what a test would have to expect (short receives, EMFILE).
+struct Simulation {
+  static std::unique_ptr<Loop> make(LoopOptions = {}) {
+    static std::unique_ptr<sim::SimNet> net;  // of the loop of this test
+    const char* seed = getenv("SLUICE_SIM_SEED");
+    net = std::make_unique<sim::SimNet>(seed ? strtoull(seed, nullptr, 0) : 1,
+                                        sim::Faults{.late = 200, .slow_start = 200});
+    return std::make_unique<sim::SimLoop>(*net);
   }
 };
 
@@ -176,4 +188,5 @@ class Rig {
 
 }  // namespace sluice::io
 
-#define SLUICE_EACH_BACKEND(name) TEST_CASE_TEMPLATE(name, Backend, IoUring, Epoll)
+#define SLUICE_EACH_BACKEND(name) TEST_CASE_TEMPLATE(name, Backend, IoUring, Epoll, Simulation)
+#define SLUICE_EACH_KERNEL_BACKEND(name) TEST_CASE_TEMPLATE(name, Backend, IoUring, Epoll)

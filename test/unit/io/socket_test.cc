@@ -14,7 +14,7 @@
 using namespace sluice;
 using namespace sluice::io;
 
-SLUICE_EACH_BACKEND("post() from other threads: every function runs, each thread's in order") {
+SLUICE_EACH_KERNEL_BACKEND("post() from other threads: every function runs, each thread's in order") {
   auto loop = Backend::make();
   constexpr int kThreads = 4, kEach = 5000;
   std::vector<int> next(kThreads, 0);
@@ -35,7 +35,7 @@ SLUICE_EACH_BACKEND("post() from other threads: every function runs, each thread
   CHECK(total == kThreads * kEach);
 }
 
-SLUICE_EACH_BACKEND("post() and stop() wake a loop that sleeps on its own thread") {
+SLUICE_EACH_KERNEL_BACKEND("post() and stop() wake a loop that sleeps on its own thread") {
   auto loop = Backend::make();  // made here, run there
   std::atomic<int> ran{0};
   std::thread thread([&] { loop->run(); });
@@ -51,7 +51,7 @@ SLUICE_EACH_BACKEND("post() and stop() wake a loop that sleeps on its own thread
   CHECK(ran == 1000);
 }
 
-SLUICE_EACH_BACKEND("stop() before run() is not lost") {
+SLUICE_EACH_KERNEL_BACKEND("stop() before run() is not lost") {
   auto loop = Backend::make();
   std::thread([&] { loop->stop(); }).join();
   loop->run();
@@ -64,7 +64,7 @@ SLUICE_EACH_BACKEND("stop() before run() is not lost") {
   CHECK(turns == 1);
 }
 
-SLUICE_EACH_BACKEND("socket options arrive at the socket; one that is refused is named") {
+SLUICE_EACH_KERNEL_BACKEND("socket options arrive at the socket; one that is refused is named") {
   Rig rig(Backend::make());
   SocketOptions o;
   o.reuse_port = o.bind_address_no_port = true;
@@ -105,7 +105,7 @@ SLUICE_EACH_BACKEND("socket options arrive at the socket; one that is refused is
   CHECK(taken.error().message.find(at.to_string()) != std::string::npos);
 }
 
-SLUICE_EACH_BACKEND("Unix sockets work like TCP ones") {
+SLUICE_EACH_KERNEL_BACKEND("Unix sockets work like TCP ones") {
   Rig rig(Backend::make());
   auto at = Address::pipe("@sluice-io-test-" + std::to_string(getpid()));
   REQUIRE(at.ok());
@@ -129,7 +129,7 @@ SLUICE_EACH_BACKEND("Unix sockets work like TCP ones") {
   CHECK(rig.finish(accepting));
 }
 
-SLUICE_EACH_BACKEND("no descriptors left: accept ends with EMFILE and can be started again") {
+SLUICE_EACH_KERNEL_BACKEND("no descriptors left: accept ends with EMFILE and can be started again") {
   Rig rig(Backend::make());
   Address at;
   int listener = rig.listen(at);
@@ -156,7 +156,7 @@ SLUICE_EACH_BACKEND("no descriptors left: accept ends with EMFILE and can be sta
   CHECK(rig.finish(calling));
 }
 
-SLUICE_EACH_BACKEND("descriptors made elsewhere can be polled, and used again by number") {
+SLUICE_EACH_KERNEL_BACKEND("descriptors made elsewhere can be polled, and used again by number") {
   Rig rig(Backend::make());
   for (int i = 0; i < 20; ++i) {
     int fds[2];
@@ -173,7 +173,7 @@ SLUICE_EACH_BACKEND("descriptors made elsewhere can be polled, and used again by
   }
 }
 
-SLUICE_EACH_BACKEND("sockets open in another network namespace, and then in our own again") {
+SLUICE_EACH_KERNEL_BACKEND("sockets open in another network namespace, and then in our own again") {
   Fd mine(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
   REQUIRE(mine.valid());
   Fd other;
