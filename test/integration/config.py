@@ -1,4 +1,6 @@
 """Builders of Envoy v3 configuration, as dicts; test files say only what their case is about."""
+import pathlib
+import re
 
 _T = "type.googleapis.com/"
 
@@ -92,3 +94,13 @@ def blackhole():
 
 def bootstrap(listeners, clusters, **fields):
     return {"static_resources": {"listeners": listeners, "clusters": clusters}, **fields}
+
+
+def from_file(name, **values):
+    """configs/<name> with its {{placeholders}} replaced ({{admin_port}} is left for the harness)."""
+    text = (pathlib.Path(__file__).parent / "configs" / name).read_text()
+    for key, value in values.items():
+        text = text.replace("{{" + key + "}}", str(value))
+    left = set(re.findall(r"\{\{(\w+)\}\}", text)) - {"admin_port"}
+    assert not left, f"{name}: no value for {left}"
+    return text
