@@ -7,6 +7,7 @@ import ctypes
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import tempfile
@@ -246,9 +247,10 @@ def _alive(pid):
 
 
 def owned_names(prefix=PREFIX):
-    """(kind, name, pid) of every namespace and cgroup that a run of ours made, dead or alive."""
+    """(kind, name, pid) of every namespace, cgroup and directory that a run of ours made, dead or alive."""
     found = []
-    places = [("netns", pathlib.Path("/run/netns"))] + ([("cgroup", paths.cgroup2())] if paths.cgroup2() else [])
+    places = [("netns", pathlib.Path("/run/netns")), ("directory", pathlib.Path(tempfile.gettempdir()))]
+    places += [("cgroup", paths.cgroup2())] if paths.cgroup2() else []
     for kind, place in places:
         for entry in place.iterdir() if place.exists() else []:
             digits = entry.name[len(prefix):].split("-")[0]
@@ -264,6 +266,8 @@ def sweep(prefix=PREFIX):
             continue
         if kind == "netns":
             run("ip", "netns", "del", name, check=False)
+        elif kind == "directory":
+            shutil.rmtree(pathlib.Path(tempfile.gettempdir()) / name, ignore_errors=True)
         else:
             top = paths.cgroup2() / name
             for procs in top.glob("**/cgroup.procs"):

@@ -98,7 +98,9 @@ def write_config(world, config, admin_port):
 
 def command_line(kind, config_path, extra=()):
     """Envoy's command line, which is also sluiced's."""
-    command = [require(kind), "-c", str(config_path), "--concurrency", "1", "-l", "info"]
+    command = [require(kind), "-c", str(config_path), "-l", "info"]
+    if "--concurrency" not in extra:
+        command += ["--concurrency", "1"]
     if kind == "envoy":
         command += ["--disable-hot-restart", "--file-flush-interval-msec", "20"]
     return command + [str(x) for x in extra]

@@ -1,0 +1,115 @@
+"""Envoy's statistics: the same story played to both proxies, then names and values compared."""
+import re
+
+import pytest
+
+from config import bootstrap, chain, cluster, listener, tcp_proxy
+from conftest import require
+from support import peers, proxies
+from support.peers import Peer, ask, ending, receive_exactly, reset
+
+pytestmark = pytest.mark.root
+
+# What a proxy without HTTP, subsets, EDS and zones has no use for; a statistic that is missing here is a difference.
+NOT_OURS = re.compile(r"\.(lb_subsets|lb_zone|lb_local|lb_recalculate|assignment_|upstream_http3|upstream_internal_redirect|upstream_rq_|"
+                      r"upstream_cx_http|upstream_cx_protocol|upstream_cx_pool|upstream_cx_preconnect|upstream_cx_connect_with_0_rtt|"
+                      r"upstream_cx_close_notify|upstream_cx_max_requests|upstream_queue|retry_or_shadow|update_|version|max_host_weight|"
+                      r"warming_state|default\.total_match_count|original_dst_host_invalid|extension_config_missing|"
+                      r"network_extension_config_missing|downstream_cx_overload|downstream_global_cx_overflow|early_data|route_delayed|"
+                      r"circuit_breakers\.\w+\.rq_|circuit_breakers\.\w+\.cx_pool_open|circuit_breakers\.high)|^listener\.admin\.")
+# Times: that there is one is all that can be compared.
+TIMES = re.compile(r"_(ms|length_ms)$")
+
+
+def play(world, app, server, kind):
+    """One of everything: answers, a refusal, an empty cluster, an overflow, a RST, a chain nobody matches. Returns the statistics."""
+    ports = {name: app.free_port() for name in ("good", "refused", "empty", "full", "nochain", "unknown")}
+    with Peer(server.listen(), peers.echo) as echo, Peer(server.listen(), peers.reset_on_data) as rude:
+        config = bootstrap([
+            listener(ports["good"], chain(tcp_proxy("good", "good")), name="good"),
+            listener(ports["refused"], chain(tcp_proxy("refused", "refused", max_connect_attempts=2)), name="refused"),
+            listener(ports["empty"], chain(tcp_proxy("empty", "empty")), name="empty"),
+            listener(ports["full"], chain(tcp_proxy("full", "full")), name="full", stat_prefix="crowded"),
+            listener(ports["nochain"], chain(tcp_proxy("good", "never"), destination_port=1), name="nochain"),
+            listener(ports["unknown"], chain(tcp_proxy("nowhere", "unknown")), name="unknown"),
+        ], [
+            cluster("good", (server.ipv4, echo.port)), cluster("refused", (server.ipv4, 1)), cluster("empty"),
+            cluster("full", (server.ipv4, rude.port), circuit_breakers={"thresholds": [{"max_connections": 1, "track_remaining": True}]},
+                    alt_stat_name="full.renamed"),
+        ])
+        proxy = proxies.start(world, kind, config, app.path)
+        try:
+            for _ in range(3):
+                assert ask(lambda: app.connect("127.0.0.1", ports["good"]), b"0123456789") == b"0123456789"
+            for name in ("refused", "empty", "nochain", "unknown"):
+                with app.connect("127.0.0.1", ports[name]) as sock:
+                    ending(sock)
+            held = app.connect("127.0.0.1", ports["full"])
+            rude.wait_connections(1)
+            proxy.wait_stat("cluster.full.renamed.upstream_cx_active", 1)
+            with app.connect("127.0.0.1", ports["full"]) as sock:
+                ending(sock)
+            held.sendall(b"x")
+            assert ending(held) == "rst"
+            held.close()
+            open_ = app.connect("127.0.0.1", ports["good"])
+            open_.sendall(b"abc")
+            assert receive_exactly(open_, 3) == b"abc"
+            torn = app.connect("127.0.0.1", ports["good"])
+            torn.sendall(b"abc")
+            assert receive_exactly(torn, 3) == b"abc"
+            reset(torn)
+            proxy.wait_stat("cluster.full.renamed.upstream_cx_active", 0)
+            proxy.wait_stat("cluster.good.upstream_cx_active", 1)
+            proxy.wait_stat(f"listener.0.0.0.0_{ports['good']}.downstream_cx_active", 1)
+            stats = proxy.admin.stats()
+            text = proxy.admin.get("/stats/prometheus")
+            open_.close()
+        finally:
+            proxy.stop()
+    names = {str(port): name for name, port in ports.items()}
+    known = re.compile("_(" + "|".join(names) + r")\b")
+    return {known.sub(lambda m: "_" + names[m.group(1)], name): value for name, value in stats.items()}, text
+
+
+def interesting(stats):
+    return {k: v for k, v in stats.items() if re.match(r"(tcp|cluster|listener)\.", k) and not NOT_OURS.search(k)}
+
+
+def test_statistics_are_the_same(world, app, server):
+    require("envoy"), require("sluiced")
+    want = interesting(play(world, app, server, "envoy")[0])
+    got = interesting(play(world, app, server, "sluiced")[0])
+    assert len(want) > 100, "the filter left too little to compare"
+    different = {name: (value, got.get(name, "missing")) for name, value in want.items()
+                 if (name not in got) or (not TIMES.search(name) and got[name] != value)}
+    assert different == {}, "statistic: (Envoy's, sluiced's)"
+    assert {name for name in got if name not in want} == set(), "names that Envoy does not have"
+
+
+# The values that matter most, so that a case also fails where both would be wrong together or Envoy is not at hand.
+EXPECTED = {
+    "tcp.good.downstream_cx_total": 5, "tcp.good.downstream_cx_rx_bytes_total": 36, "tcp.good.downstream_cx_tx_bytes_total": 36,
+    "cluster.good.upstream_cx_total": 5, "cluster.good.upstream_cx_active": 1, "cluster.good.upstream_cx_destroy": 4,
+    "cluster.good.upstream_cx_rx_bytes_total": 36, "cluster.good.upstream_cx_tx_bytes_total": 36,
+    "cluster.refused.upstream_cx_total": 2, "cluster.refused.upstream_cx_connect_fail": 2,
+    "cluster.refused.upstream_cx_connect_attempts_exceeded": 1,
+    "cluster.empty.upstream_cx_none_healthy": 1, "cluster.empty.upstream_cx_total": 0,
+    "cluster.full.renamed.upstream_cx_overflow": 1, "cluster.full.renamed.upstream_cx_total": 1,
+    "tcp.unknown.downstream_cx_no_route": 1, "listener.0.0.0.0_nochain.no_filter_chain_match": 1,
+    "listener.0.0.0.0_good.downstream_cx_total": 5, "listener.0.0.0.0_good.downstream_cx_active": 1,
+    "listener.0.0.0.0_good.downstream_cx_destroy": 4,
+    # A stat_prefix takes the place of the address.
+    "listener.crowded.downstream_cx_total": 2,
+}
+
+
+def test_values(world, app, server, kind):
+    stats, text = play(world, app, server, kind)
+    assert {name: stats.get(name) for name in EXPECTED} == EXPECTED
+    assert 'envoy_cluster_upstream_cx_total{envoy_cluster_name="good"} 5' in text.splitlines()
+    assert 'envoy_tcp_downstream_cx_total{envoy_tcp_prefix="good"} 5' in text.splitlines()
+    assert "# TYPE envoy_cluster_upstream_cx_active gauge" in text.splitlines()
+    assert "# TYPE envoy_cluster_upstream_cx_total counter" in text.splitlines()
+
+
