@@ -65,9 +65,11 @@ def test_the_host_is_untouched(world):
 
 
 def test_peers_end_as_they_say(app, server):
-    for handler, end in ((peers.fin_at_once, "fin"), (peers.reset_at_once, "rst")):
-        with Peer(server.listen(), handler) as peer, app.connect(server.ipv4, peer.port) as sock:
-            assert ending(sock) == end
+    with Peer(server.listen(), peers.fin_at_once) as peer, app.connect(server.ipv4, peer.port) as sock:
+        assert ending(sock) == "fin"
+    with Peer(server.listen(), peers.reset_on_data) as peer, app.connect(server.ipv4, peer.port) as sock:
+        sock.sendall(b"x")
+        assert ending(sock) == "rst"
     with Peer(server.listen(), peers.hold) as peer, app.connect(server.ipv4, peer.port) as sock:
         assert ending(sock, 0.2) == "open"
     ended = []

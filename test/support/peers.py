@@ -136,10 +136,6 @@ def hold(peer, sock):
     peer.release.wait(30)
 
 
-def reset_at_once(_peer, sock):
-    reset(sock)
-
-
 def fin_at_once(_peer, _sock):
     """Closes (the caller of the handler does)."""
 
