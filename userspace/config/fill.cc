@@ -247,10 +247,9 @@ Status Filler::scalar(const Node& node, const FieldPath& path, Message& into, co
       return {};
     }
     case Field::CPPTYPE_BOOL: {
-      if ((node.kind != Node::Kind::boolean && node.kind != Node::Kind::string) ||
-          (node.text != "true" && node.text != "false"))
-        return wrong_kind(node, path, "true or false");
-      const bool value = node.text == "true";
+      const bool quoted = node.kind == Node::Kind::string && (node.text == "true" || node.text == "false");
+      if (node.kind != Node::Kind::boolean && !quoted) return wrong_kind(node, path, "true or false");
+      const bool value = truth(node);
       list ? r.AddBool(&into, &f, value) : r.SetBool(&into, &f, value);
       return {};
     }

@@ -155,7 +155,7 @@ Status Filler::value(const Node& node, const FieldPath& path, Message& into) {
       out.set_null_value(pb::NULL_VALUE);
       return {};
     case Node::Kind::boolean:
-      out.set_bool_value(node.text == "true");
+      out.set_bool_value(truth(node));
       return {};
     case Node::Kind::number:
       out.set_number_value(std::strtod(node.text.c_str(), nullptr));

@@ -21,20 +21,18 @@ struct Refused {
 };
 
 // YAML 1.1's booleans as yaml-cpp and so Envoy read them: all lower case, Capitalised or UPPER case.
-const char* as_boolean(const std::string& text) {
-  if (text.empty() || text.size() > 5) return nullptr;
+bool is_boolean(const std::string& text) {
+  if (text.empty() || text.size() > 5) return false;
   std::string lower = text;
   std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
   const bool first_upper = std::isupper(static_cast<unsigned char>(text[0]));
   const bool rest_lower = std::equal(text.begin() + 1, text.end(), lower.begin() + 1);
   const bool all_upper =
       std::none_of(text.begin(), text.end(), [](unsigned char c) { return std::islower(c); });
-  if (!(rest_lower || (first_upper && all_upper))) return nullptr;
-  for (const char* yes : {"y", "yes", "true", "on"})
-    if (lower == yes) return "true";
-  for (const char* no : {"n", "no", "false", "off"})
-    if (lower == no) return "false";
-  return nullptr;
+  if (!(rest_lower || (first_upper && all_upper))) return false;
+  for (const char* word : {"y", "yes", "true", "on", "n", "no", "false", "off"})
+    if (lower == word) return true;
+  return false;
 }
 
 // Envoy's integers: decimal, 0x hexadecimal, 0 octal. Nothing when it is not one.
@@ -86,9 +84,8 @@ class Builder : public YAML::EventHandler {
     check_tag(mark, tag);
     int64_t number = 0;
     if (tag != "!" && tag != "tag:yaml.org,2002:str") {
-      if (const char* boolean = as_boolean(value)) {
+      if (is_boolean(value)) {
         node.kind = Node::Kind::boolean;
-        node.text = boolean;
       } else if (as_integer(value, number)) {
         node.text = std::to_string(number);
         if (number >= std::numeric_limits<int32_t>::min() && number <= std::numeric_limits<int32_t>::max())

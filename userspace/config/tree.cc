@@ -20,6 +20,12 @@ std::string_view kind_name(Node::Kind kind) {
   return "";
 }
 
+bool truth(const Node& boolean) {
+  const char first = boolean.text[0];
+  if (first == 'o' || first == 'O') return boolean.text[1] == 'n' || boolean.text[1] == 'N';
+  return first == 't' || first == 'T' || first == 'y' || first == 'Y';
+}
+
 Error error_at(std::string_view source, int line, int column, std::string_view what) {
   std::string text(source);
   if (line > 0) text += ":" + std::to_string(line) + ":" + std::to_string(column);

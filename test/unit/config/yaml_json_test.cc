@@ -146,7 +146,7 @@ TEST_CASE("errors say where, what and what to do") {
       {"static_resources: {listeners: [{filter_chains: [{filters: [{name: x, config: {}}]}]}]}",
        {"typed_config"}},
       {"node: {id: 123}", {"f.yaml:1:12: node.id: must be a string", "quotes"}},
-      {"node: {id: yes}", {"node.id: must be a string", "quotes"}},
+      {"node: {id: yes}", {"node.id: must be a string, and yes without quotes"}},
       {"node: {id: [a]}", {"must be a string, not a list"}},
       {"node: 5", {"node: must be a map", "not 5"}},
       {"stats_flush_interval: 5", {"\"5s\""}},
