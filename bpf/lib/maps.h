@@ -68,7 +68,8 @@ struct {
   __type(value, struct sluice_redirect);
 } sl_redirects SEC(".maps");
 
-/* Carries a redirect from the connecting to the accepted socket. Written by sockops before the SYN leaves; deleted by
+/* Carries a redirect from the connecting to the accepted socket (and names the proxy's own handshakes with the
+ * application to sk_lookup). Written by sockops before the SYN leaves; deleted by
  * sockops when the accepted socket is established, or when the connecting one closes without that. A plain hash: what
  * an LRU forgets under load would be a connection sent astray. */
 struct {

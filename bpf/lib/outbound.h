@@ -18,8 +18,13 @@ struct outbound_call {
 
 /* Both must match: the mark alone could be set by any CAP_NET_ADMIN pod, the cgroup alone covers sluiced's helpers. */
 SL_INLINE bool is_proxy(const struct sluice_config* cfg, __u32 mark, __u64 cgroup_id) {
-  return cfg && cfg->proxy_mark && cfg->proxy_cgroup_id && mark == cfg->proxy_mark &&
+  return cfg && mark && cfg->proxy_cgroup_id && (mark == cfg->proxy_mark || mark == cfg->transparent_mark) &&
          cgroup_id == cfg->proxy_cgroup_id;
+}
+
+/* A connection of the proxy's that sk_lookup could not tell from its caller's. */
+SL_INLINE bool is_transparent(const struct sluice_config* cfg, __u32 mark, __u32 decision) {
+  return decision == SLUICE_D_OUT_PROXY && cfg && mark == cfg->transparent_mark;
 }
 
 /* Does this decision send the connection to the proxy? */
@@ -105,10 +110,9 @@ SL_INLINE void outbound_fill(struct sluice_redirect* r, const struct outbound_ca
   r->pad = 0;
 }
 
-/* Is `peer` where this redirect sent its socket? A socket that reconnected elsewhere is none of our business. */
+/* Is `peer` where this record's socket was sent? A socket that reconnected elsewhere is none of our business. */
 SL_INLINE bool redirect_holds(const struct sluice_redirect* r, const __u8 peer[16], __be16 peer_port_be) {
-  return r->role == SLUICE_ROLE_CLIENT && r->target_port_be == peer_port_be &&
-         addr_equal(r->target_addr, peer);
+  return r->target_port_be == peer_port_be && addr_equal(r->target_addr, peer);
 }
 
 #endif /* SLUICE_BPF_LIB_OUTBOUND_H_ */

@@ -12,6 +12,7 @@ int sluice_inbound(struct bpf_sk_lookup* ctx) {
   __u64 cookie = netns_cookie;
   const struct sluice_workload* w = bpf_map_lookup_elem(&sl_workloads, &cookie);
   struct inbound_call call = {
+      .source_port = bpf_ntohs(ctx->remote_port),
       .port = ctx->local_port,
       .is_tcp = ctx->protocol == IPPROTO_TCP,
       .from_loopback = ctx->ingress_ifindex == SL_LOOPBACK_IFINDEX,
@@ -19,10 +20,12 @@ int sluice_inbound(struct bpf_sk_lookup* ctx) {
   bool v4 = ctx->family == SL_AF_INET;
   if (v4) {
     addr_from_v4(call.source, SL_CTX_U32(ctx, remote_ip4));
+    addr_from_v4(call.destination, SL_CTX_U32(ctx, local_ip4));
   } else {
     SL_CTX_ADDR6(call.source, ctx, remote_ip6);
+    SL_CTX_ADDR6(call.destination, ctx, local_ip6);
   }
-  __u32 decision = inbound_classify(&call, w);
+  __u32 decision = inbound_classify(&call, w, cookie);
   if (inbound_takes(decision)) {
     struct sluice_listener_key key = {.netns_cookie = cookie,
                                       .role = v4 ? SLUICE_LISTENER_IN_V4 : SLUICE_LISTENER_IN_V6};

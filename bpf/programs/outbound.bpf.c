@@ -42,14 +42,22 @@ SL_INLINE __u32 decide_connect(struct bpf_sock_addr* ctx, struct outbound_call* 
     decision = outbound_admit(decision, w, proxy_listens(cookie, outbound_role(call)),
                               g ? g->bridge_entries : 0, bridge_max);
   }
-  if (outbound_redirects(decision)) {
+  bool transparent = is_transparent(cfg, call->mark, decision);
+  if (transparent) {
+    r->role = SLUICE_ROLE_PROXY;
+    r->target_port_be = call->port_be;
+    addr_copy(r->target_addr, call->addr);
+  }
+  if (outbound_redirects(decision) || transparent) {
     struct sluice_redirect* stored = bpf_sk_storage_get(&sl_redirects, sk, r, BPF_SK_STORAGE_GET_F_CREATE);
     if (stored)
       *stored = *r; /* the same socket connecting again; the caller holds the socket lock */
+    else if (transparent) /* its SYN would come back to the proxy, for ever */
+      decision = SLUICE_D_OUT_REFUSED_NO_STORAGE;
     else
       decision = outbound_fail(w, SLUICE_D_OUT_REFUSED_NO_STORAGE, SLUICE_D_OUT_OPEN_NO_STORAGE);
   }
-  if (!outbound_redirects(decision)) {
+  if (!outbound_redirects(decision) && !transparent) {
     bpf_sk_storage_delete(&sl_redirects, sk); /* of an earlier connect by this socket */
     r->role = 0;
     r->target_port_be = 0;
@@ -132,7 +140,7 @@ SL_INLINE void bridge_write(struct bpf_sock_ops* ctx) {
   struct bpf_sock* sk = ctx->sk;
   if (!sk) return;
   const struct sluice_redirect* r = bpf_sk_storage_get(&sl_redirects, sk, NULL, 0);
-  if (!r) return;
+  if (!r || r->role == SLUICE_ROLE_ACCEPTED) return;
   struct sluice_tuple t;
   tuple_of(ctx, &t, false);
   if (!redirect_holds(r, t.server_addr, t.server_port_be)) return;
@@ -151,10 +159,15 @@ SL_INLINE void bridge_move(struct bpf_sock_ops* ctx) {
   if (!sk) return;
   __u64 cookie = bpf_get_netns_cookie(ctx);
   const struct sluice_workload* w = bpf_map_lookup_elem(&sl_workloads, &cookie);
-  if (!w || ctx->local_port != w->outbound_port) return;
+  if (!w) return;
   struct sluice_tuple t;
   tuple_of(ctx, &t, true);
   const struct sluice_redirect* carried = bpf_map_lookup_elem(&sl_bridge, &t);
+  if (carried && carried->role == SLUICE_ROLE_PROXY) { /* the application has it */
+    if (!bpf_map_delete_elem(&sl_bridge, &t)) bridge_gauge(-1);
+    return;
+  }
+  if (ctx->local_port != w->outbound_port) return;
   if (!carried) { /* somebody called the proxy's port by its number; sluiced refuses it */
     sl_count(SLUICE_D_BRIDGE_DIRECT);
     return;
@@ -171,7 +184,7 @@ SL_INLINE void bridge_close(struct bpf_sock_ops* ctx) {
   struct bpf_sock* sk = ctx->sk;
   if (!sk) return;
   const struct sluice_redirect* r = bpf_sk_storage_get(&sl_redirects, sk, NULL, 0);
-  if (!r || r->role != SLUICE_ROLE_CLIENT) return;
+  if (!r || r->role == SLUICE_ROLE_ACCEPTED) return;
   struct sluice_tuple t;
   tuple_of(ctx, &t, false);
   if (bpf_map_delete_elem(&sl_bridge, &t)) return;
@@ -204,7 +217,7 @@ int sluice_peername4(struct bpf_sock_addr* ctx) {
   struct bpf_sock* sk = ctx->sk;
   if (!sk) return 1;
   const struct sluice_redirect* r = bpf_sk_storage_get(&sl_redirects, sk, NULL, 0);
-  if (!r) return 1;
+  if (!r || r->role != SLUICE_ROLE_CLIENT) return 1;
   __u8 peer[16] __attribute__((aligned(8)));
   addr_from_v4(peer, ctx->user_ip4);
   if (!redirect_holds(r, peer, (__be16)ctx->user_port)) return 1;
@@ -219,7 +232,7 @@ int sluice_peername6(struct bpf_sock_addr* ctx) {
   struct bpf_sock* sk = ctx->sk;
   if (!sk) return 1;
   const struct sluice_redirect* r = bpf_sk_storage_get(&sl_redirects, sk, NULL, 0);
-  if (!r) return 1;
+  if (!r || r->role != SLUICE_ROLE_CLIENT) return 1;
   __u8 peer[16] __attribute__((aligned(8)));
   SL_CTX_ADDR6(peer, ctx, user_ip6);
   if (!redirect_holds(r, peer, (__be16)ctx->user_port)) return 1;
@@ -241,7 +254,7 @@ int sluice_sockopt(struct bpf_sockopt* ctx) {
   struct bpf_sock* sk = ctx->sk;
   if (!sk) goto leave;
   const struct sluice_redirect* r = bpf_sk_storage_get(&sl_redirects, sk, NULL, 0);
-  if (!r) goto leave;
+  if (!r || r->role == SLUICE_ROLE_PROXY) goto leave;
 
   if (v4) {
     struct sockaddr_in* a = ctx->optval;

@@ -17,6 +17,7 @@
 #include <fstream>
 #include <thread>
 
+#include "core/log.h"
 #include "redirect/host.h"
 #include "redirect/netns.h"
 
@@ -49,6 +50,7 @@ bool can_run() {
 }
 
 Host::Host() {
+  (void)log::init(log::Level::warn);
   static int serial = 0;
   std::string name = "sluice-test-" + std::to_string(::getpid()) + "-" + std::to_string(serial++);
   auto root = redirect::find_cgroup2();
@@ -237,6 +239,23 @@ void start_proxy(redirect::Redirector& r, Pod& pod) {
                                                          .inbound_v4 = pod.in4.get(),
                                                          .inbound_v6 = pod.in6.get()});
   REQUIRE_MESSAGE(s.ok(), (s.ok() ? "" : s.error().message));
+}
+
+World::World(const std::function<void(redirect::WorkloadSpec&)>& change,
+             const std::function<void(redirect::Options&)>& tune) {
+  redirect::Options options = host.options();
+  if (tune) tune(options);
+  auto r = redirect::Redirector::attach(options);
+  REQUIRE_MESSAGE(r.ok(), (r.ok() ? "" : r.error().message));
+  redirector = std::move(*r);
+  REQUIRE(redirector->set_proxy_identity(host.cgroup_id()).ok());
+  pod.netns = host.make_netns("pod");
+  auto spec = spec_for("pod", pod.netns);
+  if (change) change(spec);
+  auto w = redirector->enrol(spec);
+  REQUIRE_MESSAGE(w.ok(), (w.ok() ? "" : w.error().message));
+  pod.workload = *w;
+  start_proxy(*redirector, pod);
 }
 
 }  // namespace sluice::test

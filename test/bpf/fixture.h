@@ -69,4 +69,14 @@ struct Pod {
 redirect::WorkloadSpec spec_for(const std::string& name, const std::string& netns);
 void start_proxy(redirect::Redirector& r, Pod& pod);
 
+// An attached Redirector, one enrolled pod ("pod"), a proxy in it.
+struct World {
+  Host host;
+  std::unique_ptr<redirect::Redirector> redirector;
+  Pod pod;
+
+  explicit World(const std::function<void(redirect::WorkloadSpec&)>& change = nullptr,
+                 const std::function<void(redirect::Options&)>& tune = nullptr);
+};
+
 }  // namespace sluice::test

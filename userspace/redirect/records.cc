@@ -63,7 +63,9 @@ OriginalDestination original_from_record(const sluice_redirect& r) {
 
 Redirect redirect_from_record(const sluice_redirect& r) {
   Redirect out;
-  out.side = r.role == SLUICE_ROLE_ACCEPTED ? Redirect::Side::accepted : Redirect::Side::client;
+  out.side = r.role == SLUICE_ROLE_ACCEPTED ? Redirect::Side::accepted
+             : r.role == SLUICE_ROLE_PROXY  ? Redirect::Side::proxy
+                                            : Redirect::Side::client;
   out.original = original_from_record(r);
   if (r.target_port_be) out.target = address_from(r.target_addr, r.target_port_be);
   return out;
@@ -74,6 +76,7 @@ const char* to_string(Redirect::Side side) {
     case Redirect::Side::client: return "client";
     case Redirect::Side::accepted: return "accepted";
     case Redirect::Side::handshake: return "handshake";
+    case Redirect::Side::proxy: return "proxy";
   }
   return "?";
 }

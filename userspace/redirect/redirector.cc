@@ -167,6 +167,7 @@ Status Redirector::set_proxy_identity(uint64_t cgroup_id) {
   SLUICE_ASSIGN(sluice_config config, impl_->config());
   config.proxy_cgroup_id = cgroup_id;
   config.proxy_mark = impl_->options.proxy_mark;
+  config.transparent_mark = impl_->options.transparent_mark;
   return impl_->set_config(config);
 }
 

@@ -22,7 +22,7 @@ class Redirector {
   static Result<std::unique_ptr<Redirector>> open(const Options& options);
   ~Redirector();
 
-  // Sockets with `Options::proxy_mark`, made by tasks in this cgroup, are the proxy's and never redirected.
+  // Sockets with `Options::proxy_mark` or `transparent_mark`, made by tasks in this cgroup, are the proxy's and never redirected.
   Status set_proxy_identity(uint64_t cgroup_id);
 
   // Puts a netns under interception, or changes its rules (same name, same netns). Until set_listeners() its new

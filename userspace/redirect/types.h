@@ -16,6 +16,9 @@ struct Options {
   std::string cgroup_path;                        // where the hooks are attached; empty: the cgroup2 root
   std::string state_dir = "/run/sluice";          // workloads/*.json, netns/* (bind mounts), lock
   uint32_t proxy_mark = 0x539;                    // SO_MARK of the proxy's own sockets
+  // SO_MARK of its connections to the application that keep the caller's address (IP_TRANSPARENT; the netns needs a
+  // rule that routes this mark to itself, so it cannot be the mark of all). 0: there are none.
+  uint32_t transparent_mark = 0x53a;
   uint16_t outbound_port = 15001;                 // for workloads that do not say otherwise
   uint16_t inbound_port = 15006;
   unsigned spread = 8;                            // IPv4 targets 127.0.0.1 .. 127.0.0.spread (1..250); IPv6: ::1
@@ -41,7 +44,7 @@ struct WorkloadSpec {
   std::vector<uint16_t> include_outbound_ports;
   std::vector<Cidr> exclude_cidrs;  // destinations
   std::vector<Cidr> include_cidrs;
-  std::vector<uint32_t> exclude_uids;  // as the host numbers them
+  std::vector<uint32_t> exclude_uids;  // real user id of the calling task, as the host numbers them
   std::vector<uint16_t> exclude_inbound_ports;
   std::vector<uint16_t> include_inbound_ports;
   std::vector<Cidr> probe_sources;  // kubelet and the like: never taken inbound
@@ -82,7 +85,7 @@ struct OriginalDestination {
 
 // One remembered original destination: a socket that holds it, or a handshake under way.
 struct Redirect {
-  enum class Side : uint8_t { client, accepted, handshake };
+  enum class Side : uint8_t { client, accepted, handshake, proxy };  // proxy: towards the application, transparent
   Side side = Side::client;
   OriginalDestination original;
   Address local, remote;  // of that socket; of the connecting side for a handshake

@@ -32,19 +32,22 @@
 
 #define SLUICE_CONFIG_EVENTS 1u /* write decisions to the sl_events ring buffer */
 
-/* Who is the proxy: a socket that carries the mark AND whose calling task is in the cgroup. */
+/* Who is the proxy: a socket that carries one of the marks AND whose calling task is in the cgroup. */
 struct sluice_config {
   __u32 abi_version;
   __u32 flags; /* SLUICE_CONFIG_* */
   __u64 proxy_cgroup_id; /* cgroup v2 id; 0: nobody is the proxy */
-  __u32 proxy_mark;      /* SO_MARK; 0: nobody is the proxy */
-  __u32 generation;      /* last one given out; userspace only */
+  __u32 proxy_mark;       /* SO_MARK; 0: nobody is the proxy */
+  __u32 transparent_mark; /* SO_MARK of connections to the application that keep the caller's address; 0: none do */
+  __u32 generation;       /* last one given out; userspace only */
+  __u32 pad;
 };
-SLUICE_ABI_ASSERT(sizeof(struct sluice_config) == 24);
+SLUICE_ABI_ASSERT(sizeof(struct sluice_config) == 32);
 SLUICE_ABI_OFFSET(sluice_config, flags, 4);
 SLUICE_ABI_OFFSET(sluice_config, proxy_cgroup_id, 8);
 SLUICE_ABI_OFFSET(sluice_config, proxy_mark, 16);
-SLUICE_ABI_OFFSET(sluice_config, generation, 20);
+SLUICE_ABI_OFFSET(sluice_config, transparent_mark, 20);
+SLUICE_ABI_OFFSET(sluice_config, generation, 24);
 
 /* ---- sl_workloads: netns cookie (__u64) → settings ---- */
 
@@ -120,7 +123,7 @@ SLUICE_ABI_OFFSET(sluice_port_key, direction, 6);
 /* sl_uids → __u8 action (only exclude) */
 struct sluice_uid_key {
   __u32 generation;
-  __u32 uid; /* as the initial user namespace sees it */
+  __u32 uid; /* real uid, as the initial user namespace sees it */
 };
 SLUICE_ABI_ASSERT(sizeof(struct sluice_uid_key) == 8);
 
@@ -177,6 +180,7 @@ SLUICE_ABI_OFFSET(sluice_cidr_key, addr, 12);
   X(IN_NOT_TCP, "inbound.passed.not_tcp")                                                            \
   X(IN_OFF, "inbound.passed.off")                                                                    \
   X(IN_LOOPBACK, "inbound.passed.loopback")                                                          \
+  X(IN_PROXY, "inbound.passed.proxy")                                                                \
   X(IN_PROXY_PORT, "inbound.passed.proxy_port")                                                      \
   X(IN_EXCLUDED_PORT, "inbound.passed.excluded_port")                                                \
   X(IN_PROBE, "inbound.passed.probe")                                                                \
@@ -202,6 +206,8 @@ enum sluice_decision {
 enum sluice_redirect_role {
   SLUICE_ROLE_CLIENT = 1,   /* the application's socket */
   SLUICE_ROLE_ACCEPTED = 2, /* the proxy's downstream socket */
+  SLUICE_ROLE_PROXY = 3,    /* the proxy's connection to the application, under the caller's address: no redirect, but
+                               its SYN must be told from the caller's own; original_* and target_* are the application */
 };
 
 struct sluice_redirect {
