@@ -139,7 +139,16 @@ const ext::Honoured kShared[] = {
     {.message = "envoy.type.v3.Percent", .fields = "*"},
     {.message = "envoy.config.accesslog.v3.AccessLog", .fields = "name filter typed_config"},
     {.message = "envoy.config.accesslog.v3.AccessLogFilter",
-     .fields = "duration_filter and_filter or_filter response_flag_filter log_type_filter"},
+     .fields = "status_code_filter duration_filter not_health_check_filter runtime_filter and_filter "
+               "or_filter "
+               "response_flag_filter log_type_filter"},
+    {.message = "envoy.config.accesslog.v3.StatusCodeFilter", .fields = "comparison"},
+    {.message = "envoy.config.accesslog.v3.NotHealthCheckFilter", .fields = ""},
+    {.message = "envoy.config.accesslog.v3.RuntimeFilter",
+     .fields = "percent_sampled",
+     .meaningless = {{"runtime_key", "layered_runtime is refused, so nothing overrides percent_sampled"},
+                     {"use_independent_randomness", "TCP has no request id: the draw is always independent"}}},
+    {.message = "envoy.type.v3.FractionalPercent", .fields = "*"},
     {.message = "envoy.config.accesslog.v3.DurationFilter", .fields = "comparison"},
     {.message = "envoy.config.accesslog.v3.ComparisonFilter", .fields = "op value"},
     {.message = "envoy.config.core.v3.RuntimeUInt32",

@@ -156,7 +156,4 @@ TEST_CASE("what Envoy refuses, we refuse, and say where") {
   CHECK(refusal("abc %START_TIME").find("at position 4 is not a command") != std::string::npos);
   CHECK(refusal("%BYTES_SENT()%") == "");
   CHECK(refusal("%REQ(a)%%REQ(A?B):0%%START_TIME()%") == "");
-  FormatOptions options;
-  options.operators.req_without_query = true;
-  CHECK(make_text_formatter("%REQ_WITHOUT_QUERY(A)%", options).ok());
 }

@@ -26,7 +26,6 @@ extern const std::string_view kDefaultFormat;
 
 struct FormatOptions {
   bool omit_empty_values = false;  // "" for "-" in text; no member in JSON
-  OperatorOptions operators;
 };
 
 Result<std::unique_ptr<Formatter>> make_text_formatter(std::string_view format,

@@ -194,7 +194,7 @@ class JsonFormatter final : public Formatter {
   const bool omit_empty_;
 };
 
-Result<Node> compile(const JsonTemplate& t, const OperatorOptions& options, const std::string& path) {
+Result<Node> compile(const JsonTemplate& t, const std::string& path) {
   Node n;
   if (std::holds_alternative<std::nullptr_t>(t.value)) return n;
   n.kind = Node::Kind::fixed;
@@ -203,7 +203,7 @@ Result<Node> compile(const JsonTemplate& t, const OperatorOptions& options, cons
   } else if (const double* d = std::get_if<double>(&t.value)) {
     n.fixed = number(*d);
   } else if (const std::string* s = std::get_if<std::string>(&t.value)) {
-    auto operators = parse_format(*s, options);
+    auto operators = parse_format(*s);
     if (!operators.ok()) return std::move(operators).error().prefixed(path);
     n.operators = std::move(operators).value();
     if (n.operators.empty() || (n.operators.size() == 1 && n.operators[0].is_literal())) {
@@ -215,13 +215,13 @@ Result<Node> compile(const JsonTemplate& t, const OperatorOptions& options, cons
   } else if (const auto* list = std::get_if<JsonTemplate::List>(&t.value)) {
     n.kind = Node::Kind::list;
     for (size_t i = 0; i < list->size(); ++i) {
-      SLUICE_ASSIGN(Node child, compile((*list)[i], options, path + "[" + std::to_string(i) + "]"));
+      SLUICE_ASSIGN(Node child, compile((*list)[i], path + "[" + std::to_string(i) + "]"));
       n.children.push_back(std::move(child));
     }
   } else if (const auto* object = std::get_if<JsonTemplate::Object>(&t.value)) {
     n.kind = Node::Kind::object;
     for (const auto& [key, value] : *object) {
-      SLUICE_ASSIGN(Node child, compile(value, options, path.empty() ? key : path + "." + key));
+      SLUICE_ASSIGN(Node child, compile(value, path.empty() ? key : path + "." + key));
       n.children.push_back(std::move(child));
       append_json_string(key, n.keys.emplace_back());
       n.keys.back() += ':';
@@ -240,7 +240,7 @@ void append_json_string(std::string_view text, std::string& out) {
 
 Result<std::unique_ptr<Formatter>> make_json_formatter(const JsonTemplate& root,
                                                        const FormatOptions& options) {
-  SLUICE_ASSIGN(Node node, compile(root, options.operators, ""));
+  SLUICE_ASSIGN(Node node, compile(root, ""));
   return std::unique_ptr<Formatter>(
       std::make_unique<JsonFormatter>(std::move(node), options.omit_empty_values));
 }

@@ -100,7 +100,6 @@ constexpr Command kCommands[] = {
     {"REQ", K::absent, Syntax::params_length},
     {"RESP", K::absent, Syntax::params_length},
     {"TRAILER", K::absent, Syntax::params_length},
-    {"REQ_WITHOUT_QUERY", K::absent, Syntax::params_length},
     {"QUERY_PARAM", K::absent, Syntax::params_length},
     {"QUERY_PARAMS", K::absent, Syntax::length},
     {"PATH", K::absent, Syntax::length},
@@ -282,14 +281,11 @@ Status configure(Operator& op, const Token& t, size_t position) {
   return {};
 }
 
-Result<Operator> make_operator(const Token& t, size_t position, const OperatorOptions& options) {
+Result<Operator> make_operator(const Token& t, size_t position) {
   const Command* c = std::find_if(std::begin(kCommands), std::end(kCommands),
                                   [&](const Command& c) { return c.name == t.name; });
   if (c == std::end(kCommands)) {
     return bad(t.text, position, "is not a command that Sluice can fill in; take it out of the format");
-  }
-  if (t.name == "REQ_WITHOUT_QUERY" && !options.req_without_query) {
-    return bad(t.text, position, "needs the formatter extension envoy.formatter.req_without_query");
   }
   bool wants_params = c->syntax == Syntax::params || c->syntax == Syntax::params_length;
   bool takes_length = c->syntax == Syntax::length || c->syntax == Syntax::params_length;
@@ -308,7 +304,7 @@ Result<Operator> make_operator(const Token& t, size_t position, const OperatorOp
 
 }  // namespace
 
-Result<std::vector<Operator>> parse_format(std::string_view format, const OperatorOptions& options) {
+Result<std::vector<Operator>> parse_format(std::string_view format) {
   std::vector<Operator> out;
   std::string literal;
   auto flush = [&] {
@@ -334,7 +330,7 @@ Result<std::vector<Operator>> parse_format(std::string_view format, const Operat
                    " is not a command: %NAME%, %NAME(PARAMETERS)% or %NAME(PARAMETERS):LENGTH%; write %% for "
                    "a percent sign"};
     }
-    SLUICE_ASSIGN(Operator op, make_operator(*t, i, options));
+    SLUICE_ASSIGN(Operator op, make_operator(*t, i));
     flush();
     out.push_back(std::move(op));
     i += t->text.size();

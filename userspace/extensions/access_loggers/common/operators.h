@@ -34,11 +34,7 @@ struct Operator {
   bool append(const ext::StreamInfo& info, ext::AccessLogType type, std::string& out) const;
 };
 
-struct OperatorOptions {
-  bool req_without_query = false;  // the formatter extension envoy.formatter.req_without_query is configured
-};
-
 // Splits a format into literals and operators. Errors say at which character.
-Result<std::vector<Operator>> parse_format(std::string_view format, const OperatorOptions& options = {});
+Result<std::vector<Operator>> parse_format(std::string_view format);
 
 }  // namespace sluice::access_loggers

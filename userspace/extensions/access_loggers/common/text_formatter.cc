@@ -30,7 +30,7 @@ class TextFormatter final : public Formatter {
 
 Result<std::unique_ptr<Formatter>> make_text_formatter(std::string_view format,
                                                        const FormatOptions& options) {
-  SLUICE_ASSIGN(auto operators, parse_format(format, options.operators));
+  SLUICE_ASSIGN(auto operators, parse_format(format));
   return std::unique_ptr<Formatter>(
       std::make_unique<TextFormatter>(std::move(operators), options.omit_empty_values));
 }
