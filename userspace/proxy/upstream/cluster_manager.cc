@@ -52,6 +52,7 @@ struct ClusterDirectory::Entry {
   Entry(ClusterDirectory& d, std::shared_ptr<SharedCluster> s, const stats::Scope& scope)
       : directory(d), shared(std::move(s)), stats(scope), sweep_timer(d.loop_.timers(), &sweep, this) {}
   ~Entry() {
+    directory.set_warming(*this, false);
     size_t remembered = shared->original_dst.all().size();  // counted by the workers
     members_total += remembered, members_healthy += remembered;
     count_members(0, 0, 0);
@@ -69,6 +70,8 @@ struct ClusterDirectory::Entry {
   std::shared_ptr<SharedCluster> shared;
   ClusterUpdateStats stats;
   HostSetPtr hosts;
+  std::unique_ptr<DnsCluster> dns;
+  bool warming = false;
   uint64_t members_total = 0, members_healthy = 0, members_degraded = 0;
   io::Timer sweep_timer;   // ORIGINAL_DST
 };
@@ -99,7 +102,12 @@ class ClusterDirectory::Handle final : public ext::ClusterManager {
 };
 
 ClusterDirectory::ClusterDirectory(io::Loop& control_loop, stats::Store& store, Options options)
-    : loop_(control_loop), store_(store), options_(std::move(options)), random_(options_.seed) {
+    : loop_(control_loop),
+      store_(store),
+      options_(std::move(options)),
+      random_(options_.seed),
+      warming_timer_(loop_.timers(), &warming_timed_out, this),
+      check_warm_(&check_warm, this) {
   stats::Scope scope = store_.root(0).scope("cluster_manager");
   cluster_added_ = scope.counter("cluster_added");
   cluster_modified_ = scope.counter("cluster_modified");
@@ -112,7 +120,10 @@ ClusterDirectory::ClusterDirectory(io::Loop& control_loop, stats::Store& store, 
   }
 }
 
-ClusterDirectory::~ClusterDirectory() = default;
+ClusterDirectory::~ClusterDirectory() {
+  on_warm_ = nullptr;
+  entries_.clear();   // queries before their resolvers
+}
 
 std::unique_ptr<ext::ClusterManager> ClusterDirectory::make_worker(io::Loop& loop, unsigned slot, uint64_t seed) {
   auto worker = std::make_shared<Worker>(loop);
@@ -186,8 +197,18 @@ Status ClusterDirectory::apply(const model::ConfigSet& config) {
   }
   for (const auto& c : config.clusters) {
     auto old = entries_.find(c->name);
-    if (old != entries_.end() && (old->second->shared->config == c || (c->hash != 0 && old->second->shared->config->hash == c->hash))) continue;
     bool is_new = old == entries_.end();
+    if (!is_new) {
+      const auto& before = old->second->shared->config;
+      if (before == c || (c->hash != 0 && before->hash == c->hash)) continue;
+    }
+    bool dns = c->type == ClusterType::strict_dns || c->type == ClusterType::logical_dns;
+    net::DnsResolver* names = nullptr;
+    if (dns) {
+      auto r = resolver(*c);
+      if (!r.ok()) return std::move(r).error().prefixed("cluster '" + c->name + "'");
+      names = *r;
+    }
     auto shared = std::make_shared<SharedCluster>(c, store_.slots(), options_.loop_guard);
     stats::Scope scope = store_.root(0).scope("cluster").scope(shared->observability_name);
     ClusterStats::declare_all(scope);
@@ -196,12 +217,21 @@ Status ClusterDirectory::apply(const model::ConfigSet& config) {
     Entry& e = *entry;
     (is_new ? cluster_added_ : cluster_modified_).add();
     if (is_new) active_clusters_.add();
-    HostVector hosts = configured_hosts(*c, store_.slots());
+    HostVector hosts;
+    if (c->type == ClusterType::static_) hosts = configured_hosts(*c, store_.slots());
     {
       std::lock_guard lock(mutex_);
       e.hosts = HostSet::make(*c, {});
       entries_[c->name] = std::move(entry);
       post([shared, set = e.hosts](WorkerClusters& w) { w.put(shared, set); });
+    }
+    if (dns) {
+      if (c->wait_for_warm_on_init) set_warming(e, true);
+      e.dns = std::make_unique<DnsCluster>(
+          c, store_.slots(), *names, loop_, random_, e.stats, [this, &e](const HostVector& all) { publish(e, all); },
+          [this, &e] { set_warming(e, false); });
+      e.dns->start();
+      continue;
     }
     if (!hosts.empty()) publish(e, hosts);
     if (c->type == ClusterType::original_dst) e.sweep_timer.arm(loop_.now() + c->cleanup_interval);
@@ -217,6 +247,51 @@ void ClusterDirectory::publish(Entry& entry, const HostVector& hosts) {
   std::lock_guard lock(mutex_);
   entry.hosts = set;
   post([name = entry.shared->config->name, set](WorkerClusters& w) { w.set_hosts(name, set); });
+}
+
+Result<net::DnsResolver*> ClusterDirectory::resolver(const model::Cluster& config) {
+  net::DnsOptions options{.servers = config.dns_resolvers,
+                          .use_tcp = config.dns_use_tcp,
+                          .no_search = config.dns_no_search,
+                          .timeout = options_.dns_timeout,
+                          .tries = options_.dns_tries};
+  for (auto& [o, r] : resolvers_) {
+    if (o == options) return r.get();
+  }
+  SLUICE_ASSIGN(auto made, net::make_dns_resolver(loop_, options, store_.root(0).scope("dns").scope("cares")));
+  return resolvers_.emplace_back(std::move(options), std::move(made)).second.get();
+}
+
+// ---- warming ----
+
+void ClusterDirectory::when_warm(std::function<void()> f) {
+  on_warm_ = std::move(f);
+  if (warming_ > 0) warming_timer_.arm(loop_.now() + options_.warming_timeout);
+  loop_.schedule(check_warm_);
+}
+
+void ClusterDirectory::set_warming(Entry& entry, bool warming) {
+  if (entry.warming == warming) return;
+  entry.warming = warming;
+  warming ? ++warming_ : --warming_;
+  warming_clusters_.set(warming_);
+  if (warming_ == 0 && on_warm_) loop_.schedule(check_warm_);
+}
+
+void ClusterDirectory::check_warm(io::TurnEnd& hook) {
+  ClusterDirectory& self = *hook.owner<ClusterDirectory>();
+  if (self.warming_ > 0 || !self.on_warm_) return;
+  self.warming_timer_.cancel();
+  std::exchange(self.on_warm_, nullptr)();
+}
+
+void ClusterDirectory::warming_timed_out(io::Timer& timer) {
+  ClusterDirectory& self = *timer.owner<ClusterDirectory>();
+  for (auto& [name, entry] : self.entries_) {
+    if (!entry->warming) continue;
+    SLUICE_LOG(upstream, warn, "cluster {}: not resolved in time, going on without its hosts; check its DNS names", name);
+    self.set_warming(*entry, false);
+  }
 }
 
 void ClusterDirectory::sweep(io::Timer& timer) {
@@ -236,6 +311,7 @@ std::vector<ClusterView> ClusterDirectory::view() const {
     ClusterView& v = out.emplace_back();
     v.config = entry->shared->config;
     v.observability_name = entry->shared->observability_name;
+    v.warming = entry->warming;
     HostVector hosts = entry->shared->original_dst.all();
     for (const HostSet::Priority& p : entry->hosts->priorities) hosts.insert(hosts.end(), p.all.begin(), p.all.end());
     for (HostPtr& host : hosts) {

@@ -16,6 +16,7 @@
 #include "model/config_set.h"
 #include "proxy/upstream/cluster.h"
 #include "proxy/upstream/cluster_view.h"
+#include "proxy/upstream/dns_cluster.h"
 
 namespace sluice::upstream {
 
@@ -48,11 +49,15 @@ class WorkerClusters final : public ext::ClusterManager {
 class ClusterDirectory {
  public:
   struct Options {
-    std::shared_ptr<const LoopGuard> loop_guard;   // may be null
+    std::shared_ptr<const LoopGuard> loop_guard = nullptr;   // may be null
     uint64_t seed = 1;
+    // Warming ends after this even if names are still unresolved; their hosts come when they come.
+    Duration warming_timeout = std::chrono::seconds(15);
+    Duration dns_timeout = std::chrono::seconds(5);   // net::DnsOptions
+    unsigned dns_tries = 4;
   };
   ClusterDirectory(io::Loop& control_loop, stats::Store& store, Options options);
-  ~ClusterDirectory();   // before the loops of its workers
+  ~ClusterDirectory();   // after the workers' ClusterManagers
   ClusterDirectory(const ClusterDirectory&) = delete;
 
   // A worker's clusters, with all that is known now; later changes reach it through `loop`. From any thread that may
@@ -63,6 +68,9 @@ class ClusterDirectory {
   // Adds, replaces and removes until there are exactly the clusters of `config`; unchanged ones (by hash) keep hosts
   // and connections.
   Status apply(const model::ConfigSet& config);
+  // Runs `f` at the end of the turn in which every cluster has been resolved once (clusters with wait_for_warm_on_init
+  // only), or at the warming time-out: before that, listeners had better not start. One waits at a time.
+  void when_warm(std::function<void()> f);
   std::vector<ClusterView> view() const;
 
  private:
@@ -73,7 +81,11 @@ class ClusterDirectory {
   // Runs `f` on each worker's thread, while its clusters exist.
   void post(std::function<void(WorkerClusters&)> f);
   void publish(Entry& entry, const HostVector& hosts);
+  Result<net::DnsResolver*> resolver(const model::Cluster& config);
+  void set_warming(Entry& entry, bool warming);
   static void sweep(io::Timer& timer);
+  static void warming_timed_out(io::Timer& timer);
+  static void check_warm(io::TurnEnd& hook);
 
   io::Loop& loop_;
   stats::Store& store_;
@@ -81,6 +93,11 @@ class ClusterDirectory {
   Random random_;
   stats::Counter cluster_added_, cluster_modified_, cluster_removed_;
   stats::Gauge active_clusters_, warming_clusters_;
+  std::vector<std::pair<net::DnsOptions, std::unique_ptr<net::DnsResolver>>> resolvers_;
+  size_t warming_ = 0;
+  std::function<void()> on_warm_;
+  io::Timer warming_timer_;
+  io::TurnEnd check_warm_;
 
   mutable std::mutex mutex_;   // guards what make_worker() reads: `entries_`, `workers_`
   std::map<std::string, std::unique_ptr<Entry>, std::less<>> entries_;
