@@ -186,7 +186,7 @@ struct LoopOptions {
   Backend backend = Backend::automatic;  // automatic: io_uring, else epoll with one warning that says why
   unsigned ring_entries = 1024;
   unsigned receive_buffers = 64;         // initial shared 16 KiB receive buffers; grows by need up to the maximum
-  unsigned receive_buffers_max = 4096;
+  unsigned receive_buffers_max = 4096;   // beyond it receives cost more, but nobody waits for another's buffer
 };
 
 Result<std::unique_ptr<Loop>> make_loop(const LoopOptions& options);

@@ -1,5 +1,6 @@
 #include "io/uring_loop.h"
 
+#include <poll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -93,13 +94,6 @@ io_uring_sqe* UringLoop::sqe() {
   return s;
 }
 
-io_uring_sqe* UringLoop::sqe(Op& op) {
-  io_uring_sqe* s = sqe();
-  io_uring_sqe_set_data(s, &op);
-  op.state.phase = Op::Phase::kernel;
-  return s;
-}
-
 // The queue is full in the middle of a turn: hand it over without waiting. Completions stay where they are.
 void UringLoop::flush() {
   if (!enabled_) enable();
@@ -153,6 +147,7 @@ void UringLoop::recv(Op& op, int fd, RecvOptions options) {
 }
 
 void UringLoop::submit_recv(Op& op) {
+  op.state.phase = Op::Phase::kernel;
   io_uring_sqe* s = sqe();
   if (Block* b = op.state.block) {
     io_uring_prep_recv(s, op.state.fd, b->data, b->capacity, 0);
@@ -192,12 +187,6 @@ void UringLoop::poll(Op& op, int fd, uint32_t events) {
 void UringLoop::cancel(Op& op) {
   if (!op.in_flight() || op.state.cancelled) return;
   op.state.cancelled = true;
-  if (op.state.phase == Op::Phase::waiting) {
-    waiting_.remove(op);
-    op.state.phase = Op::Phase::collected;
-    early_.push_back({&op, -ECANCELED, 0});
-    return;
-  }
   // By user_data, in the order of submission: it can only hit what was started before it.
   io_uring_sqe* s = sqe();
   io_uring_prep_cancel(s, &op, 0);
@@ -225,8 +214,7 @@ void UringLoop::run_once(Duration max_wait) {
   in_turn_ = true;
   if (!enabled_) enable();
   netns_.go_home();
-  retry_waiting();
-  wait(early_.empty() && batch_.empty() ? begin_wait(max_wait) : Duration(0));
+  wait(batch_.empty() ? begin_wait(max_wait) : Duration(0));
   end_wait();
   read_clock();
   collect();
@@ -280,8 +268,6 @@ void UringLoop::wait(Duration max_wait) {
 }
 
 void UringLoop::collect() {
-  batch_.insert(batch_.end(), early_.begin(), early_.end());
-  early_.clear();
   unsigned head, n = 0;
   io_uring_cqe* cqe;
   bool woken = false;
@@ -331,17 +317,13 @@ void UringLoop::finish_accept(const Done& done) {
 
 void UringLoop::finish_recv(const Done& done) {
   Op& op = *done.op;
-  Completion c;
-  c.result = done.result;
-  if (done.result == -ENOBUFS && !op.state.block) {
-    if (op.state.cancelled) {
-      c.result = -ECANCELED;
-      return complete(op, c);
-    }
-    op.state.phase = Op::Phase::waiting;
-    waiting_.push_back(op);
-    return;
+  if (done.result == -ENOBUFS && !op.state.block) return no_buffer(op);
+  if (op.state.phase == Op::Phase::waiting && done.result >= 0 && !op.state.cancelled) {
+    op.state.block = blocks_.get(BufferRing::kBlockSize);
+    return submit_recv(op);
   }
+  Completion c;
+  c.result = op.state.phase == Op::Phase::waiting && done.result >= 0 ? -ECANCELED : done.result;
   if (done.result == -EINTR) {
     if (!op.state.cancelled) return submit_recv(op);
     c.result = -ECANCELED;
@@ -349,27 +331,30 @@ void UringLoop::finish_recv(const Done& done) {
   Block* block = std::exchange(op.state.block, nullptr);
   if (done.flags & IORING_CQE_F_BUFFER) block = buffers_.take(done.flags);
   if (block) {
-    if (done.result > 0) {
-      c.data = Chunk(block, 0, static_cast<uint32_t>(done.result));
+    if (c.result > 0) {
+      c.data = Chunk(block, 0, static_cast<uint32_t>(c.result));
     } else {
       block->owner->release(block);
     }
   }
   c.nonempty = done.flags & IORING_CQE_F_SOCK_NONEMPTY;
-  op.state.drained = done.result > 0 && !c.nonempty;
+  op.state.drained = c.result > 0 && !c.nonempty;
   complete(op, c);
 }
 
-void UringLoop::retry_waiting() {
-  if (waiting_.empty()) return;
-  if (buffers_.available() == 0 && !buffers_.grow()) return;
-  // No more than there are buffers: the others would only come back.
-  for (uint32_t n = buffers_.available(); n > 0; --n) {
-    Op* op = waiting_.pop_front();
-    if (!op) return;
-    op->state.phase = Op::Phase::kernel;
-    submit_recv(*op);
+// The kernel found no shared buffer. At the limit others keep theirs for good reasons (slow readers), and nobody may have
+// to wait for them: this receive goes on by itself, waiting for data first, then with a block of the pool.
+void UringLoop::no_buffer(Op& op) {
+  if (op.state.cancelled) {
+    Completion c;
+    c.result = -ECANCELED;
+    return complete(op, c);
   }
+  if (buffers_.available() > 0 || buffers_.grow()) return submit_recv(op);
+  op.state.phase = Op::Phase::waiting;
+  io_uring_sqe* s = sqe();
+  io_uring_prep_poll_add(s, op.state.fd, POLLIN | POLLRDHUP);
+  io_uring_sqe_set_data(s, &op);
 }
 
 }  // namespace sluice::io

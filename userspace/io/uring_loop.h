@@ -39,7 +39,6 @@ class UringLoop final : public SocketLoop {
   void leave() override;
   void enable();                    // on the loop's thread, before the first entry into the kernel
   io_uring_sqe* sqe();
-  io_uring_sqe* sqe(Op& op);
   void begin(Op& op, Op::Kind kind, int fd);
   void submit_accept(Op& op);
   void submit_recv(Op& op);
@@ -50,8 +49,8 @@ class UringLoop final : public SocketLoop {
   void finish(const Done& done);
   void finish_accept(const Done& done);
   void finish_recv(const Done& done);
+  void no_buffer(Op& op);
   void complete(Op& op, Completion& completion);
-  void retry_waiting();
 
   BufferRing buffers_;              // outlives ring_: the kernel fills it until the ring is gone
   io_uring ring_{};
@@ -61,9 +60,7 @@ class UringLoop final : public SocketLoop {
   bool in_turn_ = false;
   uint64_t wake_count_ = 0;         // the kernel writes it
   std::deque<Address> connecting_;  // until submitted
-  OpList waiting_;                  // receives that found no buffer
   std::vector<Done> batch_;
-  std::vector<Done> early_;         // completed without the kernel, for the next batch
 };
 
 }  // namespace sluice::io
