@@ -50,7 +50,7 @@ def test_sigterm_drains(world, app, server):
     """Unlike Envoy, which ends at once and tears what is open: no new connection, the open one goes on, the end comes with its end."""
     require("sluiced")
     with Peer(server.listen(), peers.echo) as peer:
-        proxy, port, sock = start_for_drain(world, app, server, peer, "--drain-time-s", 60)
+        proxy, port, sock = start_for_drain(world, app, server, peer, "--shutdown-grace-s", 60)
         proxy.process.signal(signal.SIGTERM)
 
         def refused():
@@ -72,7 +72,7 @@ def test_sigterm_drains(world, app, server):
 def test_drain_ends_after_its_time(world, app, server):
     require("sluiced")
     with Peer(server.listen(), peers.echo) as peer:
-        proxy, _, sock = start_for_drain(world, app, server, peer, "--drain-time-s", 1)
+        proxy, _, sock = start_for_drain(world, app, server, peer, "--shutdown-grace-s", 1)
         proxy.process.signal(signal.SIGTERM)
         assert ending(sock, 10) in ("fin", "rst")
         assert proxy.process.wait() == 0
@@ -81,7 +81,7 @@ def test_drain_ends_after_its_time(world, app, server):
 def test_second_sigterm_does_not_wait(world, app, server):
     require("sluiced")
     with Peer(server.listen(), peers.echo) as peer:
-        proxy, _, sock = start_for_drain(world, app, server, peer, "--drain-time-s", 60)
+        proxy, _, sock = start_for_drain(world, app, server, peer, "--shutdown-grace-s", 60)
         proxy.process.signal(signal.SIGTERM)
         wait_until(lambda: proxy.admin.request("/ready")[0] == 503, what="draining")
         proxy.process.signal(signal.SIGTERM)

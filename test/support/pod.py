@@ -211,6 +211,12 @@ class World:
         self.pods.append(made)
         return made
 
+    def node_process(self, name, command):
+        """A long-running program on the node: the node's network namespace, no pod's cgroup."""
+        process = Process(f"node-{name}-{self.next_number()}", command, self.directory, netns=self.node.path)
+        self.processes.append(process)
+        return process
+
     def make_cgroup(self, name):
         if self.cgroup is None:
             return None

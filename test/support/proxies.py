@@ -101,8 +101,7 @@ def command_line(kind, config_path, extra=()):
     command = [require(kind), "-c", str(config_path), "-l", "info"]
     if "--concurrency" not in extra:
         command += ["--concurrency", "1"]
-    if kind == "envoy":
-        command += ["--disable-hot-restart", "--file-flush-interval-msec", "20"]
+    command += ["--disable-hot-restart", "--file-flush-interval-msec", "20"]
     return command + [str(x) for x in extra]
 
 
@@ -189,12 +188,29 @@ class Node:
     def common(self):
         return ["--control-socket", self.socket, "--bpffs-root", self.pins, "--state-dir", self.state]
 
-    def start(self, config, extra=(), wait=True):
+    def options(self):
+        """sluiced's own options: programs attached to the world's cgroup, everything else in the world's directory."""
         if self.cgroup is None:
             self.cgroup = self.world.make_cgroup(f"sluiced-{self.world.next_number()}")
-        options = ["--redirect", "ebpf", *self.common(), "--cgroup", self.world.cgroup, *extra]
+        return ["--redirect", "ebpf", *self.common(), "--cgroup", self.world.cgroup]
+
+    def start(self, config, extra=(), wait=True):
+        """Starts sluiced with a configuration (a dict or text). Enrolments of an earlier one are taken up."""
+        options = [*self.options(), *extra]
         self.proxy = start(self.world, "sluiced", config, self.world.node.path, self.cgroup, options, wait)
         return self.proxy
+
+    def start_file(self, path, admin_port):
+        """Starts sluiced with a configuration file as it is."""
+        process = Process(f"sluiced-{self.world.next_number()}", command_line("sluiced", path, self.options()), self.world.directory,
+                          netns=self.world.node.path, cgroup=self.cgroup)
+        self.world.processes.append(process)
+        self.proxy = Proxy("sluiced", process, self.world.node.path, admin_port, path).wait_ready()
+        return self.proxy
+
+    def stop_proxy(self):
+        """Ends sluiced; interception stays in force, under the fail mode."""
+        self.proxy.stop()
 
     def ctl(self, *arguments, check=True, timeout=30):
         command, *rest = arguments

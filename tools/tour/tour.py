@@ -1,0 +1,262 @@
+"""Behind tools/quickstart: two pods, stock programs in them, and what sluice does with their connections, step by step."""
+import os
+import pathlib
+import re
+import signal
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "test")]
+
+import host  # noqa: E402
+import standalone  # noqa: E402
+from screen import Screen  # noqa: E402
+from support import leaks, paths  # noqa: E402
+from support.packets import SYN, PacketCounter  # noqa: E402
+from support.pod import World  # noqa: E402
+from support.process import CommandFailed, run  # noqa: E402
+from support.proxies import AccessLog, Node  # noqa: E402
+from support.wait import Timeout, wait_until  # noqa: E402
+from web import start_web  # noqa: E402
+
+REGISTRY_SERVICE = "10.96.0.80"  # nobody has this address; the configuration says where its endpoint is
+
+
+class Tour:
+    """The steps, in order. `pods`: shop (curl) and web (a stock web server), both enrolled."""
+
+    def __init__(self, screen, world):
+        self.screen, self.world = screen, world
+        self.node = Node(world)
+        self.log = AccessLog(world.directory / "access.log")
+        self.shop = self.web = None
+        self.rules = set()  # packet-filter rules seen at any moment
+
+    # ---- helpers ----
+    def configure(self, policy):
+        text = (HERE / "mesh.yaml").read_text()
+        return text.replace("{{policy}}", policy).replace("{{log}}", str(self.log.path)).replace("{{web}}", self.web.ipv4)
+
+    def start(self, policy, why=""):
+        path = self.world.directory / f"mesh-{policy}.yaml"
+        path.write_text(self.configure(policy))
+        self.screen.command("sluiced", "-c", path.name, "--redirect", "ebpf", where="node")
+        self.node.start_file(path, 15000)
+
+    def ctl(self, *arguments, limit=12, check=True):
+        """Runs sluicectl and shows what it says."""
+        self.screen.command("sluicectl", *arguments, where="node")
+        done = self.node.ctl(*arguments, check=check)
+        self.screen.output(done.stdout or done.stderr, limit)
+        return done
+
+    def curl(self, url, *options, pod=None):
+        """curl in a pod: (exit status, output, its error text)."""
+        pod = pod or self.shop
+        self.screen.command("curl", url, where=pod.short)
+        done = pod.run("curl", "-sS", "-m", "5", *options, url, check=False)
+        return done.returncode, done.stdout, done.stderr.strip()
+
+    def look_for_rules(self):
+        for netns in (self.shop, self.web, self.world.node):
+            self.rules |= {f"{netns.name}: {rule}" for rule in host.rules(netns.path)}
+
+    def log_line(self, wanted, before):
+        """The access-log line that matches, among those written since `before`; shown."""
+        found = wait_until(lambda: [x for x in self.log.lines()[before:] if re.search(wanted, x)], 5, f"a line with {wanted} in the access log")
+        self.screen.output(found[0])
+        return found[0]
+
+    # ---- steps ----
+    def pods(self):
+        self.screen.step("Two pods", "Network namespaces on a bridge, each with its own cgroup, as a container runtime makes them.")
+        self.shop, self.web = self.world.pod("shop"), self.world.pod("web")
+        server = start_web(self.web)
+        for pod, what in ((self.shop, "curl"), (self.web, server)):
+            self.screen.say(f"{pod.short:5} {pod.ipv4}  {pod.ipv6}  netns {pod.name}  runs {what}")
+        wait_until(lambda: self.shop.run("curl", "-sf", f"http://{self.web.ipv4}/", check=False).returncode == 0, 10, "the web server")
+        self.screen.check(True, "shop reaches web directly: no proxy yet")
+
+    def enrol(self):
+        self.screen.step("sluiced on the node, both pods enrolled", "From here on eBPF steers what the pods connect to, and what connects to "
+                         "them, into sluiced. (Its pins, state and socket are this tour's own; those options are left out here.)")
+        self.start("PassthroughCluster")
+        for pod in (self.shop, self.web):
+            self.screen.command("sluicectl", "enrol", pod.short, "--netns", pod.path, where="node")
+            self.node.ctl("enrol", pod.short, "--netns", pod.path)
+        self.ctl("workloads")
+        self.look_for_rules()
+        self.screen.check(not self.rules, "no iptables or nft rule in any of the namespaces")
+
+    def app_view(self):
+        self.screen.step("The application's view", "curl knows nothing of a proxy; remote_ip is what getpeername() told it.")
+        before = len(self.log.lines())
+        status, output, error = self.curl(f"http://{self.web.ipv4}/", "-w", "\\nasked for %{url}, connected to %{remote_ip}:%{remote_port}")
+        self.screen.output(output or error)
+        self.screen.check(status == 0 and "Welcome" in output, "the answer came")
+        self.screen.check(f"connected to {self.web.ipv4}:80" in output, f"getpeername shows {self.web.ipv4}:80, the address it asked for")
+        return before
+
+    def kernel_view(self):
+        self.screen.step("The redirect as the kernel holds it", "A slow download stays open; its original destination lives in the socket's own "
+                         "storage.")
+        slow = self.shop.start("slow", ["curl", "-s", "--limit-rate", "20k", "-o", "/dev/null", f"http://{self.web.ipv4}/big"])
+        port = re.escape(f"{self.web.ipv4}:80")
+        wait_until(lambda: re.search(port, self.node.ctl("redirects").stdout), 5, "the redirect")
+        listed = self.ctl("redirects").stdout
+        self.screen.check(re.search(port, listed) is not None, f"the kernel remembers {self.web.ipv4}:80")
+        seen = self.shop.run("ss", "-Htn", "state", "established").stdout
+        self.screen.command("ss", "-tn", where="shop")
+        self.screen.output("\n".join(" ".join(line.split()) for line in seen.splitlines()), 4)
+        self.screen.check(":15001" in seen, "the socket itself is connected to sluiced, in the pod's own namespace")
+        self.ctl("connections")
+        slow.stop()
+
+    def access_log(self, before):
+        self.screen.step("The proxy's access log", "The same request: virtualOutbound took it with the original destination, and because web is "
+                         "enrolled too, virtualInbound (15006) received it.")
+        outbound = self.log_line(r"virtualOutbound-catchall-tcp", before)
+        self.screen.check(f"wanted {self.web.ipv4}:80" in outbound and "PassthroughCluster" in outbound,
+                          "outbound: original destination, PassthroughCluster")
+        inbound = self.log_line(r"chain virtualInbound\b", before)
+        self.screen.check(f"wanted {self.web.ipv4}:80" in inbound and self.shop.ipv4 in inbound,
+                          "inbound: on any port, the local address is the original destination")
+
+    def registry_only(self):
+        self.screen.step("ALLOW_ANY against REGISTRY_ONLY", f"sluiced again, with BlackHoleCluster where PassthroughCluster was. {REGISTRY_SERVICE} is a "
+                         "service of the registry, and nobody's address; web's own address is not in the registry.")
+        self.node.stop_proxy()
+        self.start("BlackHoleCluster")
+        before = len(self.log.lines())
+        status, output, error = self.curl(f"http://{self.web.ipv4}/")
+        self.screen.output(error or output)
+        self.screen.check(status != 0, "an address outside the registry is refused")
+        self.log_line("BlackHoleCluster", before)
+        status, output, error = self.curl(f"http://{REGISTRY_SERVICE}/")
+        self.screen.check(status == 0 and "Welcome" in output, f"{REGISTRY_SERVICE}: the registry's service answers")
+        self.log_line(re.escape(REGISTRY_SERVICE), before)
+        self.look_for_rules()
+
+    def killed(self):
+        self.screen.step("sluiced is killed", "The pods were enrolled with fail mode closed (the default): the kernel refuses, nothing leaves in "
+                         "clear. Counted on the wire of shop.")
+        with PacketCounter(self.shop.path) as wire:
+            self.screen.command("kill", "-9", self.node.proxy.process.pid, where="node")
+            self.node.proxy.process.kill()
+            codes = []
+            for _ in range(3):
+                status, _, error = self.curl(f"http://{self.web.ipv4}/")
+                codes.append(status)
+            self.screen.output(error)
+            self.screen.check(set(codes) == {7}, "connections are refused at once (curl's exit status 7)")
+            sent = wire.count(outgoing=True, target=self.web.ipv4, flags=SYN)
+            self.screen.check(sent == 0, f"{sent} packets left shop for {self.web.ipv4}")
+        self.look_for_rules()
+
+    def back(self):
+        self.screen.step("sluiced comes back", "Programs, maps and enrolments stayed in the kernel; it takes them up.")
+        self.start("PassthroughCluster")
+        wait_until(lambda: self.shop.run("curl", "-sf", f"http://{self.web.ipv4}/", check=False).returncode == 0, 10, "an answer")
+        before = len(self.log.lines())
+        status, output, error = self.curl(f"http://{self.web.ipv4}/")
+        self.screen.check(status == 0, "works again, nothing was enrolled anew")
+        self.log_line("PassthroughCluster", before)
+
+    def life(self):
+        """The traced life of one connection, by tools/bpftrace."""
+        title = "The life of one connection"
+        script = paths.ROOT / "tools" / "bpftrace" / "life"
+        if not os.access(script, os.X_OK):
+            return self.screen.skip(title, f"{script.relative_to(paths.ROOT)} is not in this tree")
+        self.screen.step(title, "Kernel tracepoints and the proxy's own probes, on a time line.")
+        tracer = self.world.node_process("life", [script, "-p", self.node.proxy.process.pid, "--once"])
+        try:
+            wait_until(lambda: "tracing" in (tracer.stderr() + tracer.stdout()).lower(), 20, "the tracer's start", alive=tracer.check_running)
+            self.curl(f"http://{self.web.ipv4}/")
+            tracer.wait(20)
+        except (CommandFailed, Timeout) as error:
+            self.screen.output(str(error), 6)
+            return self.screen.check(False, "the tracer showed the connection")
+        self.screen.output(tracer.stdout(), 30)
+        return self.screen.check(re.search("connect", tracer.stdout()) is not None, "from connect() to close, with reasons")
+
+    def uninstall(self):
+        self.screen.step("Gone without a trace")
+        self.look_for_rules()
+        done = self.ctl("uninstall", check=False)
+        self.screen.check(done.returncode == 0, "uninstalled: no program, map, link or pin is left")
+        self.screen.check(not self.rules, "no iptables or nft rule existed at any moment" + "".join(f"; saw {r}" for r in sorted(self.rules)))
+
+    def run(self):
+        self.pods()
+        self.enrol()
+        before = self.app_view()
+        self.kernel_view()
+        self.access_log(before)
+        self.registry_only()
+        self.killed()
+        self.back()
+        self.life()
+        self.uninstall()
+
+
+def intercepted(screen):
+    """The whole tour; removes everything also after ^C or an error."""
+    watch = leaks.Watch()
+    with World() as world:
+        watch.pin_root = f"/sys/fs/bpf/{world.id}"
+        tour = Tour(screen, world)
+        try:
+            tour.run()
+        finally:
+            # A second ^C must not stop the clean-up half way.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
+            watch.note(world)
+            tour.node.close()
+    left = watch.left()
+    screen.check(not left, "nothing is left behind" + "".join(f"; {x}" for x in left))
+
+
+def try_next(screen):
+    where = os.path.relpath(paths.build_dir() / "bin")
+    screen.say("")
+    screen.say("Try next:")
+    screen.say(f"  {where}/sluicectl check                              what this host offers and lacks")
+    screen.say(f"  {where}/sluiced -c YOUR-ENVOY.yaml --mode validate   does sluiced take a configuration of yours?")
+    screen.say(f"  {where}/sluicectl enrol --help                       put a pod of your own under interception")
+
+
+def main():
+    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    screen = Screen()
+    lacking = host.missing()
+    whole = not lacking and "--standalone" not in sys.argv
+    try:
+        if whole:
+            intercepted(screen)
+        else:
+            reason = "; ".join(lacking) or "--standalone was given"
+            screen.say("This host cannot do transparent interception as it is:" if lacking else "Without interception, as asked:")
+            for line in lacking:
+                screen.say(f"  - {line}")
+            standalone.tour(screen)
+            for title in ("Two pods, enrolled", "The application's view: getpeername", "The redirect as the kernel holds it", "Inbound through 15006",
+                          "PassthroughCluster against BlackHoleCluster", "sluiced killed: nothing in clear", "The life of one connection"):
+                screen.skip(title, reason)
+    except KeyboardInterrupt:
+        print("\ninterrupted; everything has been removed", flush=True)
+        return 130
+    except (CommandFailed, Timeout, OSError) as error:
+        screen.output(str(error), 30)
+        screen.check(False, "the tour could not go on (above)")
+    status = screen.end()
+    if not status:
+        try_next(screen)
+    return status
+
+
+if __name__ == "__main__":
+    if {"-h", "--help"} & set(sys.argv):
+        sys.exit(run(paths.ROOT / "tools" / "quickstart", "--help").stdout)
+    sys.exit(main())

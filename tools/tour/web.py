@@ -1,0 +1,45 @@
+"""A stock web server: nginx where it is installed, else Python's."""
+import shutil
+
+_NGINX = """
+worker_processes 1;
+daemon off;
+master_process off;
+pid {dir}/nginx.pid;
+error_log stderr error;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    default_type text/html;
+    client_body_temp_path {dir}; proxy_temp_path {dir}; fastcgi_temp_path {dir}; uwsgi_temp_path {dir}; scgi_temp_path {dir};
+    server {{ listen {address}{port}; {v6} root {root}; }}
+}}
+"""
+
+
+def make_root(directory):
+    """A page, and a file big enough to be slow with."""
+    root = directory / "www"
+    root.mkdir(exist_ok=True)
+    (root / "index.html").write_text("Welcome from the web pod\n")
+    (root / "big").write_bytes(b"0123456789abcdef" * (1 << 18))
+    return root
+
+
+def command(directory, port, address=""):
+    """(the server's command line, what it is called)."""
+    root = make_root(directory)
+    if shutil.which("nginx"):
+        config = directory / "nginx.conf"
+        config.write_text(_NGINX.format(dir=directory, port=port, root=root, address=f"{address}:" if address else "",
+                                        v6="" if address else f"listen [::]:{port};"))
+        return ["nginx", "-e", "stderr", "-c", config], "nginx"
+    bind = ["--bind", address] if address else []
+    return ["/usr/bin/python3", "-m", "http.server", str(port), *bind, "--directory", root], "python3 -m http.server"
+
+
+def start_web(pod):
+    """Starts it in the pod on port 80; returns its name."""
+    line, name = command(pod.world.directory, 80)
+    pod.start("web", line)
+    return name
