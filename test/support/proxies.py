@@ -1,6 +1,7 @@
 """Starts Envoy and sluiced alike: the same configuration text, the same way to wait, to ask and to stop."""
 import contextlib
 import json
+import os
 import pathlib
 import re
 import socket
@@ -102,6 +103,8 @@ def command_line(kind, config_path, extra=()):
     if "--concurrency" not in extra:
         command += ["--concurrency", "1"]
     command += ["--disable-hot-restart", "--file-flush-interval-msec", "20"]
+    if kind == "sluiced" and "SLUICE_TEST_IO_BACKEND" in os.environ:
+        command += ["--io-backend", os.environ["SLUICE_TEST_IO_BACKEND"]]
     return command + [str(x) for x in extra]
 
 

@@ -1,0 +1,342 @@
+"""What an application in an enrolled pod sees and does not see, and what the kernel does when sluiced is away. sluiced only."""
+import json
+import re
+import signal
+import socket
+import struct
+
+import pytest
+
+from config import bootstrap, chain, cluster, direct_response, file_log, listener, original_dst_filter, passthrough, tcp_proxy
+from conftest import check_sanitizers, require
+from support import peers
+from support.packets import SYN, PacketCounter
+from support.peers import Peer, ask, ending, receive_exactly
+from support.proxies import AccessLog, Node, nat_rules
+from support.wait import wait_until
+
+pytestmark = [pytest.mark.root, pytest.mark.ebpf]
+SO_ORIGINAL_DST, IP6T_SO_ORIGINAL_DST = 80, 80
+
+
+def mesh(log, outbound="PassthroughCluster", inbound=False):
+    """virtualOutbound on 15001, and virtualInbound on 15006 when asked for."""
+    format_ = "%DOWNSTREAM_LOCAL_ADDRESS% %UPSTREAM_HOST% %UPSTREAM_CLUSTER% %RESPONSE_FLAGS%"
+    listeners = [listener(15001, chain(tcp_proxy(outbound, "out", access_log=[file_log(log.path, "out " + format_)])),
+                          name="virtualOutbound", use_original_dst=True, traffic_direction="OUTBOUND")]
+    if inbound:
+        listeners.append(listener(15006, chain(tcp_proxy("InboundPassthroughCluster", "in", access_log=[file_log(log.path, "in " + format_)])),
+                                  name="virtualInbound", traffic_direction="INBOUND", listener_filters=[original_dst_filter()]))
+    return bootstrap(listeners, [passthrough(), passthrough("InboundPassthroughCluster", upstream_bind_config={
+        "source_address": {"address": "127.0.0.6", "port_value": 0}}), cluster("BlackHoleCluster")])
+
+
+class Lab:
+    def __init__(self, world, app):
+        self.world, self.app = world, app
+        self.log = AccessLog(world.directory / f"lab-{world.next_number()}.log")
+        self.node = Node(world)
+        self.config = None
+
+    def start(self, *enrol, config=None, **options):
+        self.config = config or mesh(self.log, **options)
+        proxy = self.node.start(self.config)
+        self.node.enrol(self.app, *enrol)
+        return proxy
+
+    def redirects(self):
+        return json.loads(self.node.ctl("redirects", "-o", "json").stdout)
+
+
+@pytest.fixture
+def lab(world, app):
+    require("sluiced"), require("sluicectl")
+    made = Lab(world, app)
+    yield made
+    proxy = made.node.proxy
+    made.node.close()
+    if proxy:
+        check_sanitizers(proxy)
+
+
+# ---- what the application sees ----
+def test_getpeername_is_what_was_asked_for(lab, app, server):
+    lab.start()
+    with Peer(server.listen(), peers.echo) as peer, app.connect(server.ipv4, peer.port) as sock:
+        sock.sendall(b"x")
+        assert receive_exactly(sock, 1) == b"x"
+        assert sock.getpeername() == (server.ipv4, peer.port)
+        assert lab.log.lines() == []
+    assert lab.log.wait()[0].startswith(f"out {server.ipv4}:{peer.port} ")
+
+
+def test_getpeername_ipv6(lab, app, server):
+    lab.start()
+    with Peer(server.listen("::"), peers.echo) as peer, app.connect(server.ipv6, peer.port) as sock:
+        sock.sendall(b"x")
+        assert receive_exactly(sock, 1) == b"x"
+        assert sock.getpeername()[:2] == (server.ipv6, peer.port)
+
+
+def test_v4_mapped(lab, app, server):
+    """An IPv6 socket that calls an IPv4 address."""
+    lab.start()
+    with Peer(server.listen(), peers.echo) as peer, app.socket(socket.AF_INET6) as sock:
+        sock.connect((f"::ffff:{server.ipv4}", peer.port))
+        sock.sendall(b"x")
+        assert receive_exactly(sock, 1) == b"x"
+        assert sock.getpeername()[:2] == (f"::ffff:{server.ipv4}", peer.port)
+        sock.close()
+        assert lab.log.wait()[0].startswith(f"out {server.ipv4}:{peer.port} {server.ipv4}:{peer.port} ")
+
+
+def test_so_original_dst_in_the_application(lab, app, server):
+    """The application's own socket answers with the address it asked for, in both families."""
+    lab.start()
+    with Peer(server.listen(), peers.echo) as peer, app.connect(server.ipv4, peer.port) as sock:
+        raw = sock.getsockopt(socket.SOL_IP, SO_ORIGINAL_DST, 16)
+        assert struct.unpack("!2xH4s", raw[:8]) == (peer.port, socket.inet_aton(server.ipv4))
+
+
+def test_connected_at_once_and_refused_at_once(lab, app, server):
+    """Nobody listens at the destination: the connect succeeds (sluiced took it), and the RST comes at once."""
+    lab.start()
+    with app.connect(server.ipv4, 1) as sock:
+        assert ending(sock, 2) == "rst"
+
+
+def test_loopback_is_left_alone(lab, app):
+    lab.start()
+    with Peer(app.listen("127.0.0.1"), peers.echo) as peer:
+        assert ask(lambda: app.connect("127.0.0.1", peer.port), b"x") == b"x"
+        assert peer.accepted[0][0][0] == "127.0.0.1"
+    assert lab.log.lines() == []
+
+
+def test_pods_that_are_not_enrolled_are_left_alone(lab, caller, server):
+    lab.start()
+    with Peer(server.listen(), peers.echo) as peer:
+        assert ask(lambda: caller.connect(server.ipv4, peer.port), b"x") == b"x"
+    assert lab.log.lines() == []
+
+
+def test_no_rule_in_the_pod(lab, app, server):
+    lab.start(inbound=True)
+    with Peer(server.listen(), peers.echo) as peer:
+        assert ask(lambda: app.connect(server.ipv4, peer.port), b"x") == b"x"
+    assert nat_rules(app) == []
+
+
+def test_calling_the_proxy_by_its_port_is_no_loop(lab, app):
+    proxy = lab.start()
+    with app.connect("127.0.0.1", 15001) as sock:
+        assert ending(sock, 3) in ("rst", "fin")
+    assert proxy.admin.stat("cluster.PassthroughCluster.upstream_cx_active") == 0
+    assert proxy.admin.stat("cluster.PassthroughCluster.upstream_cx_total") <= 1
+
+
+def test_every_connection_gets_its_own_destination(lab, app, server):
+    """Eight hundred at once over eight servers; each greets with its name."""
+    lab.start()
+    servers = [Peer(server.listen(), peers.greeting(b"%d" % n)) for n in range(8)]
+    try:
+        socks = [(app.connect(server.ipv4, servers[n % 8].port), b"%d" % (n % 8)) for n in range(800)]
+        for sock, name in socks:
+            assert receive_exactly(sock, 1) == name
+            sock.close()
+    finally:
+        for peer in servers:
+            peer.close()
+
+
+def test_reconnecting_the_same_socket(lab, app, server):
+    """A socket that failed on one address is used again for another (what curl and happy eyeballs do)."""
+    lab.start()
+    with Peer(server.listen(), peers.greeting(b"A")) as a:
+        sock = app.socket()
+        sock.connect((server.ipv4, 1))
+        assert ending(sock, 2) == "rst"
+        sock.close()
+        sock = app.connect(server.ipv4, a.port)
+        assert receive_exactly(sock, 1) == b"A"
+        sock.close()
+
+
+def test_nonblocking_connect(lab, app, server):
+    lab.start()
+    with Peer(server.listen(), peers.greeting(b"A")) as peer, app.socket() as sock:
+        sock.setblocking(False)
+        sock.connect_ex((server.ipv4, peer.port))
+        sock.settimeout(5)
+        assert receive_exactly(sock, 1) == b"A"
+        assert sock.getpeername() == (server.ipv4, peer.port)
+
+
+def test_udp_is_left_alone(lab, app, server):
+    lab.start()
+    with server.socket(socket.AF_INET, socket.SOCK_DGRAM) as there, app.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
+        there.bind(("0.0.0.0", 0))
+        here.connect((server.ipv4, there.getsockname()[1]))
+        here.send(b"datagram")
+        assert there.recvfrom(100)[0] == b"datagram"
+
+
+# ---- inbound ----
+def test_inbound_on_any_port(lab, app, caller):
+    lab.start(inbound=True)
+    with Peer(app.listen(), peers.echo) as peer:
+        assert ask(lambda: caller.connect(app.ipv4, peer.port), b"x") == b"x"
+        assert peer.accepted[0][0][0] == "127.0.0.6"
+    assert lab.log.wait()[0].startswith(f"in {app.ipv4}:{peer.port} {app.ipv4}:{peer.port} InboundPassthroughCluster")
+
+
+def test_inbound_ipv6(lab, app, caller):
+    config = mesh(lab.log, inbound=True)
+    del config["static_resources"]["clusters"][1]["upstream_bind_config"]  # 127.0.0.6 has no IPv6 counterpart
+    lab.start(config=config)
+    with Peer(app.listen("::"), peers.echo) as peer:
+        assert ask(lambda: caller.connect(app.ipv6, peer.port), b"x") == b"x"
+    assert lab.log.wait()[0].startswith(f"in [{app.ipv6}]:{peer.port} ")
+
+
+def test_connections_from_before_are_left_in_peace(lab, app, caller, server):
+    """What was open before enrolment goes on, both ways."""
+    with Peer(server.listen(), peers.echo) as there, Peer(app.listen(), peers.echo) as here:
+        out, into = app.connect(server.ipv4, there.port), caller.connect(app.ipv4, here.port)
+        for sock in (out, into):
+            sock.sendall(b"1")
+            assert receive_exactly(sock, 1) == b"1"
+        lab.start(inbound=True)
+        for sock in (out, into):
+            sock.sendall(b"2")
+            assert receive_exactly(sock, 1) == b"2"
+            sock.close()
+    assert lab.log.lines() == []
+
+
+# ---- rules ----
+def test_excluded_outbound_port(lab, app, server):
+    with Peer(server.listen(), peers.echo) as peer, Peer(server.listen(), peers.echo) as other:
+        lab.start("--exclude-outbound-ports", str(peer.port))
+        assert ask(lambda: app.connect(server.ipv4, peer.port), b"x") == b"x"
+        assert ask(lambda: app.connect(server.ipv4, other.port), b"x") == b"x"
+        assert [line.split()[1] for line in lab.log.wait()] == [f"{server.ipv4}:{other.port}"]
+
+
+# ---- when sluiced is away ----
+def kill(lab):
+    lab.node.proxy.process.kill()
+
+
+def test_killed_and_closed_nothing_leaves(lab, app, server):
+    lab.start()
+    with Peer(server.listen(), peers.echo) as peer:
+        assert ask(lambda: app.connect(server.ipv4, peer.port), b"x") == b"x"
+        with PacketCounter(app.path) as wire:
+            kill(lab)
+            for _ in range(5):
+                with pytest.raises(ConnectionRefusedError):
+                    app.connect(server.ipv4, peer.port, timeout=2)
+            assert wire.count(outgoing=True, target=server.ipv4, flags=SYN) == 0
+        assert peer.count() == 1
+
+
+def test_killed_and_open_goes_straight(lab, app, server):
+    lab.start("--fail-mode", "open")
+    with Peer(server.listen(), peers.echo) as peer:
+        assert ask(lambda: app.connect(server.ipv4, peer.port), b"x") == b"x"
+        lab.log.wait(1)
+        kill(lab)
+        assert ask(lambda: app.connect(server.ipv4, peer.port), b"y") == b"y"
+        assert len(lab.log.lines()) == 1
+
+
+def test_killed_inbound_closed(lab, app, caller):
+    lab.start(inbound=True)
+    with Peer(app.listen(), peers.echo) as peer:
+        kill(lab)
+        with pytest.raises(ConnectionRefusedError):
+            caller.connect(app.ipv4, peer.port, timeout=2)
+        assert ask(lambda: app.connect("127.0.0.1", peer.port), b"x") == b"x", "the pod's own loopback is not the proxy's business"
+
+
+def test_restart_takes_up_where_it_was(lab, app, server):
+    lab.start()
+    with Peer(server.listen(), peers.echo) as peer:
+        for how in (signal.SIGKILL, signal.SIGTERM):
+            lab.node.proxy.process.signal(how)
+            lab.node.proxy.process.wait()
+            with pytest.raises(ConnectionRefusedError):
+                app.connect(server.ipv4, peer.port, timeout=2)
+            lab.node.start(lab.config)
+            wait_until(lambda: ask(lambda: app.connect(server.ipv4, peer.port), b"x") == b"x", what="an answer after the restart")
+
+
+def test_release(lab, app, server):
+    lab.start()
+    with Peer(server.listen(), peers.echo) as peer:
+        lab.node.release(app)
+        assert ask(lambda: app.connect(server.ipv4, peer.port), b"x") == b"x"
+        assert lab.log.lines() == []
+        assert json.loads(lab.node.ctl("workloads", "-o", "json").stdout) in ([], {"workloads": []})
+
+
+# ---- looking inside ----
+def test_redirects_show_live_connections(lab, app, server):
+    lab.start()
+    with Peer(server.listen(), peers.echo) as peer, app.connect(server.ipv4, peer.port) as sock:
+        sock.sendall(b"x")
+        receive_exactly(sock, 1)
+        assert f"{server.ipv4}:{peer.port}" in lab.node.ctl("redirects").stdout
+        assert f"{server.ipv4}:{peer.port}" in json.dumps(lab.redirects())
+        assert app.name in lab.node.ctl("workloads").stdout
+        joined = lab.node.ctl("connections").stdout
+        assert f"{server.ipv4}:{peer.port}" in joined
+    wait_until(lambda: f"{server.ipv4}:{peer.port}" not in json.dumps(lab.redirects()), what="the redirect gone with its socket")
+
+
+def test_uninstall_leaves_nothing(lab, app, server):
+    lab.start(inbound=True)
+    with Peer(server.listen(), peers.echo) as peer:
+        assert ask(lambda: app.connect(server.ipv4, peer.port), b"x") == b"x"
+        lab.node.proxy.stop()
+        done = lab.node.ctl("uninstall")
+        assert done.returncode == 0
+        assert not lab.node.pins.exists()
+        assert ask(lambda: app.connect(server.ipv4, peer.port), b"x") == b"x"
+    from support.process import run
+    attached = run("bpftool", "-j", "cgroup", "show", str(lab.world.cgroup)).stdout.strip()
+    assert attached in ("", "[]"), attached
+
+
+def test_check_says_what_this_host_offers(lab):
+    done = lab.node.ctl("check", check=False)
+    assert re.search(r"(?i)btf", done.stdout) and re.search(r"(?i)cgroup", done.stdout)
+    json.loads(lab.node.ctl("check", "-o", "json", check=False).stdout)
+
+
+def test_enrolling_nonsense_is_refused(lab):
+    lab.start()
+    done = lab.node.ctl("enrol", "ghost", "--netns", "/run/netns/there-is-no-such", check=False)
+    assert done.returncode != 0 and "/run/netns/there-is-no-such" in done.stderr
+    done = lab.node.ctl("release", "ghost", check=False)
+    assert done.returncode != 0 and "ghost" in done.stderr
+
+
+def test_two_workloads_with_one_proxy(lab, app, caller, server):
+    """Both pods' connections go through the one sluiced, each from its own address."""
+    lab.start()
+    lab.node.enrol(caller)
+    with Peer(server.listen(), peers.echo) as peer:
+        for pod in (app, caller):
+            assert ask(lambda pod=pod: pod.connect(server.ipv4, peer.port), b"x") == b"x"
+        assert [remote[0] for remote, _ in peer.accepted] == [app.ipv4, caller.ipv4]
+
+
+def test_listener_of_the_registry(lab, app):
+    """A bind_to_port: false listener answers for an address that nobody has."""
+    config = mesh(lab.log, outbound="BlackHoleCluster")
+    config["static_resources"]["listeners"].append(
+        listener(7777, chain(direct_response("here")), address="10.96.7.7", bind_to_port=False, traffic_direction="OUTBOUND"))
+    lab.start(config=config)
+    assert ask(lambda: app.connect("10.96.7.7", 7777)) == b"here"
