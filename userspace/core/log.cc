@@ -53,6 +53,31 @@ void set_all(Level level) {
   for (auto& l : loggers().all) l->set_level(level);
 }
 
+Result<Component> parse_component(std::string_view wanted) {
+  std::string all;
+  for (size_t i = 0; i < kCount; ++i) {
+    if (kNames[i] == wanted) return static_cast<Component>(i);
+    all += (i ? ", " : "") + std::string(kNames[i]);
+  }
+  return Error{"unknown log component '" + std::string(wanted) + "': expected one of " + all};
+}
+
+Status set_levels(std::string_view list) {
+  while (!list.empty()) {
+    std::string_view entry = list.substr(0, list.find(','));
+    list.remove_prefix(std::min(list.size(), entry.size() + 1));
+    size_t colon = entry.find(':');
+    if (colon == entry.npos)
+      return Error{"--component-log-level: '" + std::string(entry) + "' is not COMPONENT:LEVEL"};
+    auto component = parse_component(entry.substr(0, colon));
+    if (!component) return std::move(component).error().prefixed("--component-log-level");
+    auto level = parse_level(entry.substr(colon + 1));
+    if (!level) return std::move(level).error().prefixed("--component-log-level");
+    set_level(*component, *level);
+  }
+  return {};
+}
+
 Status init(Level level, const std::string& path, const std::string& format) {
   spdlog::sink_ptr sink;
   if (!path.empty()) {

@@ -19,6 +19,9 @@ std::string_view name(Component c);
 Result<Level> parse_level(std::string_view text);     // trace debug info warning warn error critical off
 void set_level(Component c, Level level);
 void set_all(Level level);
+Result<Component> parse_component(std::string_view name);
+// "upstream:debug,connection:trace"; "" changes nothing.
+Status set_levels(std::string_view list);
 // Writes to stderr unless a path is given; `format` is spdlog's pattern, Envoy's default when empty.
 Status init(Level level, const std::string& path = "", const std::string& format = "");
 

@@ -12,6 +12,9 @@ namespace {
 // After EMFILE, ENFILE or ENOBUFS: accepting again at once would spin. The backlog holds the clients meanwhile.
 constexpr Duration kAcceptPause = std::chrono::milliseconds(50);
 
+// A host that is short of descriptors stays so for a while: it is said once a second, not once a try.
+constexpr Duration kAcceptWarningInterval = std::chrono::seconds(1);
+
 }  // namespace
 
 struct Worker::Socket {
@@ -27,6 +30,7 @@ struct Worker::Socket {
   std::shared_ptr<ListenerRuntime> runtime;
   io::Op op;
   io::Timer retry;
+  MonotonicTime next_warning{};
   bool closing = false;
 };
 
@@ -66,7 +70,11 @@ void Worker::accepted(io::Op& op, io::Completion& c) {
     return;
   }
   if (c.result >= 0 || c.result == -ECONNABORTED || c.result == -ECANCELED) return w.loop_.accept(s.op, s.listen.fd);
-  SLUICE_LOG(listener, warn, "{}: accept: {}; trying again", s.listen.bound.to_string(), strerror(-c.result));
+  if (w.loop_.now() >= s.next_warning) {
+    s.next_warning = w.loop_.now() + kAcceptWarningInterval;
+    SLUICE_LOG(listener, warn, "{}: accept: {}; clients wait in the backlog{}", s.listen.bound.to_string(),
+               strerror(-c.result), c.result == -EMFILE ? " (raise the limit of open files)" : "");
+  }
   s.retry.arm(w.loop_.now() + kAcceptPause);
 }
 

@@ -43,8 +43,10 @@ void WorkerThread::main(const io::LoopOptions& loop_options, stats::Store& store
     loop_->run();
     worker.close_sockets(nullptr);
     worker.close_connections(nullptr);
-    for (int i = 0; i < kLastTurns && !worker.idle(); ++i) loop_->run_once(std::chrono::milliseconds(1));
-    if (!worker.idle()) SLUICE_LOG(main, warn, "worker {}: {} connections did not end", options_.index, worker.connection_count());
+    // A connection is over before the kernel has let go of its last operation.
+    auto quiet = [&] { return worker.idle() && loop_->ops_in_flight() == 0; };
+    for (int i = 0; i < kLastTurns && !quiet(); ++i) loop_->run_once(std::chrono::milliseconds(1));
+    if (!quiet()) SLUICE_LOG(main, warn, "worker {}: {} connections did not end", options_.index, worker.connection_count());
     worker_ = nullptr;
   }
 }

@@ -1,0 +1,19 @@
+#include "main/builtin.h"
+
+#include "extensions/filters/listener/original_dst/config.h"
+#include "extensions/filters/listener/original_src/config.h"
+#include "extensions/filters/network/direct_response/config.h"
+#include "extensions/filters/network/echo/config.h"
+#include "extensions/filters/network/tcp_proxy/config.h"
+
+namespace sluice {
+
+void register_builtin(ext::Registry& r) {
+  r.add(extensions::original_dst::extension());
+  r.add(extensions::original_src::extension());
+  r.add(extensions::direct_response::extension());
+  r.add(extensions::echo::extension());
+  r.add(extensions::tcp_proxy::extension());
+}
+
+}  // namespace sluice

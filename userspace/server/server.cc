@@ -1,0 +1,247 @@
+#include "server/server.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <random>
+
+#include "core/log.h"
+#include "extensions/access_loggers/file/log_manager.h"
+#include "server/admin_server.h"
+
+namespace sluice::server {
+namespace {
+
+// Uptime and the like; and how often workloads whose pods are gone are looked for.
+constexpr Duration kTick = std::chrono::seconds(5);
+// How often a drain looks whether it is done.
+constexpr Duration kDrainTick = std::chrono::milliseconds(100);
+
+uint64_t random_seed() {
+  std::random_device d;
+  return static_cast<uint64_t>(d()) << 32 | d();
+}
+
+// A proxy needs two descriptors a connection: takes what the hard limit allows.
+void raise_descriptor_limit() {
+  rlimit r;
+  if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur == r.rlim_max) return;
+  r.rlim_cur = r.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &r) != 0) SLUICE_LOG(main, warn, "RLIMIT_NOFILE stays at {}", r.rlim_cur);
+}
+
+}  // namespace
+
+// "server.": this thread writes all of it.
+struct Server::ServerStats {
+  explicit ServerStats(const stats::Scope& root) {
+    stats::Scope s = root.scope("server");
+    live = s.gauge("live");
+    state = s.gauge("state");
+    uptime = s.gauge("uptime");
+    concurrency = s.gauge("concurrency");
+    total_connections = s.gauge("total_connections");
+    stats::Scope l = root.scope("listener_manager");
+    total_active = l.gauge("total_listeners_active");
+    listener_added = l.counter("listener_added");
+    create_success = l.counter("listener_create_success");
+    workers_started = l.gauge("workers_started");
+  }
+  stats::Gauge live, state, uptime, concurrency, total_connections, total_active, workers_started;
+  stats::Counter listener_added, create_success;
+};
+
+Server::Server(Options options, const ext::Registry& registry) : options_(std::move(options)), registry_(registry) {}
+
+Server::~Server() {
+  // The kernel side first: with the sockets gone it applies the fail modes.
+  workloads_.reset();
+  workers_.clear();
+  clusters_.reset();
+  admin_.reset();
+  if (signals_) {
+    signals_->stop();
+    loop_->run_once(Duration(0));
+  }
+  signals_.reset();
+  tick_timer_.reset();
+  grace_timer_.reset();
+  if (access_logs_) access_logs_->flush();
+}
+
+Status Server::start() {
+  raise_descriptor_limit();
+  io::LoopOptions control = options_.loop;
+  control.receive_buffers = 8;
+  SLUICE_ASSIGN(loop_, io::make_loop(control));
+  started_ = loop_->now();
+  store_ = std::make_unique<stats::Store>(options_.concurrency + 1);
+  stats_ = std::make_unique<ServerStats>(store_->root(0));
+  stats_->concurrency.set(options_.concurrency);
+  access_logs_ = std::make_unique<access_loggers::FileLogManager>(
+      store_->root(0), access_loggers::FileLogManager::Options{
+                           .flush_interval = std::chrono::duration_cast<std::chrono::milliseconds>(options_.file_flush_interval)});
+
+  SLUICE_ASSIGN(configuration_, load_configuration(options_, registry_, *access_logs_));
+  state_ = ServerState::initializing;
+  stats_->state.set(static_cast<uint64_t>(state_));
+
+  SLUICE_ASSIGN(signals_, Signals::watch(*loop_, {SIGTERM, SIGINT, SIGUSR1, SIGHUP}, [this](int s) { on_signal(s); }));
+  if (options_.redirect == RedirectMode::ebpf) SLUICE_TRY(start_redirect());
+  original_destinations_ = std::make_unique<SystemOriginalDestinations>(redirector_.get());
+  admin_ = std::make_unique<AdminServer>(*this);
+  SLUICE_TRY(admin_->start());
+  SLUICE_TRY(start_workers());
+  SLUICE_TRY(start_listeners());
+
+  state_ = ServerState::live;
+  stats_->state.set(static_cast<uint64_t>(state_));
+  stats_->live.set(1);
+  tick_timer_ = std::make_unique<io::Timer>(loop_->timers(), &tick, this);
+  tick(*tick_timer_);
+  SLUICE_LOG(main, info, "sluiced is ready: {} listeners, {} clusters, {} workers on {}{}", configuration_.set->listeners.size(),
+             configuration_.set->clusters.size(), workers_.size(), workers_[0]->backend(),
+             redirector_ ? ", eBPF interception in force" : "");
+  return {};
+}
+
+Status Server::start_redirect() {
+  redirect::Options o;
+  o.bpffs_root = options_.bpffs_root;
+  o.cgroup_path = options_.cgroup;
+  o.state_dir = options_.state_dir;
+  SLUICE_ASSIGN(redirector_, redirect::Redirector::attach(o));
+  SLUICE_ASSIGN(uint64_t cgroup, redirect::own_cgroup_id());
+  SLUICE_TRY(redirector_->set_proxy_identity(cgroup));
+  SLUICE_LOG(redirect, info, "eBPF programs are attached: {}", redirector_->attach_order());
+  return {};
+}
+
+Status Server::start_workers() {
+  auto guard = std::make_shared<const upstream::LoopGuard>(
+      [this](const Address& a, const ext::Upstream::Origin& o) { return loop_guard_.refuses(a, o); });
+  clusters_ = std::make_unique<upstream::ClusterDirectory>(
+      *loop_, *store_, upstream::ClusterDirectory::Options{.loop_guard = guard, .seed = random_seed()});
+  SLUICE_TRY(clusters_->apply(*configuration_.set));
+  for (unsigned i = 0; i < options_.concurrency; ++i) {
+    proxy::Worker::Options w{.index = i, .seed = random_seed(), .original_destinations = original_destinations_.get()};
+    SLUICE_ASSIGN(auto worker, WorkerThread::start(options_.loop, w, *store_, [&](proxy::Worker& me) {
+                    return clusters_->make_worker(me.loop(), i + 1, random_seed());
+                  }));
+    worker->call([set = configuration_.set](proxy::Worker& me) { me.set_config(set); });
+    workers_.push_back(std::move(worker));
+  }
+  stats_->workers_started.set(1);
+  return {};
+}
+
+Status Server::start_listeners() {
+  for (const auto& listener : configuration_.set->listeners) {
+    if (listener->address.is_ip()) loop_guard_.add_port(listener->address.port());
+    stats_->listener_added.add();
+  }
+  for (const auto& listener : configuration_.set->listeners)
+    if (listener->bind_to_port && !(redirector_ && intercepting(*listener))) SLUICE_TRY(start_listener(listener));
+  stats_->total_active.set(configuration_.set->listeners.size());
+  if (!redirector_) return {};
+  workloads_ = std::make_unique<Workloads>(*loop_, *redirector_, workers_);
+  workloads_->set_config(configuration_.set);
+  workloads_->restore();
+  return {};
+}
+
+Status Server::start_listener(const std::shared_ptr<const model::Listener>& listener) {
+  SLUICE_ASSIGN(auto groups, open_listener(*loop_, listener, static_cast<unsigned>(workers_.size()), -1, false));
+  for (SocketGroup& g : groups) {
+    if (g.bound.is_ip()) loop_guard_.add_port(g.bound.port());
+    for (size_t i = 0; i < workers_.size(); ++i) {
+      proxy::ListenSocket socket{g.fds[i].release(), g.bound, g.listener, nullptr};
+      workers_[i]->post([socket](proxy::Worker& w) { w.add_socket(socket); });
+      stats_->create_success.add();
+    }
+    SLUICE_LOG(listener, info, "{} listens on {}", *listener->name, g.bound.to_string());
+    listeners_.push_back(std::move(g));
+  }
+  return {};
+}
+
+int Server::run() {
+  while (!ended_) loop_->run_once(std::chrono::seconds(1));
+  SLUICE_LOG(main, info, "sluiced ends");
+  return 0;
+}
+
+void Server::on_signal(int signal) {
+  switch (signal) {
+    case SIGUSR1:
+      access_logs_->reopen();
+      SLUICE_LOG(main, info, "access logs reopened");
+      break;
+    case SIGHUP:
+      SLUICE_LOG(main, info, "SIGHUP has no meaning here: the configuration is read at start");
+      break;
+    default:
+      if (stopping_) {
+        SLUICE_LOG(main, info, "second signal: ending now");
+        ended_ = true;
+      } else {
+        shut_down(signal == SIGTERM ? "SIGTERM" : "SIGINT");
+      }
+  }
+}
+
+void Server::stop_accepting() {
+  if (workloads_) workloads_->close_listeners();
+  for (auto& w : workers_) w->call([](proxy::Worker& me) { me.close_sockets(nullptr); });
+  listeners_.clear();
+  stats_->total_active.set(0);
+}
+
+void Server::shut_down(const char* why) {
+  if (stopping_) return;
+  stopping_ = true;
+  state_ = ServerState::draining;
+  stats_->state.set(static_cast<uint64_t>(state_));
+  stats_->live.set(0);
+  SLUICE_LOG(main, info, "{}: no new connections; {} get up to {} s to end", why, connections(),
+             std::chrono::duration_cast<std::chrono::seconds>(options_.shutdown_grace).count());
+  for (auto& w : workers_) w->post([](proxy::Worker& me) { me.set_draining(); });
+  stop_accepting();
+  grace_timer_ = std::make_unique<io::Timer>(loop_->timers(), &grace_over, this);
+  grace_timer_->arm(loop_->now() + options_.shutdown_grace);
+  tick_timer_->arm(loop_->now());
+}
+
+void Server::check_drained() {
+  if (connections() == 0) ended_ = true;
+}
+
+void Server::grace_over(io::Timer& timer) {
+  Server& self = *timer.owner<Server>();
+  if (uint64_t n = self.connections(); n > 0)
+    SLUICE_LOG(main, warn, "--shutdown-grace-s is over: {} connections are reset", n);
+  self.ended_ = true;
+}
+
+uint64_t Server::connections() {
+  uint64_t n = 0;
+  for (auto& w : workers_) w->call([&](proxy::Worker& me) { n += me.connection_count(); });
+  return n;
+}
+
+void Server::tick(io::Timer& timer) {
+  Server& self = *timer.owner<Server>();
+  auto up = std::chrono::duration_cast<std::chrono::seconds>(self.loop_->now() - self.started_);
+  self.stats_->uptime.set(static_cast<uint64_t>(up.count()));
+  if (self.stopping_) {
+    self.check_drained();
+    timer.arm(self.loop_->now() + kDrainTick);
+    return;
+  }
+  self.stats_->total_connections.set(self.connections());
+  if (self.workloads_) self.workloads_->reconcile();
+  timer.arm(self.loop_->now() + kTick);
+}
+
+}  // namespace sluice::server

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/stats.h"
+#include "io/loop.h"
+#include "proxy/upstream/cluster_manager.h"
+#include "redirect/redirector.h"
+#include "server/configuration.h"
+#include "server/listen.h"
+#include "server/loop_guard.h"
+#include "server/options.h"
+#include "server/original_destinations.h"
+#include "server/signals.h"
+#include "server/worker_thread.h"
+#include "server/workloads.h"
+#include "sluice/ext/registry.h"
+
+namespace sluice::server {
+
+class AdminServer;
+
+// What admin.v3.ServerInfo calls State, in the same order.
+enum class ServerState : uint8_t { live, draining, pre_initializing, initializing };
+
+// The process: a control thread (this one) and its workers. start() is all or nothing; run() ends after a drain.
+class Server {
+ public:
+  Server(Options options, const ext::Registry& registry);
+  ~Server();
+
+  Status start();
+  // Until SIGTERM, SIGINT or /quitquitquit. The exit status.
+  int run();
+  // From the control thread: begins to drain; run() returns when connections have ended or the grace time is over.
+  void shut_down(const char* why);
+
+  ServerState state() const { return state_; }
+
+ private:
+  friend class AdminServer;
+
+  Status start_redirect();
+  Status start_workers();
+  Status start_listeners();
+  Status start_listener(const std::shared_ptr<const model::Listener>& listener);
+  void on_signal(int signal);
+  void check_drained();
+  void stop_accepting();
+  uint64_t connections();
+  static void tick(io::Timer& timer);
+  static void grace_over(io::Timer& timer);
+
+  const Options options_;
+  const ext::Registry& registry_;
+  std::unique_ptr<stats::Store> store_;
+  std::unique_ptr<io::Loop> loop_;
+  std::unique_ptr<ext::AccessLogManager> access_logs_;
+  Configuration configuration_;
+  LoopGuard loop_guard_;
+  std::unique_ptr<redirect::Redirector> redirector_;
+  std::unique_ptr<SystemOriginalDestinations> original_destinations_;
+  std::unique_ptr<upstream::ClusterDirectory> clusters_;
+  std::vector<std::unique_ptr<WorkerThread>> workers_;
+  std::vector<SocketGroup> listeners_;            // descriptors are the workers'; kept for /listeners
+  std::unique_ptr<Workloads> workloads_;
+  std::unique_ptr<AdminServer> admin_;
+  std::unique_ptr<Signals> signals_;
+  std::unique_ptr<io::Timer> tick_timer_, grace_timer_;
+  ServerState state_ = ServerState::pre_initializing;
+  MonotonicTime started_{};
+  bool stopping_ = false;
+  bool ended_ = false;
+
+  struct ServerStats;
+  std::unique_ptr<ServerStats> stats_;
+};
+
+}  // namespace sluice::server
