@@ -93,6 +93,7 @@ Status Server::start() {
   admin_ = std::make_unique<AdminServer>(*this);
   SLUICE_TRY(admin_->start());
   SLUICE_TRY(start_workers());
+  if (!wait_for_clusters()) return Status();
   SLUICE_TRY(start_listeners());
 
   state_ = ServerState::live;
@@ -134,6 +135,14 @@ Status Server::start_workers() {
   }
   stats_->workers_started.set(1);
   return {};
+}
+
+// Names are resolved before anybody is served, as in Envoy: the admin interface answers meanwhile. False: told to stop.
+bool Server::wait_for_clusters() {
+  bool warm = false;
+  clusters_->when_warm([&] { warm = true; });
+  while (!warm && !ended_) loop_->run_once(std::chrono::seconds(1));
+  return !ended_;
 }
 
 Status Server::start_listeners() {
@@ -201,6 +210,11 @@ void Server::stop_accepting() {
 void Server::shut_down(const char* why) {
   if (stopping_) return;
   stopping_ = true;
+  if (state_ != ServerState::live) {
+    SLUICE_LOG(main, info, "{} before start-up was over", why);
+    ended_ = true;
+    return;
+  }
   state_ = ServerState::draining;
   stats_->state.set(static_cast<uint64_t>(state_));
   stats_->live.set(0);

@@ -44,6 +44,7 @@ class Server {
 
   Status start_redirect();
   Status start_workers();
+  bool wait_for_clusters();
   Status start_listeners();
   Status start_listener(const std::shared_ptr<const model::Listener>& listener);
   void on_signal(int signal);

@@ -51,8 +51,8 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
       arm(duration_timer_, &duration_fired, config().max_connection_duration);
     if (config().access_log_flush_interval.count() > 0)
       arm(flush_timer_, &flush_fired, config().access_log_flush_interval);
-    pick_cluster();
-    if (cluster_) connect();
+    pick_target();
+    connect();
     return FilterStatus::proceed;
   }
 
@@ -155,7 +155,7 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
         retry = attempts_ < config().max_connect_attempts;
         if (!retry) {
           i.flags.set(ResponseFlag::upstream_retry_limit_exceeded);
-          cluster_->note_connect_attempts_exceeded();
+          if (ext::Cluster* c = context_->clusters().find(target_->cluster)) c->note_connect_attempts_exceeded();
         }
         break;
     }
@@ -186,31 +186,32 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
     timer->arm(context_->loop().now() + after);
   }
 
-  void pick_cluster() {
+  void pick_target() {
     const auto& targets = config().targets;
-    const Config::Target* target = &targets.front();
-    if (targets.size() > 1) {
-      uint64_t x = context_->random().below(targets.back().weight_end);
-      target = &*std::upper_bound(targets.begin(), targets.end(), x,
-                                  [](uint64_t v, const Config::Target& t) { return v < t.weight_end; });
-    }
-    cluster_ = context_->clusters().find(target->cluster);
-    if (cluster_) {
-      info().upstream_cluster = cluster_->observability_name();
-      if (cluster_->name() != cluster_->observability_name()) info().upstream_cluster_raw = cluster_->name();
-      return;
-    }
-    SLUICE_LOG(filter, debug, "[C{}] cluster not found: {}", info().connection_id, target->cluster);
-    stats().downstream_cx_no_route.add();
-    info().flags.set(ResponseFlag::no_cluster_found);
-    give_up("cluster_not_found");
+    target_ = &targets.front();
+    if (targets.size() == 1) return;
+    uint64_t x = context_->random().below(targets.back().weight_end);
+    target_ = &*std::upper_bound(targets.begin(), targets.end(), x,
+                                 [](uint64_t v, const Config::Target& t) { return v < t.weight_end; });
   }
 
+  // A cluster is looked up for each attempt: it may have been replaced since.
   void connect() {
-    ++attempts_;
-    info().upstream_attempts = attempts_;
-    if (info().upstream_connect_start == MonotonicTime{}) info().upstream_connect_start = context_->loop().now();
-    upstream_ = cluster_->connect(context_->origin(), *this);
+    ext::StreamInfo& i = info();
+    ext::Cluster* cluster = context_->clusters().find(target_->cluster);
+    if (!cluster) {
+      SLUICE_LOG(filter, debug, "[C{}] cluster not found: {}", i.connection_id, target_->cluster);
+      stats().downstream_cx_no_route.add();
+      i.flags.set(ResponseFlag::no_cluster_found);
+      return give_up("cluster_not_found");
+    }
+    if (attempts_++ == 0) {
+      i.upstream_cluster = cluster->observability_name();
+      if (cluster->name() != cluster->observability_name()) i.upstream_cluster_raw = cluster->name();
+      i.upstream_connect_start = context_->loop().now();
+    }
+    i.upstream_attempts = attempts_;
+    upstream_ = cluster->connect(context_->origin(), *this);
   }
 
   // The app is told at once, by RST: a connection that cannot reach its destination must not look established.
@@ -303,7 +304,7 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
 
   std::shared_ptr<Shared> shared_;
   ext::NetworkFilterContext* context_ = nullptr;
-  ext::Cluster* cluster_ = nullptr;
+  const Config::Target* target_ = nullptr;
   std::unique_ptr<ext::Upstream> upstream_;
   uint32_t attempts_ = 0;
   bool started_ = false;
