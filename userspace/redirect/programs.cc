@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 
@@ -220,6 +220,14 @@ Status adopt(const PinPaths& paths, const Maps& maps, const Options& options, co
     SLUICE_ASSIGN(Inbound fresh, load_inbound(maps, cookie));
     SLUICE_TRY(update_link(*link, ::bpf_program__fd(fresh->progs.sluice_inbound), "sk_lookup of netns " + name));
   }
+  return {};
+}
+
+Status probe_load(const Options& options) {
+  SLUICE_ASSIGN(Outbound outbound, load_outbound(options, nullptr));
+  LibbpfLog log;
+  Inbound inbound(inbound_bpf::open_and_load());
+  if (!inbound) return log.error(errno, "loading the inbound BPF program");
   return {};
 }
 

@@ -14,6 +14,9 @@ Result<Maps> install(const PinPaths& paths, const Options& options, const std::s
 // Refuses if the links are on another cgroup. Inbound instances likewise.
 Status adopt(const PinPaths& paths, const Maps& maps, const Options& options, const std::string& cgroup_path);
 
+// Loads everything with maps of its own and lets go of it: will this kernel take our programs?
+Status probe_load(const Options& options);
+
 // The sk_lookup instance of one workload; no-op when its link is there and whole.
 Status attach_inbound(const PinPaths& paths, const Maps& maps, uint64_t netns_cookie, int netns_fd);
 

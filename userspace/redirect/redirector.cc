@@ -13,6 +13,7 @@
 
 #include "core/log.h"
 #include "redirect/host.h"
+#include "redirect/json.h"
 #include "redirect/netns.h"
 #include "redirect/pins.h"
 #include "redirect/programs.h"

@@ -1,20 +1,12 @@
 #pragma once
 
-#include "core/json.h"
+#include <string>
+#include <vector>
+
+#include "redirect/json.h"
 #include "redirect/types.h"
 
 namespace sluice::redirect {
-
-// A WorkloadSpec in JSON: the state file's "spec", and the body of POST /workloads on sluiced's control socket.
-//   {"name": "ns/pod", "netns": "/run/netns/x", "fail_mode": "closed"|"open", "outbound": true, "inbound": true,
-//    "outbound_port": 15001, "inbound_port": 15006,
-//    "exclude_outbound_ports": [..], "include_outbound_ports": [..], "exclude_cidrs": ["10.0.0.0/8"],
-//    "include_cidrs": [..], "exclude_uids": [..], "exclude_inbound_ports": [..], "include_inbound_ports": [..],
-//    "probe_sources": ["10.0.0.1/32"]}
-// Only name and netns are required. Unknown members and wrong types are refused by name.
-Json to_json(const WorkloadSpec& spec);
-Result<WorkloadSpec> spec_from_json(const Json& json);
-Status validate(const WorkloadSpec& spec);
 
 // What outlives a process but is not in the maps: <state_dir>/workloads/<name>.json.
 struct WorkloadState {

@@ -44,6 +44,13 @@ Result<UninstallReport> uninstall(const Options& options) {
   SLUICE_ASSIGN(Fd lock, lock_dir(options.state_dir));
 
   std::vector<KernelObject> objects = pinned_objects(paths);
+  // A sluiced that still runs keeps its handles on the maps; with no workload in them it closes its listeners.
+  if (auto maps = open_pinned_maps(paths); maps.ok()) {
+    uint64_t cookie = 0;
+    while (::bpf_map_get_next_key((*maps)[MapId::workloads], nullptr, &cookie) == 0 &&
+           ::bpf_map_delete_elem((*maps)[MapId::workloads], &cookie) == 0) {
+    }
+  }
   // Links first, so that nothing is intercepted from here on; then the maps they used.
   for (const auto& name : list_dir(paths.links)) {
     if (::unlink((paths.links + "/" + name).c_str()) == 0) report.removed.push_back("link " + name);
@@ -52,7 +59,6 @@ Result<UninstallReport> uninstall(const Options& options) {
     if (::unlink((paths.inbound + "/" + name).c_str()) == 0)
       report.removed.push_back("link sluice_inbound of netns " + name);
   }
-  // A sluiced that still runs keeps its handle on the maps: with no workload in them nothing is left of them in effect.
   remove_pins(options.bpffs_root, report);
   for (const auto& name : list_dir(options.state_dir + "/netns")) {
     unbind_netns(options.state_dir + "/netns/" + name);
