@@ -103,6 +103,9 @@ class Loop {
   // Opens a non-blocking stream socket; `netns_fd` >= 0 opens it in that network namespace. (The thread stays there
   // until the turn ends or the next socket is opened elsewhere: open every socket of this thread through here.)
   virtual Result<int> open_socket(int family, const SocketOptions& options, int netns_fd = -1) = 0;
+  // open_socket leaves the thread where it was sent last, so that the next socket there costs nothing. A thread that
+  // also makes sockets by other means (a resolver's, say) goes home first.
+  virtual void leave_netns() {}
   virtual Status bind(int fd, const Address& address) = 0;
   virtual Status listen(int fd, int backlog) = 0;
   virtual Address local_address(int fd) = 0;   // getsockname; invalid Address on error

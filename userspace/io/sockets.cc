@@ -93,7 +93,7 @@ Result<int> SocketLoop::open_socket(int family, const SocketOptions& options, in
   SLUICE_TRY(netns_.enter(netns_fd));
   Fd fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd.valid()) return errno_error(errno, "opening a socket");
-  SLUICE_TRY(set_options(fd.get(), options));
+  SLUICE_TRY(set_options(fd.get(), family, options));
   return fd.release();
 }
 
@@ -128,10 +128,14 @@ Address SocketLoop::peer_address(int fd) {
   return a;
 }
 
-Status SocketLoop::set_options(int fd, const SocketOptions& o) {
+Status SocketLoop::set_options(int fd, const SocketOptions& options) {
   int family = AF_UNSPEC;
   socklen_t len = sizeof family;
   if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len) != 0) return errno_error(errno, "socket option SO_DOMAIN");
+  return set_options(fd, family, options);
+}
+
+Status SocketLoop::set_options(int fd, int family, const SocketOptions& o) {
   const bool v6 = family == AF_INET6, ip = v6 || family == AF_INET;
   if (o.transparent)
     SLUICE_TRY(v6 ? set_int(fd, SOL_IPV6, IPV6_TRANSPARENT, 1, "IPV6_TRANSPARENT", true)

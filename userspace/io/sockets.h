@@ -28,11 +28,13 @@ class ThreadNetns {
 class SocketLoop : public Loop {
  public:
   Result<int> open_socket(int family, const SocketOptions& options, int netns_fd = -1) override;
+  void leave_netns() override { netns_.go_home(); }
   Status bind(int fd, const Address& address) override;
   Status listen(int fd, int backlog) override;
   Address local_address(int fd) override;
   Address peer_address(int fd) override;
   Status set_options(int fd, const SocketOptions& options) override;
+  static Status set_options(int fd, int family, const SocketOptions& options);
   void shutdown_write(int fd) override;
   void close_reset(int fd) override;
   WallTime wall_now() override;

@@ -68,6 +68,11 @@ void Connection::redeliver() {
   loop_.schedule(turn_end_);
 }
 
+const Address& Connection::local_address() const {
+  if (!local_.valid() && fd_ >= 0 && connected()) local_ = loop_.local_address(fd_);
+  return local_;
+}
+
 // ---- reading ----
 
 void Connection::arm_recv() {
@@ -213,7 +218,6 @@ void Connection::send_done(io::Op& op, io::Completion& c) {
       return;
     }
     self.state_ = State::open;
-    self.local_ = self.loop_.local_address(self.fd_);
     self.handler_->on_connected(self);
     self.arm_recv();
     return;

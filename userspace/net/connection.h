@@ -59,7 +59,8 @@ class Connection final : public ext::Connection, public io::Deferred {
 
   // ext::Connection
   uint64_t id() const override { return options_.id; }
-  const Address& local_address() const override { return local_; }
+  // Asked of the kernel when first wanted: most connections end without anybody having asked.
+  const Address& local_address() const override;
   const Address& remote_address() const override { return remote_; }
   void write(Buffer&& data, bool end_stream) override;
   void pause_reading() override;
@@ -127,7 +128,8 @@ class Connection final : public ext::Connection, public io::Deferred {
   uint8_t small_in_a_row_ = 0;
   uint16_t paused_ = 0;
   ext::CloseEvent close_event_;
-  Address local_, remote_;
+  mutable Address local_;
+  Address remote_;
   Buffer received_, queued_, sending_;
   uint64_t bytes_received_ = 0, bytes_sent_ = 0;
   std::string close_details_;

@@ -319,7 +319,8 @@ ext::Upstream::Origin Downstream::origin() {
   return o;
 }
 
-ConnectionSnapshot Downstream::snapshot() const {
+ConnectionSnapshot Downstream::snapshot() {
+  for (auto& f : filters_) f->refresh_stream_info();
   auto text = [](const std::shared_ptr<const std::string>& s) { return s ? *s : std::string(); };
   return {.id = info_.connection_id,
           .workload = text(info_.workload),

@@ -22,7 +22,7 @@ class Downstream final : public io::Deferred,
 
   Downstream* next() const { return next_; }
   const Workload* workload() const { return workload_.get(); }
-  ConnectionSnapshot snapshot() const;
+  ConnectionSnapshot snapshot();
   void abort();   // RST
 
  private:

@@ -22,7 +22,7 @@ Result<Fd> open_one(io::Loop& loop, const model::Listener& listener, const Addre
   io::SocketOptions options = listener.socket_options;
   options.reuse_port = reuse_port && address.is_ip();
   options.v6_only |= v6_only;
-  options.no_delay = false;  // set on what is accepted
+  options.no_delay = true;  // accepted sockets inherit it: a system call less for each
   auto fd = loop.open_socket(address.family(), options, netns_fd);
   if (!fd) return explain(std::move(fd).error(), listener, address);
   Fd owned(*fd);
@@ -45,6 +45,10 @@ Result<std::vector<SocketGroup>> open_listener(io::Loop& loop, const std::shared
   std::vector<Address> addresses{listener->address};
   addresses.insert(addresses.end(), listener->additional_addresses.begin(), listener->additional_addresses.end());
   std::vector<SocketGroup> groups;
+  struct GoHome {
+    io::Loop& loop;
+    ~GoHome() { loop.leave_netns(); }
+  } go_home{loop};
   auto open_group = [&](const Address& address, bool v6_only) -> Status {
     SocketGroup group{listener, address, {}};
     bool reuse = listener->socket_options.reuse_port && address.is_ip();

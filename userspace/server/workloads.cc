@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "core/log.h"
@@ -139,17 +140,6 @@ void Workloads::reconcile() {
 void Workloads::close_listeners() {
   for (auto& [cookie, served] : served_) close(served);
   served_.clear();
-}
-
-Json to_json(const redirect::Workload& w) {
-  Json listening = Json::object();
-  listening.set("outbound_v4", w.listening_outbound_v4).set("outbound_v6", w.listening_outbound_v6);
-  listening.set("inbound_v4", w.listening_inbound_v4).set("inbound_v6", w.listening_inbound_v6);
-  Json j = Json::object();
-  j.set("id", w.id).set("netns_cookie", w.netns_cookie).set("generation", w.generation);
-  j.set("spec", redirect::to_json(w.spec)).set("netns_handle", w.netns_handle);
-  j.set("listening", std::move(listening)).set("inbound_attached", w.inbound_attached);
-  return j;
 }
 
 }  // namespace sluice::server

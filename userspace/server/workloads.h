@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "core/json.h"
 #include "io/loop.h"
 #include "model/config_set.h"
 #include "proxy/worker.h"
@@ -54,8 +53,5 @@ class Workloads {
   std::shared_ptr<const model::ConfigSet> config_;
   std::map<uint64_t, Served> served_;   // by netns cookie
 };
-
-// As `sluicectl workloads -o json` and GET /workloads show it.
-Json to_json(const redirect::Workload& workload);
 
 }  // namespace sluice::server

@@ -41,6 +41,8 @@ class NetworkFilter : public ConnectionObserver {
   virtual FilterStatus on_new_connection() { return FilterStatus::proceed; }
   // `data` holds all that no filter has taken yet; take with move_front_to/drain. end_stream comes once.
   virtual FilterStatus on_data(Buffer& data, bool end_stream) = 0;
+  // Somebody looks at stream_info now (sluicectl connections): fill in what is costly to keep current.
+  virtual void refresh_stream_info() {}
   // The last word, exactly once on every path: stream_info is complete, access logs are written after it.
   virtual void on_end() {}
 };

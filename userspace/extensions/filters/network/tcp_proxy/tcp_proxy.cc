@@ -109,6 +109,10 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
       upstream_closed(event);
   }
 
+  void refresh_stream_info() override {
+    if (upstream_ && connected_) info().upstream_local = upstream_->local_address();
+  }
+
   void on_end() override {
     if (!started_) return;
     stats().downstream_cx_tx_bytes_buffered.sub(downstream_buffered_);
@@ -122,7 +126,7 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
     i.upstream_connect_done = context_->loop().now();
     i.upstream_remote = upstream.host_address();
     i.upstream_host_name = upstream.host_name();
-    i.upstream_local = upstream.local_address();
+    if (!config().access_logs.empty()) i.upstream_local = upstream.local_address();
     i.upstream_connection_id = upstream.connection().id();
     touch();
     if (config().access_log_on_connected) {
