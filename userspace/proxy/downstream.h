@@ -49,6 +49,7 @@ class Downstream final : public io::Deferred,
   ext::ClusterManager& clusters() override { return worker_.clusters(); }
   ext::Upstream::Origin origin() override;
   void continue_reading() override;
+  bool access_logged() const override { return !listener_->config->access_logs.empty(); }
   bool draining() const override { return worker_.draining(); }
 
   // net::ConnectionHandler

@@ -25,6 +25,7 @@ class NetworkFilterContext {
   virtual Upstream::Origin origin() = 0;       // for Cluster::connect
   // After a stop: hands what this filter holds back on to the next one.
   virtual void continue_reading() = 0;
+  virtual bool access_logged() const = 0;      // the listener itself logs connections
   virtual bool draining() const = 0;           // the listener is being drained
 
  protected:

@@ -126,7 +126,7 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
     i.upstream_connect_done = context_->loop().now();
     i.upstream_remote = upstream.host_address();
     i.upstream_host_name = upstream.host_name();
-    if (!config().access_logs.empty()) i.upstream_local = upstream.local_address();
+    if (!config().access_logs.empty() || context_->access_logged()) i.upstream_local = upstream.local_address();
     i.upstream_connection_id = upstream.connection().id();
     touch();
     if (config().access_log_on_connected) {
