@@ -17,7 +17,7 @@ const ext::Honoured kBootstrap[] = {
     {.message = "envoy.config.bootstrap.v3.Bootstrap.StaticResources", .fields = "listeners clusters"},
     {.message = "envoy.config.bootstrap.v3.ClusterManager", .fields = "upstream_bind_config"},
     {.message = "envoy.config.bootstrap.v3.Admin",
-     .fields = "access_log address socket_options",
+     .fields = "address socket_options",
      .meaningless = {{"profile_path", "where a CPU profile would be written; this build has no profiler"},
                      {"ignore_global_conn_limit", "there is no global connection limit"}}},
     {.message = "envoy.config.core.v3.Node",
@@ -139,15 +139,16 @@ const ext::Honoured kShared[] = {
     {.message = "envoy.type.v3.Percent", .fields = "*"},
     {.message = "envoy.config.accesslog.v3.AccessLog", .fields = "name filter typed_config"},
     {.message = "envoy.config.accesslog.v3.AccessLogFilter",
-     .fields = "status_code_filter duration_filter not_health_check_filter runtime_filter and_filter "
-               "or_filter "
-               "response_flag_filter log_type_filter"},
+     .fields =
+         "status_code_filter duration_filter not_health_check_filter runtime_filter and_filter or_filter "
+         "response_flag_filter log_type_filter"},
     {.message = "envoy.config.accesslog.v3.StatusCodeFilter", .fields = "comparison"},
     {.message = "envoy.config.accesslog.v3.NotHealthCheckFilter", .fields = ""},
     {.message = "envoy.config.accesslog.v3.RuntimeFilter",
      .fields = "percent_sampled",
      .meaningless = {{"runtime_key", "layered_runtime is refused, so nothing overrides percent_sampled"},
-                     {"use_independent_randomness", "TCP has no request id: the draw is always independent"}}},
+                     {"use_independent_randomness",
+                      "TCP has no request id: the draw is always independent"}}},
     {.message = "envoy.type.v3.FractionalPercent", .fields = "*"},
     {.message = "envoy.config.accesslog.v3.DurationFilter", .fields = "comparison"},
     {.message = "envoy.config.accesslog.v3.ComparisonFilter", .fields = "op value"},

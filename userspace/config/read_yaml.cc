@@ -227,6 +227,8 @@ std::string explained(const std::string& what, std::string_view text, int line) 
     text.remove_prefix(std::min(text.find('\n'), text.size() - 1) + 1);
   const std::string_view indentation = text.substr(0, text.find_first_not_of(" \t"));
   if (indentation.find('\t') != std::string_view::npos) return out + " (indent with blanks, not tabs)";
+  if (what.find("flow not found") != std::string::npos)
+    out += " (a \"{\" or \"[\" on this line or above has no end)";
   if (what.find("token that cannot start") != std::string::npos)
     out += " (quote values that start with @, `, % or a brace)";
   if (what.find("illegal map value") != std::string::npos ||

@@ -123,6 +123,9 @@ std::string check_duration(const validate::DurationRules& r, const pb::Duration&
   const Instant value = instant(d);
   if (r.has_const_() && value != instant(r.const_())) return "value must equal " + text(instant(r.const_()));
   if (std::string wrong = check_range(r, value); !wrong.empty()) return wrong;
+  // Envoy, when it turns a duration into milliseconds; the bound is what nanoseconds in 64 bits can hold.
+  if (value < Instant{0, 0}) return "Invalid duration: expected a positive duration, not " + text(value);
+  if (d.seconds() > 9'000'000'000) return "Invalid duration: out of range";
   return check_lists(r, value);
 }
 

@@ -159,7 +159,10 @@ Status check_singular(const pb::Message& m, const Plan::Item& item, const FieldP
   const pb::Reflection& r = *m.GetReflection();
   if (f.cpp_type() == Field::CPPTYPE_MESSAGE) {
     if (r.HasField(m, &f)) return check_message(r.GetMessage(m, &f), item.rules, item.inside, path);
-    if (item.rules != nullptr && rules::wants_presence(*item.rules)) return wrong(path, "value is required");
+    // In a oneof "required" speaks of the case that is chosen, not of the choice.
+    const bool chosen_elsewhere = f.real_containing_oneof() != nullptr;
+    if (item.rules != nullptr && rules::wants_presence(*item.rules) && !chosen_elsewhere)
+      return wrong(path, "value is required");
     return {};
   }
   // A scalar that can be absent (in a oneof, or optional) is checked where it is set, any other always.

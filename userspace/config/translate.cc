@@ -1,0 +1,116 @@
+#include "config/translate.h"
+
+#include <string>
+#include <unordered_map>
+
+#include "config/convert.h"
+#include "config/honoured.h"
+#include "config/translate_dns.h"
+#include "envoy/config/bootstrap/v3/bootstrap.pb.h"
+#include "sluice/ext/registry.h"
+
+namespace sluice::config {
+
+using envoy::config::bootstrap::v3::Bootstrap;
+
+namespace {
+
+model::Node to_node(const envoy::config::core::v3::Node& in) {
+  return {.id = in.id(),
+          .cluster = in.cluster(),
+          .region = in.locality().region(),
+          .zone = in.locality().zone(),
+          .sub_zone = in.locality().sub_zone()};
+}
+
+Result<model::Admin> to_admin(const envoy::config::bootstrap::v3::Admin& in, const FieldPath& path) {
+  model::Admin out;
+  SLUICE_ASSIGN(out.address, to_address(in.address(), path.field("address")));
+  SLUICE_TRY(add_socket_options(in.socket_options(), path.field("socket_options"), out.socket_options));
+  return out;
+}
+
+Result<ClusterDefaults> to_defaults(const Bootstrap& in) {
+  ClusterDefaults out;
+  SLUICE_TRY(add_dns_defaults(in, out));
+  if (!in.cluster_manager().has_upstream_bind_config()) return out;
+  const FieldPath manager("cluster_manager");
+  const FieldPath at = manager.field("upstream_bind_config");
+  const auto& bind = in.cluster_manager().upstream_bind_config();
+  if (bind.has_source_address()) {
+    SLUICE_ASSIGN(out.bind_address, to_address(bind.source_address(), at.field("source_address")));
+  }
+  out.socket_options.freebind = bind.freebind().value();
+  SLUICE_TRY(add_socket_options(bind.socket_options(), at.field("socket_options"), out.socket_options));
+  return out;
+}
+
+Status add_clusters(const Bootstrap& in, const FieldPath& path, model::ConfigSet& out) {
+  SLUICE_ASSIGN(const ClusterDefaults defaults, to_defaults(in));
+  std::unordered_map<std::string_view, int> names;
+  for (int i = 0; i < in.static_resources().clusters_size(); ++i) {
+    const auto& cluster = in.static_resources().clusters(i);
+    const FieldPath at = path.item(static_cast<size_t>(i));
+    if (auto [it, fresh] = names.emplace(cluster.name(), i); !fresh)
+      return refuse(at.field("name"), "duplicate cluster '" + cluster.name() + "': clusters[" +
+                                          std::to_string(it->second) + "] has this name already");
+    SLUICE_ASSIGN(auto made, translate(cluster, defaults, at));
+    out.clusters.push_back(std::move(made));
+  }
+  return {};
+}
+
+Status add_listeners(const Bootstrap& in, const ext::Registry& registry, ext::AccessLogManager& logs,
+                     const FieldPath& path, model::ConfigSet& out) {
+  std::unordered_map<std::string, int> names;
+  std::unordered_map<Address, const model::Listener*> addresses;
+  for (int i = 0; i < in.static_resources().listeners_size(); ++i) {
+    const FieldPath at = path.item(static_cast<size_t>(i));
+    SLUICE_ASSIGN(auto made, translate(in.static_resources().listeners(i), registry, logs, at));
+    if (auto [it, fresh] = names.emplace(*made->name, i); !fresh)
+      return refuse(at.field("name"), "duplicate listener '" + *made->name + "': listeners[" +
+                                          std::to_string(it->second) + "] has this name already");
+    auto claim = [&](const Address& address) -> Status {
+      if (address.is_ip() && address.port() == 0) return {};  // each gets a port of its own
+      auto [it, fresh] = addresses.emplace(address, made.get());
+      if (fresh || it->second == made.get()) return {};
+      return refuse(at.field("address"), "'" + *made->name + "' has duplicate address '" +
+                                             address.to_string() + "' as existing listener '" +
+                                             *it->second->name + "'");
+    };
+    SLUICE_TRY(claim(made->address));
+    for (const Address& address : made->additional_addresses) SLUICE_TRY(claim(address));
+    out.listeners.push_back(std::move(made));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<model::Bootstrap> translate(const Bootstrap& in, const ext::Registry& registry,
+                                   ext::AccessLogManager& logs) {
+  model::Bootstrap out;
+  out.node = to_node(in.node());
+  const FieldPath top;
+  if (in.admin().has_address()) {
+    SLUICE_ASSIGN(out.admin, to_admin(in.admin(), top.field("admin")));
+  }
+  auto set = std::make_shared<model::ConfigSet>();
+  set->generation = 1;
+  const FieldPath resources("static_resources");
+  SLUICE_TRY(add_clusters(in, resources.field("clusters"), *set));
+  SLUICE_TRY(add_listeners(in, registry, logs, resources.field("listeners"), *set));
+  out.config = std::move(set);
+  return out;
+}
+
+Result<Configuration> load_configuration(const LoadOptions& options, const ext::Registry& registry,
+                                         ext::AccessLogManager& logs) {
+  const HonouredFields honoured(registry);
+  SLUICE_ASSIGN(Loaded loaded, load_bootstrap(options, honoured));
+  auto model = translate(*loaded.bootstrap, registry, logs);
+  if (!model.ok()) return loaded.sources.locate(std::move(model).error());
+  return Configuration{std::move(model).value(), std::move(loaded.bootstrap)};
+}
+
+}  // namespace sluice::config

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <memory>
+
+#include "config/load.h"
+#include "core/result.h"
+#include "model/bootstrap.h"
+
+namespace envoy::config::cluster::v3 {
+class Cluster;
+}
+namespace envoy::config::listener::v3 {
+class Listener;
+}
+namespace sluice::ext {
+class AccessLogManager;
+class Registry;
+}  // namespace sluice::ext
+
+namespace sluice::config {
+
+class FieldPath;
+
+// What the bootstrap sets for every cluster that does not say otherwise.
+struct ClusterDefaults {
+  bool dns_use_tcp = false, dns_no_search = false;
+  std::vector<Address> dns_resolvers;
+  Address bind_address;
+  io::SocketOptions socket_options;  // with bind_address
+};
+
+// One message → its immutable model. Messages must have passed validate() and HonouredFields::check(); what
+// these could not know (addresses, combinations, names of extensions) is checked here, and the error starts
+// with the field's path.
+Result<std::shared_ptr<const model::Cluster>> translate(const envoy::config::cluster::v3::Cluster& cluster,
+                                                        const ClusterDefaults& defaults,
+                                                        const FieldPath& path);
+Result<std::shared_ptr<const model::Listener>> translate(
+    const envoy::config::listener::v3::Listener& listener, const ext::Registry& registry,
+    ext::AccessLogManager& logs, const FieldPath& path);
+
+// The static resources, the node and the admin interface. Also refuses names and addresses used twice. As in
+// Envoy, a tcp_proxy may name a cluster that does not exist (yet).
+Result<model::Bootstrap> translate(const envoy::config::bootstrap::v3::Bootstrap& bootstrap,
+                                   const ext::Registry& registry, ext::AccessLogManager& logs);
+
+// All of it: from the command line's options to the model. Errors say file, line and column where they can.
+struct Configuration {
+  model::Bootstrap model;
+  BootstrapPtr bootstrap;  // as loaded, for config_dump
+};
+Result<Configuration> load_configuration(const LoadOptions& options, const ext::Registry& registry,
+                                         ext::AccessLogManager& logs);
+
+}  // namespace sluice::config

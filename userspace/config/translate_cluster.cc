@@ -1,0 +1,275 @@
+#include <utility>
+
+#include "config/any.h"
+#include "config/convert.h"
+#include "config/translate.h"
+#include "config/translate_dns.h"
+#include "envoy/config/cluster/v3/circuit_breaker.pb.h"
+#include "envoy/config/cluster/v3/cluster.pb.h"
+#include "envoy/config/endpoint/v3/endpoint.pb.h"
+#include "envoy/extensions/load_balancing_policies/cluster_provided/v3/cluster_provided.pb.h"
+#include "envoy/extensions/load_balancing_policies/least_request/v3/least_request.pb.h"
+#include "envoy/extensions/load_balancing_policies/random/v3/random.pb.h"
+#include "envoy/extensions/load_balancing_policies/round_robin/v3/round_robin.pb.h"
+#include "google/protobuf/descriptor.h"
+
+namespace sluice::config {
+
+namespace proto = envoy::config::cluster::v3;
+namespace endpoint = envoy::config::endpoint::v3;
+using model::ClusterType;
+using model::LbPolicy;
+
+namespace {
+
+bool is_dns(ClusterType type) {
+  return type == ClusterType::strict_dns || type == ClusterType::logical_dns;
+}
+
+Status add_type(const proto::Cluster& in, const ClusterDefaults& defaults, const FieldPath& path,
+                model::Cluster& out) {
+  if (in.has_cluster_type()) return add_dns_cluster_type(in, defaults, path, out);
+  switch (in.type()) {
+    case proto::Cluster::STATIC:
+      out.type = ClusterType::static_;
+      break;
+    case proto::Cluster::STRICT_DNS:
+      out.type = ClusterType::strict_dns;
+      break;
+    case proto::Cluster::LOGICAL_DNS:
+      out.type = ClusterType::logical_dns;
+      break;
+    case proto::Cluster::ORIGINAL_DST:
+      out.type = ClusterType::original_dst;
+      break;
+    default:
+      return refuse(path.field("type"),
+                    proto::Cluster::DiscoveryType_Name(in.type()) +
+                        " is not supported by this version of Sluice; it has STATIC, STRICT_DNS, "
+                        "LOGICAL_DNS and ORIGINAL_DST");
+  }
+  return add_dns(in, defaults, path, out);
+}
+
+// The first policy of the list that is known, as the API says.
+Status add_typed_policy(const proto::Cluster& in, const FieldPath& path, model::Cluster& out) {
+  namespace policies = envoy::extensions::load_balancing_policies;
+  const FieldPath base = path.field("load_balancing_policy");
+  const FieldPath list = base.field("policies");
+  if (in.load_balancing_policy().policies().empty())
+    return refuse(list, "value must contain at least 1 item(s)");
+  const FieldPath first = list.item(0);
+  const FieldPath extension = first.field("typed_extension_config");
+  const FieldPath at = extension.field("typed_config");
+  SLUICE_ASSIGN(const auto message,
+                unpack(in.load_balancing_policy().policies(0).typed_extension_config().typed_config(), at));
+  const auto* type = message->GetDescriptor();
+  if (type == policies::round_robin::v3::RoundRobin::descriptor()) {
+    out.lb_policy = LbPolicy::round_robin;
+  } else if (type == policies::random::v3::Random::descriptor()) {
+    out.lb_policy = LbPolicy::random;
+  } else if (type == policies::cluster_provided::v3::ClusterProvided::descriptor()) {
+    out.lb_policy = LbPolicy::cluster_provided;
+  } else if (type == policies::least_request::v3::LeastRequest::descriptor()) {
+    const auto& least = static_cast<const policies::least_request::v3::LeastRequest&>(*message);
+    out.lb_policy = LbPolicy::least_request;
+    if (least.has_choice_count()) out.least_request_choices = least.choice_count().value();
+  } else {
+    return refuse(at, type->full_name() +
+                          " is not a load balancer that this version of Sluice has; it has RoundRobin, "
+                          "LeastRequest, Random and ClusterProvided");
+  }
+  return {};
+}
+
+Status add_policy(const proto::Cluster& in, const FieldPath& path, model::Cluster& out) {
+  const FieldPath at = path.field("lb_policy");
+  switch (in.lb_policy()) {
+    case proto::Cluster::ROUND_ROBIN:
+      out.lb_policy = LbPolicy::round_robin;
+      break;
+    case proto::Cluster::LEAST_REQUEST:
+      out.lb_policy = LbPolicy::least_request;
+      break;
+    case proto::Cluster::RANDOM:
+      out.lb_policy = LbPolicy::random;
+      break;
+    case proto::Cluster::CLUSTER_PROVIDED:
+      out.lb_policy = LbPolicy::cluster_provided;
+      break;
+    case proto::Cluster::LOAD_BALANCING_POLICY_CONFIG:
+      if (!in.has_load_balancing_policy())
+        return refuse(path.field("load_balancing_policy"),
+                      "is missing: lb_policy is LOAD_BALANCING_POLICY_CONFIG");
+      break;
+    default:
+      return refuse(
+          at,
+          proto::Cluster::LbPolicy_Name(in.lb_policy()) +
+              " is not supported by this version of Sluice; it has ROUND_ROBIN, LEAST_REQUEST, RANDOM and "
+              "CLUSTER_PROVIDED");
+  }
+  if (in.least_request_lb_config().has_choice_count())
+    out.least_request_choices = in.least_request_lb_config().choice_count().value();
+  // Envoy asks for the enum whatever load_balancing_policy says.
+  if (out.type == ClusterType::original_dst && in.lb_policy() != proto::Cluster::CLUSTER_PROVIDED)
+    return refuse(at, "LB policy " + proto::Cluster::LbPolicy_Name(in.lb_policy()) +
+                          " is not valid for Cluster type ORIGINAL_DST. Only 'CLUSTER_PROVIDED' is allowed "
+                          "with cluster type "
+                          "'ORIGINAL_DST'");
+  if (in.has_load_balancing_policy()) SLUICE_TRY(add_typed_policy(in, path, out));
+  if (out.lb_policy == LbPolicy::cluster_provided && out.type != ClusterType::original_dst)
+    return refuse(at, "cluster provided LB specified but cluster '" + in.name() +
+                          "' did not provide one: only clusters of type ORIGINAL_DST do");
+  return {};
+}
+
+Result<model::HealthStatus> to_health(const endpoint::LbEndpoint& in, const FieldPath& path) {
+  using envoy::config::core::v3::HealthStatus;
+  switch (in.health_status()) {
+    case HealthStatus::UNKNOWN:
+    case HealthStatus::HEALTHY:
+      return model::HealthStatus::healthy;
+    case HealthStatus::DEGRADED:
+      return model::HealthStatus::degraded;
+    case HealthStatus::UNHEALTHY:
+    case HealthStatus::DRAINING:
+    case HealthStatus::TIMEOUT:
+      return model::HealthStatus::unhealthy;
+    default:
+      return refuse(path.field("health_status"),
+                    "a value of " + std::to_string(in.health_status()) + " has no meaning here");
+  }
+}
+
+Result<model::Endpoint> to_endpoint(const endpoint::LbEndpoint& in, ClusterType type, const FieldPath& path) {
+  model::Endpoint out;
+  const FieldPath inner = path.field("endpoint");
+  const FieldPath at = inner.field("address");
+  if (!in.endpoint().has_address()) return refuse(at, "Address must be set: this is where connections go");
+  const auto& address = in.endpoint().address();
+  if (is_dns(type)) {
+    if (!address.has_socket_address())
+      return refuse(at, "a DNS cluster's endpoint is a socket_address with a name to resolve");
+    if (address.socket_address().protocol() != envoy::config::core::v3::SocketAddress::TCP)
+      return refuse(at, "UDP is not supported by this version of Sluice; only TCP is");
+    out.dns_name = address.socket_address().address();
+    out.dns_port = static_cast<uint16_t>(address.socket_address().port_value());
+  } else {
+    SLUICE_ASSIGN(out.address,
+                  to_address(address, at, "Consider setting cluster type to 'STRICT_DNS' or 'LOGICAL_DNS'"));
+  }
+  out.hostname = in.endpoint().hostname();
+  out.weight = value_or(in.has_load_balancing_weight(), in.load_balancing_weight(), out.weight);
+  SLUICE_ASSIGN(out.health, to_health(in, path));
+  return out;
+}
+
+Status add_endpoints(const proto::Cluster& in, const FieldPath& path, model::Cluster& out) {
+  const FieldPath at = path.field("load_assignment");
+  if (out.type == ClusterType::original_dst && in.has_load_assignment())
+    return refuse(at, "ORIGINAL_DST clusters must have no load assignment configured");
+  const auto& assignment = in.load_assignment();
+  if (assignment.policy().has_overprovisioning_factor())
+    out.overprovisioning_factor = assignment.policy().overprovisioning_factor().value();
+  const FieldPath list = at.field("endpoints");
+  size_t total = 0;
+  for (int i = 0; i < assignment.endpoints_size(); ++i) {
+    const auto& locality = assignment.endpoints(i);
+    const FieldPath item = list.item(static_cast<size_t>(i));
+    const FieldPath endpoints = item.field("lb_endpoints");
+    model::Locality made;
+    made.region = locality.locality().region();
+    made.zone = locality.locality().zone();
+    made.sub_zone = locality.locality().sub_zone();
+    made.priority = locality.priority();
+    if (locality.has_load_balancing_weight()) made.weight = locality.load_balancing_weight().value();
+    for (int k = 0; k < locality.lb_endpoints_size(); ++k) {
+      SLUICE_ASSIGN(auto one,
+                    to_endpoint(locality.lb_endpoints(k), out.type, endpoints.item(static_cast<size_t>(k))));
+      made.endpoints.push_back(std::move(one));
+    }
+    total += made.endpoints.size();
+    out.localities.push_back(std::move(made));
+  }
+  if (out.type == ClusterType::logical_dns && (out.localities.size() != 1 || total != 1))
+    return refuse(
+        at, "LOGICAL_DNS clusters must have a single locality_lb_endpoint and a single lb_endpoint, not " +
+                std::to_string(total) + "; use STRICT_DNS for several names");
+  return {};
+}
+
+void add_circuit_breakers(const proto::Cluster& in, model::Cluster& out) {
+  bool seen[2] = {};
+  for (const auto& t : in.circuit_breakers().thresholds()) {
+    const size_t priority = t.priority() == envoy::config::core::v3::HIGH ? 1 : 0;
+    if (std::exchange(seen[priority], true)) continue;  // Envoy: the first entry of a priority counts
+    model::CircuitBreaker& b = out.circuit_breaker[priority];
+    b.max_connections = value_or(t.has_max_connections(), t.max_connections(), b.max_connections);
+    b.max_pending_requests =
+        value_or(t.has_max_pending_requests(), t.max_pending_requests(), b.max_pending_requests);
+    b.max_requests = value_or(t.has_max_requests(), t.max_requests(), b.max_requests);
+    b.max_retries = value_or(t.has_max_retries(), t.max_retries(), b.max_retries);
+    b.max_connection_pools =
+        value_or(t.has_max_connection_pools(), t.max_connection_pools(), b.max_connection_pools);
+    b.track_remaining = t.track_remaining();
+  }
+}
+
+Status add_sockets(const proto::Cluster& in, const ClusterDefaults& defaults, const FieldPath& path,
+                   model::Cluster& out) {
+  if (in.has_upstream_bind_config()) {
+    const auto& bind = in.upstream_bind_config();
+    const FieldPath at = path.field("upstream_bind_config");
+    if (bind.has_source_address()) {
+      SLUICE_ASSIGN(out.bind_address, to_address(bind.source_address(), at.field("source_address")));
+    }
+    out.socket_options.freebind = bind.freebind().value();
+    SLUICE_TRY(add_socket_options(bind.socket_options(), at.field("socket_options"), out.socket_options));
+  } else {
+    out.bind_address = defaults.bind_address;
+    out.socket_options = defaults.socket_options;
+  }
+  if (in.upstream_connection_options().has_tcp_keepalive()) {
+    const auto& k = in.upstream_connection_options().tcp_keepalive();
+    out.socket_options.keep_alive = {.enabled = true,
+                                     .probes = k.keepalive_probes().value(),
+                                     .time_s = k.keepalive_time().value(),
+                                     .interval_s = k.keepalive_interval().value()};
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const model::Cluster>> translate(const proto::Cluster& in,
+                                                        const ClusterDefaults& defaults,
+                                                        const FieldPath& path) {
+  auto out = std::make_shared<model::Cluster>();
+  out->name = in.name();
+  out->alt_stat_name = in.alt_stat_name();
+  SLUICE_TRY(add_type(in, defaults, path, *out));
+  SLUICE_TRY(add_policy(in, path, *out));
+  SLUICE_TRY(add_endpoints(in, path, *out));
+  add_circuit_breakers(in, *out);
+  SLUICE_TRY(add_sockets(in, defaults, path, *out));
+  if (in.has_transport_socket() && !in.transport_socket().has_typed_config())
+    return refuse(path.field("transport_socket"),
+                  "typed_config is missing; without transport_socket a connection is plain TCP (raw_buffer)");
+  if (in.has_connect_timeout()) out->connect_timeout = to_duration(in.connect_timeout());
+  out->buffer_limit = value_or(in.has_per_connection_buffer_limit_bytes(),
+                               in.per_connection_buffer_limit_bytes(), out->buffer_limit);
+  out->wait_for_warm_on_init = value_or(in.has_wait_for_warm_on_init(), in.wait_for_warm_on_init(), true);
+  if (in.has_cleanup_interval()) out->cleanup_interval = to_duration(in.cleanup_interval());
+  out->original_dst_port_override =
+      static_cast<uint16_t>(in.original_dst_lb_config().upstream_port_override().value());
+  const auto& common = in.common_lb_config();
+  if (common.has_healthy_panic_threshold())
+    out->healthy_panic_threshold = common.healthy_panic_threshold().value();
+  out->fail_traffic_on_panic = common.zone_aware_lb_config().fail_traffic_on_panic();
+  out->close_connections_on_host_health_failure = in.close_connections_on_host_health_failure();
+  out->hash = hash_of(in);
+  return std::shared_ptr<const model::Cluster>(std::move(out));
+}
+
+}  // namespace sluice::config

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/address.h"
+#include "io/loop.h"
+#include "model/config_set.h"
+
+namespace sluice::model {
+
+// envoy.config.core.v3.Node: who this proxy is to a control plane and in its logs.
+struct Node {
+  std::string id, cluster;
+  std::string region, zone, sub_zone;
+};
+
+// envoy.config.bootstrap.v3.Admin with an address; without one there is no admin interface.
+struct Admin {
+  Address address;
+  io::SocketOptions socket_options;
+};
+
+// What sluiced starts with.
+struct Bootstrap {
+  Node node;
+  std::optional<Admin> admin;
+  std::shared_ptr<const ConfigSet> config;
+};
+
+}  // namespace sluice::model
