@@ -16,7 +16,7 @@ _WATCH = Watch()
 def pytest_collection_modifyitems(items):
     root = os.geteuid() == 0
     for item in items:
-        if item.get_closest_marker("root") and not root and os.environ.get("SLUICE_REQUIRE_ROOT") != "1":
+        if item.get_closest_marker("root") and not root and os.environ.get("SLUICE_TEST_REQUIRE_ROOT") != "1":
             item.add_marker(pytest.mark.skip(reason="needs root"))
 
 
@@ -79,7 +79,7 @@ def require(kind):
     try:
         return proxies.require(kind)
     except proxies.Missing as error:
-        if os.environ.get("SLUICE_REQUIRE_ALL") == "1":
+        if os.environ.get("SLUICE_TEST_REQUIRE_ALL") == "1":
             pytest.fail(str(error))
         pytest.skip(str(error))
 
