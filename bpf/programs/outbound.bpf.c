@@ -254,23 +254,39 @@ int sluice_sockopt(struct bpf_sockopt* ctx) {
   struct bpf_sock* sk = ctx->sk;
   if (!sk) goto leave;
   const struct sluice_redirect* r = bpf_sk_storage_get(&sl_redirects, sk, NULL, 0);
-  if (!r || r->role == SLUICE_ROLE_PROXY) goto leave;
+  __u8 addr[16];
+  __be16 port_be;
+  if (r) {
+    if (r->role == SLUICE_ROLE_PROXY) goto leave;
+    addr_copy(addr, r->original_addr);
+    port_be = r->original_port_be;
+  } else {
+    /* Inbound nothing is rewritten, so nothing is remembered: what a connection was really going to is its local
+     * address, and that is what a proxy gets that asks (conntrack answers so too, for what no rule has touched). */
+    const struct sluice_config* cfg = sl_config_get();
+    if (!cfg || !cfg->proxy_cgroup_id || bpf_get_current_cgroup_id() != cfg->proxy_cgroup_id) goto leave;
+    if (sk->family == SL_AF_INET)
+      addr_from_v4(addr, sk->src_ip4);
+    else
+      SL_CTX_ADDR6(addr, sk, src_ip6);
+    port_be = bpf_htons(sk->src_port);
+  }
 
   if (v4) {
     struct sockaddr_in* a = ctx->optval;
-    if (!addr_is_v4(r->original_addr) || (void*)(a + 1) > ctx->optval_end) goto leave;
+    if (!addr_is_v4(addr) || (void*)(a + 1) > ctx->optval_end) goto leave;
     a->sin_family = SL_AF_INET;
-    a->sin_port = r->original_port_be;
-    a->sin_addr.s_addr = addr_v4_be(r->original_addr);
+    a->sin_port = port_be;
+    a->sin_addr.s_addr = addr_v4_be(addr);
     __builtin_memset(a->__pad, 0, sizeof(a->__pad));
     ctx->optlen = sizeof(*a);
   } else {
     struct sockaddr_in6* a = ctx->optval;
     if ((void*)(a + 1) > ctx->optval_end) goto leave;
     a->sin6_family = SL_AF_INET6;
-    a->sin6_port = r->original_port_be;
+    a->sin6_port = port_be;
     a->sin6_flowinfo = 0;
-    addr_copy(a->sin6_addr.in6_u.u6_addr8, r->original_addr);
+    addr_copy(a->sin6_addr.in6_u.u6_addr8, addr);
     a->sin6_scope_id = 0;
     ctx->optlen = sizeof(*a);
   }
