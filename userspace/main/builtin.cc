@@ -1,5 +1,6 @@
 #include "main/builtin.h"
 
+#include "extensions/access_loggers/config.h"
 #include "extensions/filters/listener/original_dst/config.h"
 #include "extensions/filters/listener/original_src/config.h"
 #include "extensions/filters/network/direct_response/config.h"
@@ -9,8 +10,14 @@
 namespace sluice {
 
 void register_builtin(ext::Registry& r) {
+  // envoy.access_loggers
+  r.add(access_loggers::file_extension());
+  r.add(access_loggers::stdout_extension());
+  r.add(access_loggers::stderr_extension());
+  // envoy.filters.listener
   r.add(extensions::original_dst::extension());
   r.add(extensions::original_src::extension());
+  // envoy.filters.network
   r.add(extensions::direct_response::extension());
   r.add(extensions::echo::extension());
   r.add(extensions::tcp_proxy::extension());

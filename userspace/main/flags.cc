@@ -53,7 +53,7 @@ Result<std::optional<server::Options>> parse_flags(int argc, char** argv) {
       ("component-log-level", "levels by component: upstream:debug,connection:trace", cxxopts::value<std::string>()->default_value(""), "LIST")
       ("log-path", "write the log here instead of standard error", cxxopts::value<std::string>()->default_value(""), "FILE")
       ("log-format", "spdlog pattern", cxxopts::value<std::string>()->default_value(""), "PATTERN")
-      ("file-flush-interval-msec", "how often access logs are written out", cxxopts::value<unsigned>()->default_value("10000"), "MS");
+      ("file-flush-interval-msec", "how often access logs are written out (64 KiB at once in between)", cxxopts::value<unsigned>()->default_value("1000"), "MS");
   o.add_options("Interception")
       ("redirect", "none, or ebpf: serve enrolled workloads (root, BTF, cgroup2, bpffs: see sluicectl check)", cxxopts::value<std::string>()->default_value("none"), "HOW")
       ("cgroup", "attach the hooks to this cgroup v2 folder instead of the root", cxxopts::value<std::string>()->default_value(""), "DIR")

@@ -2,11 +2,11 @@
 
 #include <cstdio>
 
+#include "config/translate.h"
 #include "core/log.h"
 #include "extensions/access_loggers/file/log_manager.h"
 #include "main/builtin.h"
 #include "main/flags.h"
-#include "server/configuration.h"
 #include "server/server.h"
 #include "server/signals.h"
 
@@ -29,10 +29,11 @@ int validate(const server::Options& o, const ext::Registry& registry) {
   // Loggers are built too, but nothing is written: the files' folders need not exist here.
   stats::Store store(1);
   access_loggers::FileLogManager access_logs(store.root(0));
-  auto configuration = server::load_configuration(o, registry, access_logs);
+  auto configuration = config::load_configuration(server::load_options(o), registry, access_logs);
   if (!configuration) return fail(configuration.error());
-  std::printf("configuration '%s' OK: %zu listeners, %zu clusters\n", o.config_path.c_str(),
-              configuration->set->listeners.size(), configuration->set->clusters.size());
+  const model::ConfigSet& set = *configuration->model.config;
+  std::printf("configuration '%s' OK: %zu listeners, %zu clusters\n", o.config_path.c_str(), set.listeners.size(),
+              set.clusters.size());
   return 0;
 }
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 
+#include "config/load.h"
 #include "core/time.h"
 #include "io/loop.h"
 
@@ -32,5 +33,7 @@ struct Options {
   std::string control_socket;     // empty: STATE_DIR/control.sock with ebpf, none otherwise; "none": none
   io::LoopOptions loop;
 };
+
+config::LoadOptions load_options(const Options& options);
 
 }  // namespace sluice::server

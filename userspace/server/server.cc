@@ -17,6 +17,8 @@ namespace {
 constexpr Duration kTick = std::chrono::seconds(5);
 // How often a drain looks whether it is done.
 constexpr Duration kDrainTick = std::chrono::milliseconds(100);
+// Turns of the control loop given to answers and operations under way at the end.
+constexpr int kLastTurns = 1000;
 
 uint64_t random_seed() {
   std::random_device d;
@@ -32,6 +34,14 @@ void raise_descriptor_limit() {
 }
 
 }  // namespace
+
+config::LoadOptions load_options(const Options& o) {
+  return {.path = o.config_path,
+          .yaml = o.config_yaml,
+          .service_node = o.service_node,
+          .service_cluster = o.service_cluster,
+          .service_zone = o.service_zone};
+}
 
 // "server.": this thread writes all of it.
 struct Server::ServerStats {
@@ -59,11 +69,12 @@ Server::~Server() {
   workloads_.reset();
   workers_.clear();
   clusters_.reset();
+  if (admin_) admin_->stop();
+  if (signals_) signals_->stop();
+  // What the control thread's own operations still have in flight ends before the loop does.
+  for (int i = 0; loop_ && i < kLastTurns && (loop_->ops_in_flight() > 0 || (admin_ && !admin_->idle())); ++i)
+    loop_->run_once(std::chrono::milliseconds(1));
   admin_.reset();
-  if (signals_) {
-    signals_->stop();
-    loop_->run_once(Duration(0));
-  }
   signals_.reset();
   tick_timer_.reset();
   grace_timer_.reset();
@@ -83,7 +94,7 @@ Status Server::start() {
       store_->root(0), access_loggers::FileLogManager::Options{
                            .flush_interval = std::chrono::duration_cast<std::chrono::milliseconds>(options_.file_flush_interval)});
 
-  SLUICE_ASSIGN(configuration_, load_configuration(options_, registry_, *access_logs_));
+  SLUICE_ASSIGN(configuration_, config::load_configuration(load_options(options_), registry_, *access_logs_));
   state_ = ServerState::initializing;
   stats_->state.set(static_cast<uint64_t>(state_));
 
@@ -91,18 +102,19 @@ Status Server::start() {
   if (options_.redirect == RedirectMode::ebpf) SLUICE_TRY(start_redirect());
   original_destinations_ = std::make_unique<SystemOriginalDestinations>(redirector_.get());
   admin_ = std::make_unique<AdminServer>(*this);
-  SLUICE_TRY(admin_->start());
+  SLUICE_TRY(admin_->start_admin());
   SLUICE_TRY(start_workers());
   if (!wait_for_clusters()) return Status();
   SLUICE_TRY(start_listeners());
+  SLUICE_TRY(admin_->start_control());
 
   state_ = ServerState::live;
   stats_->state.set(static_cast<uint64_t>(state_));
   stats_->live.set(1);
   tick_timer_ = std::make_unique<io::Timer>(loop_->timers(), &tick, this);
   tick(*tick_timer_);
-  SLUICE_LOG(main, info, "sluiced is ready: {} listeners, {} clusters, {} workers on {}{}", configuration_.set->listeners.size(),
-             configuration_.set->clusters.size(), workers_.size(), workers_[0]->backend(),
+  SLUICE_LOG(main, info, "sluiced is ready: {} listeners, {} clusters, {} workers on {}{}", configuration_.model.config->listeners.size(),
+             configuration_.model.config->clusters.size(), workers_.size(), workers_[0]->backend(),
              redirector_ ? ", eBPF interception in force" : "");
   return {};
 }
@@ -124,13 +136,13 @@ Status Server::start_workers() {
       [this](const Address& a, const ext::Upstream::Origin& o) { return loop_guard_.refuses(a, o); });
   clusters_ = std::make_unique<upstream::ClusterDirectory>(
       *loop_, *store_, upstream::ClusterDirectory::Options{.loop_guard = guard, .seed = random_seed()});
-  SLUICE_TRY(clusters_->apply(*configuration_.set));
+  SLUICE_TRY(clusters_->apply(*configuration_.model.config));
   for (unsigned i = 0; i < options_.concurrency; ++i) {
     proxy::Worker::Options w{.index = i, .seed = random_seed(), .original_destinations = original_destinations_.get()};
     SLUICE_ASSIGN(auto worker, WorkerThread::start(options_.loop, w, *store_, [&](proxy::Worker& me) {
                     return clusters_->make_worker(me.loop(), i + 1, random_seed());
                   }));
-    worker->call([set = configuration_.set](proxy::Worker& me) { me.set_config(set); });
+    worker->call([set = configuration_.model.config](proxy::Worker& me) { me.set_config(set); });
     workers_.push_back(std::move(worker));
   }
   stats_->workers_started.set(1);
@@ -146,16 +158,16 @@ bool Server::wait_for_clusters() {
 }
 
 Status Server::start_listeners() {
-  for (const auto& listener : configuration_.set->listeners) {
+  for (const auto& listener : configuration_.model.config->listeners) {
     if (listener->address.is_ip()) loop_guard_.add_port(listener->address.port());
     stats_->listener_added.add();
   }
-  for (const auto& listener : configuration_.set->listeners)
+  for (const auto& listener : configuration_.model.config->listeners)
     if (listener->bind_to_port && !(redirector_ && intercepting(*listener))) SLUICE_TRY(start_listener(listener));
-  stats_->total_active.set(configuration_.set->listeners.size());
+  stats_->total_active.set(configuration_.model.config->listeners.size());
   if (!redirector_) return {};
   workloads_ = std::make_unique<Workloads>(*loop_, *redirector_, workers_);
-  workloads_->set_config(configuration_.set);
+  workloads_->set_config(configuration_.model.config);
   workloads_->restore();
   return {};
 }

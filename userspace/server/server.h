@@ -4,11 +4,11 @@
 #include <string>
 #include <vector>
 
+#include "config/translate.h"
 #include "core/stats.h"
 #include "io/loop.h"
 #include "proxy/upstream/cluster_manager.h"
 #include "redirect/redirector.h"
-#include "server/configuration.h"
 #include "server/listen.h"
 #include "server/loop_guard.h"
 #include "server/options.h"
@@ -59,7 +59,7 @@ class Server {
   std::unique_ptr<stats::Store> store_;
   std::unique_ptr<io::Loop> loop_;
   std::unique_ptr<ext::AccessLogManager> access_logs_;
-  Configuration configuration_;
+  config::Configuration configuration_;
   LoopGuard loop_guard_;
   std::unique_ptr<redirect::Redirector> redirector_;
   std::unique_ptr<SystemOriginalDestinations> original_destinations_;
