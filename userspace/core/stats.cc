@@ -185,11 +185,12 @@ void Store::set_text(std::string name, std::string value) {
   m.text_set = true;
 }
 
-std::vector<MetricSnapshot> Store::snapshot() const {
+std::vector<MetricSnapshot> Store::snapshot(std::optional<Kind> kind) const {
   std::lock_guard lock(mutex_);
   std::vector<MetricSnapshot> out;
-  out.reserve(metrics_.size());
+  if (!kind) out.reserve(metrics_.size());
   for (auto& [key, m] : metrics_) {
+    if (kind && m->kind != *kind) continue;
     MetricSnapshot& s = out.emplace_back();
     s.name = m->name;
     s.kind = m->kind;

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -122,8 +123,8 @@ class Store {
   Scope root(unsigned slot) { return Scope(*this, slot, ""); }
   unsigned slots() const { return slots_; }
 
-  // From any thread; names sorted.
-  std::vector<MetricSnapshot> snapshot() const;
+  // From any thread; names sorted. `kind`: that kind alone.
+  std::vector<MetricSnapshot> snapshot(std::optional<Kind> kind = std::nullopt) const;
   // Admin /reset_counters, from any thread. The writers' cells are left alone: what they hold now is the new zero.
   void reset_counters();
 

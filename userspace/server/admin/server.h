@@ -42,9 +42,9 @@ class Router {
     std::string name, help;
   };
   struct Entry {
-    std::string path;      // one that ends in "/*" takes everything below it
+    std::string path;       // one that ends in "/*" takes everything below it
     std::string help = {};  // empty: not listed
-    bool mutates = false;  // not by GET or HEAD
+    bool mutates = false;   // not by GET or HEAD
     std::vector<Param> params = {};
     AsyncHandler handler = {};
   };
