@@ -90,7 +90,7 @@ HostPtr WorkerCluster::original_dst_host(const ext::Upstream::Origin& origin) {
     SLUICE_LOG(upstream, debug, "cluster {}: the connection has no original destination", name());
     return nullptr;
   }
-  Address destination = origin.stream->downstream_local;
+  Address destination = origin.stream->downstream_local.unmapped();
   if (uint16_t port = config().original_dst_port_override) destination = destination.with_port(port);
   if (shared_->guard && *shared_->guard && (*shared_->guard)(destination, origin)) {
     stats_.original_dst_host_invalid.add();

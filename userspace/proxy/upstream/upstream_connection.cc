@@ -21,7 +21,7 @@ UpstreamConnection::UpstreamConnection(std::shared_ptr<WorkerCluster> cluster, e
       report_(&report, this) {}
 
 UpstreamConnection::~UpstreamConnection() {
-  if (state_ == State::connecting) cluster_->stats().upstream_rq_cancelled.add();
+  if (pending_) cluster_->stats().upstream_rq_cancelled.add();
   count_end(true);
 }
 
@@ -84,8 +84,8 @@ void UpstreamConnection::connect(const Origin& origin) {
 Status UpstreamConnection::open_socket(const Origin& origin, int& fd) {
   const model::Cluster& config = cluster_->config();
   io::Loop& loop = cluster_->loop();
-  const Address& source = origin.source.valid() ? origin.source : config.bind_address;
-  const bool bind = source.valid() && source.family() == host_->address().family();
+  const Address source = origin.source.valid() ? origin.source.unmapped() : config.bind_address;
+  const bool bind = source.valid();   // of the wrong family: fails, rather than to go out from another address
   auto open = [&](const io::SocketOptions& options) -> Status {
     SLUICE_ASSIGN(fd, loop.open_socket(host_->address().family(), options, origin.netns_fd));
     return {};

@@ -5,7 +5,6 @@
 using namespace sluice;
 using namespace sluice::upstream;
 using Failure = ext::Upstream::Failure;
-using std::chrono::milliseconds;
 
 namespace {
 
@@ -119,27 +118,6 @@ TEST_CASE("an upstream may be destroyed while it fails, while it connects and be
   CHECK(h.stat("cluster.refused.upstream_rq_cancelled") == 1);
   CHECK(h.stat("cluster.refused.upstream_cx_active") == 0);
   CHECK(h.stat("cluster.refused.upstream_rq_pending_active") == 0);
-}
-
-TEST_CASE("connect_timeout: nobody answers") {
-  // A backlog of one that is full: further SYNs are dropped.
-  Harness h;
-  Listener full(0);
-  std::vector<Fd> fill;
-  for (int i = 0; i < 4; ++i) {
-    fill.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    (void)::connect(fill.back().get(), full.at().sockaddr_ptr(), full.at().len());
-  }
-  h.add("c", {full.at()}).connect_timeout = milliseconds(60);
-  h.apply();
-  MonotonicTime start = h.loop->now();
-  auto o = h.connect_wait("c");
-  CHECK(o->failure == Failure::timeout);
-  CHECK(o->reason == "");
-  CHECK(h.loop->now() - start >= milliseconds(60));
-  CHECK(h.stat("cluster.c.upstream_cx_connect_timeout") == 1);
-  CHECK(h.stat("cluster.c.upstream_cx_connect_fail") == 1);
-  CHECK(h.stat("cluster.c.upstream_cx_destroy_local") == 1);
 }
 
 TEST_CASE("an empty cluster has nobody: BlackHoleCluster") {

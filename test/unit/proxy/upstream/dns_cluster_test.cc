@@ -130,7 +130,8 @@ TEST_CASE("warming waits no longer than its time-out") {
   server.set_mode(TestDnsServer::Mode::silent);
   auto loop = new_loop();
   stats::Store store(1);
-  ClusterDirectory directory(*loop, store, {.warming_timeout = milliseconds(80)});
+  auto owned = std::make_unique<ClusterDirectory>(*loop, store, ClusterDirectory::Options{.warming_timeout = milliseconds(80)});
+  ClusterDirectory& directory = *owned;
   model::ConfigSet config;
   auto c = std::make_shared<model::Cluster>();
   c->name = "c";
@@ -146,6 +147,8 @@ TEST_CASE("warming waits no longer than its time-out") {
   CHECK(warm);
   CHECK(loop->now() - start >= milliseconds(80));
   CHECK_FALSE(directory.view()[0].warming);
+  owned.reset();
+  loop->run_once(Duration(0));
 }
 
 TEST_CASE("without DNS clusters everything is warm at once, in the same turn") {

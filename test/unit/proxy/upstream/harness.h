@@ -74,12 +74,18 @@ struct Outcome final : ext::Upstream::Callbacks {
 
 struct Harness {
   explicit Harness(unsigned workers = 1, std::shared_ptr<const LoopGuard> guard = nullptr)
-      : loop(new_loop()), store(workers + 1), directory(*loop, store, {.loop_guard = guard, .seed = 7}) {
+      : loop(new_loop()),
+        store(workers + 1),
+        owned_(std::make_unique<ClusterDirectory>(*loop, store, ClusterDirectory::Options{.loop_guard = guard, .seed = 7})),
+        directory(*owned_) {
     for (unsigned i = 0; i < workers; ++i) managers.push_back(directory.make_worker(*loop, i + 1, 100 + i));
   }
   ~Harness() {
     managers.clear();
-    turns(3);   // released connections go at the end of turns
+    owned_.reset();
+    turns(3);   // what was let go of goes at the end of turns
+    CHECK(loop->ops_in_flight() == 0);
+    CHECK(loop->timers().size() == 0);
   }
 
   model::Cluster& add(std::string name, std::vector<Address> hosts = {}) {
@@ -133,7 +139,12 @@ struct Harness {
 
   std::unique_ptr<io::Loop> loop;
   stats::Store store;
-  ClusterDirectory directory;
+
+ private:
+  std::unique_ptr<ClusterDirectory> owned_;
+
+ public:
+  ClusterDirectory& directory;
   model::ConfigSet config;
   std::vector<std::unique_ptr<ext::ClusterManager>> managers;
 };
