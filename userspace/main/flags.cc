@@ -117,7 +117,7 @@ Result<std::optional<server::Options>> parse_flags(int argc, char** argv) {
     s.state_dir = r["state-dir"].as<std::string>();
     s.control_socket = r["control-socket"].as<std::string>();
     return std::optional<server::Options>(std::move(s));
-  } catch (const cxxopts::OptionException& e) {
+  } catch (const cxxopts::exceptions::exception& e) {
     return Error{std::string(e.what()) + " (sluiced --help lists the flags)"};
   }
 }

@@ -3,7 +3,6 @@
 #include <cerrno>
 
 #include "redirect/json.h"
-#include "redirect/state.h"
 
 namespace sluice::server {
 namespace {
@@ -44,7 +43,7 @@ Response enrol(Workloads& workloads, const Request& request) {
   if (!spec) return refuse(400, spec.error().message);
   auto workload = workloads.enrol(*spec);
   if (!workload) return refuse(workload.error());
-  return Response::json(redirect::to_json(*workload).dump());
+  return Response::json(redirect::workload_to_json(*workload).dump());
 }
 
 }  // namespace
@@ -59,7 +58,7 @@ void add_control_routes(admin::Router& router, Workloads* workloads, redirect::R
                auto all = redirector->workloads();
                if (!all) return refuse(all.error());
                Json list = Json::array();
-               for (const auto& w : *all) list.push(redirect::to_json(w));
+               for (const auto& w : *all) list.push(redirect::workload_to_json(w));
                return Response::json(list.dump());
              });
   router.add({.path = "/workloads/*", .help = "DELETE releases the workload of that name"},

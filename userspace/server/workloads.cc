@@ -6,7 +6,7 @@
 #include <cerrno>
 
 #include "core/log.h"
-#include "redirect/state.h"
+#include "redirect/json.h"
 
 namespace sluice::server {
 
