@@ -156,7 +156,7 @@ class Scenario {
   }
 
   void tear_down() {
-    worker->close_sockets(nullptr);
+    worker->close_all_sockets();
     sim.check(sim.loop.run_until([&] { return worker->idle() && sim.loop.ops_in_flight() == 0; }), "the worker does not become idle");
     uint64_t active = 0;
     for (const auto& m : store.snapshot())

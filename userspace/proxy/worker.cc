@@ -78,10 +78,10 @@ void Worker::accepted(io::Op& op, io::Completion& c) {
   s.retry.arm(w.loop_.now() + kAcceptPause);
 }
 
-void Worker::close_sockets(const Workload* workload) {
+void Worker::close_sockets(const std::function<bool(const ListenSocket&)>& which) {
   for (auto it = sockets_.begin(); it != sockets_.end();) {
     Socket& s = **it;
-    if (s.closing || (workload && s.listen.workload.get() != workload)) {
+    if (s.closing || !which(s.listen)) {
       ++it;
       continue;
     }

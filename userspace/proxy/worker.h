@@ -61,8 +61,11 @@ class Worker {
   // ---- on the loop's thread ----
   void set_config(std::shared_ptr<const model::ConfigSet> config);
   void add_socket(ListenSocket socket);
-  // Stops accepting on the sockets of a workload (null: on all) and closes them. Connections go on.
-  void close_sockets(const Workload* workload);
+  // Stops accepting on the sockets that `which` picks and closes them. Connections go on.
+  void close_sockets(const std::function<bool(const ListenSocket&)>& which);
+  void close_all_sockets() {
+    close_sockets([](const ListenSocket&) { return true; });
+  }
   // Tells connections that they are drained: HTTP ends its keep-alive; TCP goes on.
   void set_draining() { draining_ = true; }
   // Resets what is still open; for the end of a drain. `workload` null: all.

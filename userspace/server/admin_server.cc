@@ -14,6 +14,7 @@ AdminServer::~AdminServer() = default;
 
 void AdminServer::add_common(admin::Router& router) {
   stats_.add_to(router);
+  handlers_.add_to(router);
 }
 
 Status AdminServer::start_admin() {
@@ -52,5 +53,82 @@ void AdminServer::stop() {
 }
 
 bool AdminServer::idle() const { return (!admin_ || admin_->idle()) && (!control_ || control_->idle()); }
+
+// ---- admin::View ----
+
+admin::State AdminServer::state() { return server_.state_; }
+Duration AdminServer::uptime() { return server_.loop_->now() - server_.started_; }
+WallTime AdminServer::config_loaded_at() { return server_.config_loaded_at_; }
+std::string AdminServer::version() { return SLUICE_VERSION; }
+const Options& AdminServer::options() { return server_.options_; }
+unsigned AdminServer::concurrency() { return static_cast<unsigned>(server_.workers_.size()); }
+config::BootstrapPtr AdminServer::bootstrap() { return server_.configuration_.bootstrap; }
+
+std::vector<admin::ListenerStatus> AdminServer::listeners() {
+  std::vector<admin::ListenerStatus> all;
+  for (const auto& l : server_.configuration_.model.config->listeners) {
+    admin::ListenerStatus s{*l->name, {}};
+    for (const SocketGroup& g : server_.listeners_)
+      if (g.listener == l) s.addresses.push_back(g.bound);
+    if (s.addresses.empty()) {  // virtual, or open in workloads' namespaces only
+      s.addresses.push_back(l->address);
+      s.addresses.insert(s.addresses.end(), l->additional_addresses.begin(), l->additional_addresses.end());
+    }
+    all.push_back(std::move(s));
+  }
+  return all;
+}
+
+void AdminServer::clusters(std::function<void(std::vector<admin::ClusterStatus>)> done) {
+  std::vector<admin::ClusterStatus> all;
+  auto thresholds = [](const model::CircuitBreaker& b) {
+    return admin::ClusterStatus::Thresholds{b.max_connections, b.max_pending_requests, b.max_requests, b.max_retries};
+  };
+  for (const upstream::ClusterView& v : server_.clusters_->view()) {
+    admin::ClusterStatus c{v.config->name,
+                           v.observability_name,
+                           v.added_via_api,
+                           thresholds(v.config->circuit_breaker[0]),
+                           thresholds(v.config->circuit_breaker[1]),
+                           {}};
+    for (const upstream::HostView& h : v.hosts) {
+      const upstream::Host::Description& d = h.host->description();
+      admin::HostStatus s;
+      s.address = d.address;
+      s.hostname = d.hostname;
+      s.cx_active = h.cx_active, s.cx_connect_fail = h.cx_connect_fail, s.cx_total = h.cx_total;
+      s.rq_active = h.rq_active, s.rq_error = h.rq_error, s.rq_pending_active = h.rq_pending_active;
+      s.rq_success = h.rq_success, s.rq_timeout = h.rq_timeout, s.rq_total = h.rq_total;
+      s.healthy = d.health != model::HealthStatus::unhealthy;
+      s.degraded = d.health == model::HealthStatus::degraded;
+      s.weight = d.weight;
+      s.priority = d.priority;
+      if (d.locality) s.region = d.locality->region, s.zone = d.locality->zone, s.sub_zone = d.locality->sub_zone;
+      c.hosts.push_back(std::move(s));
+    }
+    all.push_back(std::move(c));
+  }
+  done(std::move(all));
+}
+
+void AdminServer::quit() { server_.shut_down("/quitquitquit"); }
+
+// https://www.envoyproxy.io/docs/envoy/latest/operations/admin#post--drain_listeners
+void AdminServer::drain_listeners(const admin::DrainRequest& request) {
+  if (!request.graceful) return server_.stop_accepting(request.inbound_only);
+  server_.set_draining();
+  if (request.skip_exit) return;
+  server_.drain_inbound_only_ = request.inbound_only;
+  server_.drain_timer_ = std::make_unique<io::Timer>(
+      server_.loop_->timers(),
+      [](io::Timer& t) {
+        Server& s = *t.owner<Server>();
+        s.stop_accepting(s.drain_inbound_only_);
+      },
+      &server_);
+  server_.drain_timer_->arm(server_.loop_->now() + server_.options_.drain_time);
+}
+
+void AdminServer::reopen_logs() { server_.access_logs_->reopen(); }
 
 }  // namespace sluice::server

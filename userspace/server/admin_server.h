@@ -2,8 +2,10 @@
 
 #include <memory>
 
+#include "server/admin/handlers.h"
 #include "server/admin/server.h"
 #include "server/admin/stats_handler.h"
+#include "server/admin/view.h"
 
 namespace sluice::server {
 
@@ -11,7 +13,7 @@ class Server;
 
 // The two doors of the control thread: the admin interface (the bootstrap's address, Envoy's endpoints) and the control
 // socket (sluicectl and sluice-cni; the same endpoints and the control API).
-class AdminServer {
+class AdminServer final : private admin::View {
  public:
   explicit AdminServer(Server& server);
   ~AdminServer();
@@ -24,7 +26,22 @@ class AdminServer {
  private:
   void add_common(admin::Router& router);
 
+  // admin::View
+  admin::State state() override;
+  Duration uptime() override;
+  WallTime config_loaded_at() override;
+  std::string version() override;
+  const Options& options() override;
+  unsigned concurrency() override;
+  config::BootstrapPtr bootstrap() override;
+  std::vector<admin::ListenerStatus> listeners() override;
+  void clusters(std::function<void(std::vector<admin::ClusterStatus>)> done) override;
+  void quit() override;
+  void drain_listeners(const admin::DrainRequest& request) override;
+  void reopen_logs() override;
+
   Server& server_;
+  admin::Handlers handlers_{*this};
   admin::StatsHandler stats_;
   admin::Router admin_router_, control_router_;
   std::unique_ptr<admin::Server> admin_, control_;

@@ -78,6 +78,7 @@ Server::~Server() {
   signals_.reset();
   tick_timer_.reset();
   grace_timer_.reset();
+  drain_timer_.reset();
   if (access_logs_) access_logs_->flush();
 }
 
@@ -95,8 +96,8 @@ Status Server::start() {
                            .flush_interval = std::chrono::duration_cast<std::chrono::milliseconds>(options_.file_flush_interval)});
 
   SLUICE_ASSIGN(configuration_, config::load_configuration(load_options(options_), registry_, *access_logs_));
-  state_ = ServerState::initializing;
-  stats_->state.set(static_cast<uint64_t>(state_));
+  config_loaded_at_ = loop_->wall_now();
+  set_state(admin::State::initializing);
 
   SLUICE_ASSIGN(signals_, Signals::watch(*loop_, {SIGTERM, SIGINT, SIGUSR1, SIGHUP}, [this](int s) { on_signal(s); }));
   if (options_.redirect == RedirectMode::ebpf) SLUICE_TRY(start_redirect());
@@ -108,8 +109,7 @@ Status Server::start() {
   SLUICE_TRY(start_listeners());
   SLUICE_TRY(admin_->start_control());
 
-  state_ = ServerState::live;
-  stats_->state.set(static_cast<uint64_t>(state_));
+  set_state(admin::State::live);
   stats_->live.set(1);
   tick_timer_ = std::make_unique<io::Timer>(loop_->timers(), &tick, this);
   tick(*tick_timer_);
@@ -212,28 +212,40 @@ void Server::on_signal(int signal) {
   }
 }
 
-void Server::stop_accepting() {
-  if (workloads_) workloads_->close_listeners();
-  for (auto& w : workers_) w->call([](proxy::Worker& me) { me.close_sockets(nullptr); });
-  listeners_.clear();
-  stats_->total_active.set(0);
+void Server::set_state(admin::State state) {
+  state_ = state;
+  stats_->state.set(static_cast<uint64_t>(state));
+}
+
+void Server::set_draining() {
+  for (auto& w : workers_) w->post([](proxy::Worker& me) { me.set_draining(); });
+}
+
+void Server::stop_accepting(bool inbound_only) {
+  auto which = [inbound_only](const model::Listener& l) {
+    return !inbound_only || l.direction == model::TrafficDirection::inbound;
+  };
+  if (workloads_ && !inbound_only) workloads_->close_listeners();
+  for (auto& w : workers_)
+    w->call([&](proxy::Worker& me) { me.close_sockets([&](const proxy::ListenSocket& s) { return which(*s.listener); }); });
+  std::erase_if(listeners_, [&](const SocketGroup& g) { return which(*g.listener); });
+  stats_->total_active.set(listeners_.size());
 }
 
 void Server::shut_down(const char* why) {
   if (stopping_) return;
   stopping_ = true;
-  if (state_ != ServerState::live) {
+  if (state_ != admin::State::live) {
     SLUICE_LOG(main, info, "{} before start-up was over", why);
     ended_ = true;
     return;
   }
-  state_ = ServerState::draining;
-  stats_->state.set(static_cast<uint64_t>(state_));
+  set_state(admin::State::draining);
   stats_->live.set(0);
   SLUICE_LOG(main, info, "{}: no new connections; {} get up to {} s to end", why, connections(),
              std::chrono::duration_cast<std::chrono::seconds>(options_.shutdown_grace).count());
-  for (auto& w : workers_) w->post([](proxy::Worker& me) { me.set_draining(); });
-  stop_accepting();
+  set_draining();
+  stop_accepting(false);
   grace_timer_ = std::make_unique<io::Timer>(loop_->timers(), &grace_over, this);
   grace_timer_->arm(loop_->now() + options_.shutdown_grace);
   tick_timer_->arm(loop_->now());

@@ -9,6 +9,7 @@
 #include "io/loop.h"
 #include "proxy/upstream/cluster_manager.h"
 #include "redirect/redirector.h"
+#include "server/admin/view.h"
 #include "server/listen.h"
 #include "server/loop_guard.h"
 #include "server/options.h"
@@ -22,9 +23,6 @@ namespace sluice::server {
 
 class AdminServer;
 
-// What admin.v3.ServerInfo calls State, in the same order.
-enum class ServerState : uint8_t { live, draining, pre_initializing, initializing };
-
 // The process: a control thread (this one) and its workers. start() is all or nothing; run() ends after a drain.
 class Server {
  public:
@@ -37,7 +35,7 @@ class Server {
   // From the control thread: begins to drain; run() returns when connections have ended or the grace time is over.
   void shut_down(const char* why);
 
-  ServerState state() const { return state_; }
+  admin::State state() const { return state_; }
 
  private:
   friend class AdminServer;
@@ -49,7 +47,10 @@ class Server {
   Status start_listener(const std::shared_ptr<const model::Listener>& listener);
   void on_signal(int signal);
   void check_drained();
-  void stop_accepting();
+  void set_state(admin::State state);
+  void set_draining();
+  // Closes listening sockets: all, or the inbound ones only.
+  void stop_accepting(bool inbound_only);
   uint64_t connections();
   static void tick(io::Timer& timer);
   static void grace_over(io::Timer& timer);
@@ -69,9 +70,11 @@ class Server {
   std::unique_ptr<Workloads> workloads_;
   std::unique_ptr<AdminServer> admin_;
   std::unique_ptr<Signals> signals_;
-  std::unique_ptr<io::Timer> tick_timer_, grace_timer_;
-  ServerState state_ = ServerState::pre_initializing;
+  std::unique_ptr<io::Timer> tick_timer_, grace_timer_, drain_timer_;
+  bool drain_inbound_only_ = false;
+  admin::State state_ = admin::State::pre_initializing;
   MonotonicTime started_{};
+  WallTime config_loaded_at_{};
   bool stopping_ = false;
   bool ended_ = false;
 

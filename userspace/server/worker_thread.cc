@@ -41,7 +41,7 @@ void WorkerThread::main(const io::LoopOptions& loop_options, stats::Store& store
     worker_ = &worker;
     started.set_value({});
     loop_->run();
-    worker.close_sockets(nullptr);
+    worker.close_all_sockets();
     worker.close_connections(nullptr);
     // A connection is over before the kernel has let go of its last operation.
     auto quiet = [&] { return worker.idle() && loop_->ops_in_flight() == 0; };

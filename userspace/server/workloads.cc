@@ -58,7 +58,10 @@ Result<Workloads::Served> Workloads::open(const std::string& name, const std::st
 }
 
 void Workloads::close(const Served& served) {
-  for (auto& w : workers_) w->call([&](proxy::Worker& worker) { worker.close_sockets(served.workload.get()); });
+  for (auto& w : workers_)
+    w->call([&](proxy::Worker& worker) {
+      worker.close_sockets([&](const proxy::ListenSocket& s) { return s.workload == served.workload; });
+    });
 }
 
 size_t Workloads::restore() {
