@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "core/fd.h"
+#include "test/unit/server/admin/world.h"
 
 using namespace sluice;
 using admin::Reply;
@@ -22,13 +23,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-struct World {
-  explicit World(admin::Server::Options options = {}) {
-    io::LoopOptions o;
-    o.backend = io::LoopOptions::Backend::epoll;
-    auto made = io::make_loop(o);
-    REQUIRE(made.ok());
-    loop = std::move(made).value();
+struct World : AdminWorld {
+  explicit World(admin::Server::Options options = {}) : AdminWorld(options) {
     router.add({.path = "/hello", .help = "says hello", .params = {{"name", "whom"}}},
                [](const Request& r) { return Response::text(200, "hello " + std::string(r.get("name"))); });
     router.add({.path = "/change", .help = "changes", .mutates = true},
@@ -39,55 +35,9 @@ struct World {
                [](const Request& r) { return Response::text(200, r.local ? "yes" : "no"); });
     router.add_async({.path = "/later"}, [this](const Request&, Reply r) { later.emplace(std::move(r)); });
     router.add_async({.path = "/never"}, [](const Request&, Reply) {});
-    server = std::make_unique<admin::Server>(*loop, router, options);
   }
-  ~World() {
-    later.reset();
-    server->stop();
-    until([&] { return server->idle(); });
-    server.reset();
-    for (int i = 0; i < 5; ++i) loop->run_once(Duration{});
-  }
-
-  template <typename F>
-  void until(F done) {
-    auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-    while (!done()) {
-      REQUIRE(std::chrono::steady_clock::now() < end);
-      loop->run_once(std::chrono::milliseconds(2));
-    }
-  }
-
-  Fd connect(size_t which = 0) {
-    const Address& to = server->addresses().at(which);
-    Fd fd(::socket(to.family(), SOCK_STREAM, 0));
-    REQUIRE(::connect(fd.get(), to.sockaddr_ptr(), to.len()) == 0);
-    return fd;
-  }
-  static void send(const Fd& fd, std::string_view bytes) {
-    REQUIRE(::send(fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size()));
-  }
-  // Runs the loop until the peer has sent `text` (or, for "", closed the connection); gives all that came.
-  std::string receive(const Fd& fd, std::string_view text) {
-    std::string all;
-    until([&] {
-      char buffer[4096];
-      ssize_t n = ::recv(fd.get(), buffer, sizeof buffer, MSG_DONTWAIT);
-      if (n > 0) all.append(buffer, static_cast<size_t>(n));
-      return text.empty() ? n == 0 || (n < 0 && errno == ECONNRESET) : all.find(text) != all.npos;
-    });
-    return all;
-  }
-  std::string ask(std::string_view line) {
-    Fd fd = connect();
-    send(fd, std::string(line) + " HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-    return receive(fd, "");
-  }
-
-  std::unique_ptr<io::Loop> loop;
-  admin::Router router;
+  ~World() override { later.reset(); }
   std::optional<Reply> later;
-  std::unique_ptr<admin::Server> server;
 };
 
 Address loopback() {

@@ -1,0 +1,244 @@
+#include "server/admin/config_dump.h"
+
+#include <google/protobuf/any.pb.h>
+#include <google/protobuf/message.h>
+#include <re2/re2.h>
+
+#include <algorithm>
+#include <map>
+#include <tuple>
+
+#include "config/print.h"
+#include "config/protos.h"
+#include "envoy/admin/v3/config_dump.pb.h"
+#include "envoy/config/bootstrap/v3/bootstrap.pb.h"
+
+namespace sluice::admin {
+namespace {
+
+namespace v3 = envoy::admin::v3;
+using google::protobuf::Any;
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+using MessagePtr = std::unique_ptr<Message>;
+
+Response bad(int status, std::string why) {
+  return {status, std::move(why), "text/plain"};
+}
+
+// The message in an Any; null if its type is not in this build.
+MessagePtr unpack(const Any& any) {
+  std::string_view url = any.type_url();
+  const auto* type = config::find_message_type(url.substr(url.rfind('/') + 1));
+  if (type == nullptr) return nullptr;
+  MessagePtr m(config::prototype(*type).New());
+  if (!any.UnpackTo(m.get())) return nullptr;
+  return m;
+}
+
+void set_time(WallTime t, google::protobuf::Timestamp* to) {
+  auto ms = std::chrono::floor<std::chrono::milliseconds>(t).time_since_epoch();
+  to->set_seconds(std::chrono::floor<std::chrono::seconds>(ms).count());
+  to->set_nanos(static_cast<int32_t>((ms % std::chrono::seconds(1)).count() * 1'000'000));
+}
+
+// What endpoints there are now, in the form in which EDS would have brought them.
+std::unique_ptr<v3::EndpointsConfigDump> endpoints_dump(const std::vector<ClusterStatus>& clusters) {
+  auto dump = std::make_unique<v3::EndpointsConfigDump>();
+  for (const ClusterStatus& c : clusters) {
+    envoy::config::endpoint::v3::ClusterLoadAssignment assignment;
+    assignment.set_cluster_name(c.name);
+    assignment.mutable_policy()->mutable_overprovisioning_factor()->set_value(140);
+    std::map<std::tuple<uint32_t, std::string, std::string, std::string>,
+             envoy::config::endpoint::v3::LocalityLbEndpoints*>
+        groups;
+    for (const HostStatus& h : c.hosts) {
+      auto*& group = groups[{h.priority, h.region, h.zone, h.sub_zone}];
+      if (group == nullptr) {
+        group = assignment.add_endpoints();
+        group->set_priority(h.priority);
+        group->mutable_locality()->set_region(h.region);
+        group->mutable_locality()->set_zone(h.zone);
+        group->mutable_locality()->set_sub_zone(h.sub_zone);
+      }
+      auto* endpoint = group->add_lb_endpoints();
+      auto* address = endpoint->mutable_endpoint()->mutable_address();
+      if (h.address.is_ip()) {
+        address->mutable_socket_address()->set_address(h.address.ip().to_string());
+        address->mutable_socket_address()->set_port_value(h.address.port());
+      } else {
+        address->mutable_pipe()->set_path(h.address.path());
+      }
+      endpoint->mutable_endpoint()->set_hostname(h.hostname);
+      using namespace envoy::config::core::v3;
+      endpoint->set_health_status(!h.healthy ? UNHEALTHY : h.degraded ? DEGRADED : HEALTHY);
+      endpoint->mutable_load_balancing_weight()->set_value(h.weight);
+    }
+    dump->add_static_endpoint_configs()->mutable_endpoint_config()->PackFrom(assignment);
+  }
+  return dump;
+}
+
+// In Envoy's order.
+std::vector<MessagePtr> all_dumps(View& view, const std::vector<ClusterStatus>* hosts) {
+  std::vector<MessagePtr> out;
+  auto bootstrap = view.bootstrap();
+  auto b = std::make_unique<v3::BootstrapConfigDump>();
+  *b->mutable_bootstrap() = *bootstrap;
+  set_time(view.config_loaded_at(), b->mutable_last_updated());
+  out.push_back(std::move(b));
+
+  auto clusters = std::make_unique<v3::ClustersConfigDump>();
+  for (const auto& c : bootstrap->static_resources().clusters()) {
+    auto* entry = clusters->add_static_clusters();
+    entry->mutable_cluster()->PackFrom(c);
+    set_time(view.config_loaded_at(), entry->mutable_last_updated());
+  }
+  out.push_back(std::move(clusters));
+  if (hosts) out.push_back(endpoints_dump(*hosts));
+
+  auto listeners = std::make_unique<v3::ListenersConfigDump>();
+  for (const auto& l : bootstrap->static_resources().listeners()) {
+    auto* entry = listeners->add_static_listeners();
+    entry->mutable_listener()->PackFrom(l);
+    set_time(view.config_loaded_at(), entry->mutable_last_updated());
+  }
+  out.push_back(std::move(listeners));
+  out.push_back(std::make_unique<v3::SecretsConfigDump>());
+  return out;
+}
+
+// The name of one entry of a dump: its own, or that of the resource which it wraps.
+std::string name_of(const Message& entry) {
+  const auto* type = entry.GetDescriptor();
+  for (const char* field : {"name", "cluster_name"}) {
+    if (const auto* f = type->FindFieldByName(field);
+        f && f->cpp_type() == FieldDescriptor::CPPTYPE_STRING && !f->is_repeated())
+      return entry.GetReflection()->GetString(entry, f);
+  }
+  for (int i = 0; i < type->field_count(); ++i) {
+    const auto* f = type->field(i);
+    if (f->is_repeated() || f->message_type() != Any::descriptor() ||
+        !entry.GetReflection()->HasField(entry, f))
+      continue;
+    MessagePtr inner = unpack(static_cast<const Any&>(entry.GetReflection()->GetMessage(entry, f)));
+    if (inner) return name_of(*inner);
+  }
+  return "";
+}
+
+// Takes entries out of repeated fields whose name does not match.
+void keep_names(const re2::RE2& names, Message& dump) {
+  const auto* type = dump.GetDescriptor();
+  const auto* reflection = dump.GetReflection();
+  for (int i = 0; i < type->field_count(); ++i) {
+    const auto* f = type->field(i);
+    if (!f->is_repeated() || f->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) continue;
+    int kept = 0;
+    for (int k = 0; k < reflection->FieldSize(dump, f); ++k) {
+      if (!re2::RE2::FullMatch(name_of(reflection->GetRepeatedMessage(dump, f, k)), names)) continue;
+      if (k != kept) reflection->SwapElements(&dump, f, k, kept);
+      ++kept;
+    }
+    while (reflection->FieldSize(dump, f) > kept) reflection->RemoveLast(&dump, f);
+  }
+}
+
+std::vector<std::string> mask_paths(std::string_view mask) {
+  std::vector<std::string> out;
+  while (!mask.empty()) {
+    std::string_view one = mask.substr(0, mask.find(','));
+    mask.remove_prefix(std::min(one.size() + 1, mask.size()));
+    if (!one.empty()) out.emplace_back(one);
+  }
+  return out;
+}
+
+struct Query {
+  std::string resource;
+  std::vector<std::string> mask;
+  std::shared_ptr<re2::RE2> names;  // null: all
+};
+
+Response make_dump(const Query& q, std::vector<MessagePtr> dumps) {
+  v3::ConfigDump out;
+  bool found = q.resource.empty();
+  for (MessagePtr& dump : dumps) {
+    if (q.names) keep_names(*q.names, *dump);
+    if (q.resource.empty()) {
+      // A mask for one kind of dump says nothing about the others: Envoy leaves those out.
+      if (!q.mask.empty() && !apply_mask(q.mask, *dump)) continue;
+      out.add_configs()->PackFrom(*dump);
+      continue;
+    }
+    const auto* f = dump->GetDescriptor()->FindFieldByName(q.resource);
+    if (f == nullptr) continue;
+    if (!f->is_repeated())
+      return bad(
+          400, q.resource + " is not a repeated field. Use ?mask=" + q.resource + " to get only this field");
+    found = true;
+    for (int i = 0; i < dump->GetReflection()->FieldSize(*dump, f); ++i) {
+      Message* entry = dump->GetReflection()->MutableRepeatedMessage(dump.get(), f, i);
+      if (!q.mask.empty() && !apply_mask(q.mask, *entry))
+        return bad(400, "the field mask could not be successfully used.");
+      out.add_configs()->PackFrom(*entry);
+    }
+  }
+  if (!found) return bad(404, q.resource + " not found in config dump");
+  std::string body = config::to_json(out);
+  if (!body.ends_with('\n')) body += '\n';
+  return Response::json(std::move(body));
+}
+
+}  // namespace
+
+bool apply_mask(const std::vector<std::string>& paths, Message& message) {
+  std::map<std::string, std::vector<std::string>, std::less<>> wanted;  // field → what of it; empty: all
+  for (const std::string& path : paths) {
+    size_t dot = path.find('.');
+    auto& rest = wanted[path.substr(0, dot)];
+    if (dot != path.npos) rest.push_back(path.substr(dot + 1));
+  }
+  const auto* type = message.GetDescriptor();
+  const auto* reflection = message.GetReflection();
+  for (const auto& [name, rest] : wanted) {
+    const auto* f = type->FindFieldByName(name);
+    if (f == nullptr || (!rest.empty() && (f->is_repeated() || f->message_type() == nullptr))) return false;
+  }
+  for (int i = 0; i < type->field_count(); ++i) {
+    const auto* f = type->field(i);
+    auto it = wanted.find(f->name());
+    if (it == wanted.end()) {
+      reflection->ClearField(&message, f);
+      continue;
+    }
+    if (it->second.empty() || !reflection->HasField(message, f)) continue;
+    Message* inner = reflection->MutableMessage(&message, f);
+    if (f->message_type() != Any::descriptor()) {
+      if (!apply_mask(it->second, *inner)) return false;
+      continue;
+    }
+    MessagePtr unpacked = unpack(static_cast<const Any&>(*inner));
+    if (!unpacked || !apply_mask(it->second, *unpacked)) return false;
+    static_cast<Any*>(inner)->PackFrom(*unpacked);
+  }
+  return true;
+}
+
+void config_dump(const Request& request, Reply reply, View& view) {
+  Query q{std::string(request.get("resource")), mask_paths(request.get("mask")), nullptr};
+  if (std::string regex(request.get("name_regex")); !regex.empty()) {
+    re2::RE2::Options options;
+    options.set_log_errors(false);
+    q.names = std::make_shared<re2::RE2>(regex, options);
+    if (!q.names->ok())
+      return reply.send(bad(400, "Error while parsing name_regex from " + regex + ": " + q.names->error()));
+  }
+  if (!request.has("include_eds")) return reply.send(make_dump(q, all_dumps(view, nullptr)));
+  auto shared = std::make_shared<Reply>(std::move(reply));  // std::function copies
+  view.clusters([shared, q, &view](std::vector<ClusterStatus> hosts) {
+    shared->send(make_dump(q, all_dumps(view, &hosts)));
+  });
+}
+
+}  // namespace sluice::admin

@@ -1,0 +1,200 @@
+// The endpoints whose JSON is a message of Envoy's admin API.
+#include <re2/re2.h>
+
+#include <algorithm>
+
+#include "config/print.h"
+#include "envoy/admin/v3/clusters.pb.h"
+#include "envoy/admin/v3/listeners.pb.h"
+#include "server/admin/config_dump.h"
+#include "server/admin/handlers.h"
+#include "server/admin/server_info.h"
+
+namespace sluice::admin {
+namespace {
+
+using HostList = google::protobuf::RepeatedPtrField<envoy::admin::v3::HostStatus>;
+
+Response json_of(const google::protobuf::Message& message, bool all_fields = false) {
+  std::string body = config::to_json(message, {.always_print_fields = all_fields});
+  if (!body.ends_with('\n')) body += '\n';
+  return Response::json(std::move(body));
+}
+
+void set_address(const Address& from, envoy::config::core::v3::Address* to) {
+  if (from.is_ip()) {
+    to->mutable_socket_address()->set_address(from.ip().to_string());
+    to->mutable_socket_address()->set_port_value(from.port());
+  } else {
+    to->mutable_pipe()->set_path(from.path());
+  }
+}
+
+Response listeners(const Request& request, View& view) {
+  std::string_view format = request.get("format");
+  if (request.has("format") && format != "text" && format != "json") {
+    return Response::text(400, "usage: /listeners?format=(json|text)\n");
+  }
+  if (format == "json") {
+    envoy::admin::v3::Listeners out;
+    for (const ListenerStatus& l : view.listeners()) {
+      auto* status = out.add_listener_statuses();
+      status->set_name(l.name);
+      for (size_t i = 0; i < l.addresses.size(); ++i) {
+        set_address(l.addresses[i],
+                    i == 0 ? status->mutable_local_address() : status->add_additional_local_addresses());
+      }
+    }
+    return json_of(out);
+  }
+  std::string out;
+  for (const ListenerStatus& l : view.listeners()) {
+    for (const Address& a : l.addresses) out += l.name + "::" + a.to_string() + "\n";
+  }
+  return Response::text(200, std::move(out));
+}
+
+std::string clusters_text(const std::vector<ClusterStatus>& clusters) {
+  std::string out;
+  for (const ClusterStatus& c : clusters) {
+    auto line = [&](const std::string& what) { out += c.name + "::" + what + "\n"; };
+    line("observability_name::" + c.observability_name);
+    for (bool high : {false, true}) {
+      const auto& t = high ? c.high_priority : c.default_priority;
+      std::string p = high ? "high_priority::" : "default_priority::";
+      line(p + "max_connections::" + std::to_string(t.max_connections));
+      line(p + "max_pending_requests::" + std::to_string(t.max_pending_requests));
+      line(p + "max_requests::" + std::to_string(t.max_requests));
+      line(p + "max_retries::" + std::to_string(t.max_retries));
+    }
+    line(std::string("added_via_api::") + (c.added_via_api ? "true" : "false"));
+    for (const HostStatus& h : c.hosts) {
+      auto host = [&](const char* name, const std::string& value) {
+        line(h.address.to_string() + "::" + name + "::" + value);
+      };
+      host("cx_active", std::to_string(h.cx_active));
+      host("cx_connect_fail", std::to_string(h.cx_connect_fail));
+      host("cx_total", std::to_string(h.cx_total));
+      host("rq_active", std::to_string(h.rq_active));
+      host("rq_error", std::to_string(h.rq_error));
+      host("rq_pending_active", std::to_string(h.rq_pending_active));
+      host("rq_success", std::to_string(h.rq_success));
+      host("rq_timeout", std::to_string(h.rq_timeout));
+      host("rq_total", std::to_string(h.rq_total));
+      host("hostname", h.hostname);
+      host("health_flags", !h.healthy   ? "/failed_eds_health"
+                           : h.degraded ? "/degraded_eds_health"
+                                        : "healthy");
+      host("weight", std::to_string(h.weight));
+      host("region", h.region);
+      host("zone", h.zone);
+      host("sub_zone", h.sub_zone);
+      host("canary", "false");
+      host("priority", std::to_string(h.priority));
+      host("success_rate", "-1");
+      host("local_origin_success_rate", "-1");
+    }
+  }
+  return out;
+}
+
+void add_host(const HostStatus& h, HostList* out) {
+  using envoy::admin::v3::SimpleMetric;
+  auto* host = out->Add();
+  set_address(h.address, host->mutable_address());
+  auto metric = [&](const char* name, uint64_t value, SimpleMetric::Type type) {
+    auto* m = host->add_stats();
+    m->set_name(name);
+    m->set_value(value);
+    m->set_type(type);
+  };
+  metric("cx_connect_fail", h.cx_connect_fail, SimpleMetric::COUNTER);
+  metric("cx_total", h.cx_total, SimpleMetric::COUNTER);
+  metric("rq_error", h.rq_error, SimpleMetric::COUNTER);
+  metric("rq_success", h.rq_success, SimpleMetric::COUNTER);
+  metric("rq_timeout", h.rq_timeout, SimpleMetric::COUNTER);
+  metric("rq_total", h.rq_total, SimpleMetric::COUNTER);
+  metric("cx_active", h.cx_active, SimpleMetric::GAUGE);
+  metric("rq_active", h.rq_active, SimpleMetric::GAUGE);
+  metric("rq_pending_active", h.rq_pending_active, SimpleMetric::GAUGE);
+  using namespace envoy::config::core::v3;
+  host->mutable_health_status()->set_eds_health_status(!h.healthy   ? UNHEALTHY
+                                                       : h.degraded ? DEGRADED
+                                                                    : HEALTHY);
+  host->set_weight(h.weight);
+  host->set_hostname(h.hostname);
+  host->set_priority(h.priority);
+  auto* locality = host->mutable_locality();
+  locality->set_region(h.region);
+  locality->set_zone(h.zone);
+  locality->set_sub_zone(h.sub_zone);
+}
+
+envoy::admin::v3::Clusters clusters_message(const std::vector<ClusterStatus>& clusters) {
+  envoy::admin::v3::Clusters out;
+  for (const ClusterStatus& c : clusters) {
+    auto* status = out.add_cluster_statuses();
+    status->set_name(c.name);
+    status->set_observability_name(c.observability_name);
+    status->set_added_via_api(c.added_via_api);
+    for (bool high : {false, true}) {
+      const auto& from = high ? c.high_priority : c.default_priority;
+      auto* to = status->mutable_circuit_breakers()->add_thresholds();
+      if (high) to->set_priority(envoy::config::core::v3::HIGH);
+      to->mutable_max_connections()->set_value(from.max_connections);
+      to->mutable_max_pending_requests()->set_value(from.max_pending_requests);
+      to->mutable_max_requests()->set_value(from.max_requests);
+      to->mutable_max_retries()->set_value(from.max_retries);
+    }
+    for (const HostStatus& h : c.hosts) add_host(h, status->mutable_host_statuses());
+  }
+  return out;
+}
+
+void clusters(const Request& request, Reply reply, View& view) {
+  std::string format(request.get("format")), filter(request.get("filter"));
+  if (request.has("format") && format != "text" && format != "json") {
+    return reply.send(Response::text(400, "usage: /clusters?format=(json|text)\n"));
+  }
+  re2::RE2::Options options;
+  options.set_log_errors(false);
+  auto pattern = std::make_shared<re2::RE2>(filter, options);
+  if (!pattern->ok()) return reply.send(Response::text(400, "Invalid re2 regex: " + pattern->error() + "\n"));
+  auto shared = std::make_shared<Reply>(std::move(reply));  // std::function copies
+  view.clusters([shared, pattern, json = format == "json"](std::vector<ClusterStatus> all) {
+    std::erase_if(all, [&](const ClusterStatus& c) { return !re2::RE2::PartialMatch(c.name, *pattern); });
+    shared->send(json ? json_of(clusters_message(all)) : Response::text(200, clusters_text(all)));
+  });
+}
+
+}  // namespace
+
+void Handlers::add_dumps(Router& router) {
+  router.add({.path = "/listeners",
+              .help = "print listener info",
+              .params = {{"format", "File format to use; One of (text, json)"}}},
+             [this](const Request& r) { return listeners(r, view_); });
+  router.add_async({.path = "/clusters",
+                    .help = "upstream cluster status",
+                    .params = {{"filter", "Regular expression (Google re2) for filtering clusters by name"},
+                               {"format", "File format to use; One of (text, json)"}}},
+                   [this](const Request& r, Reply reply) { clusters(r, std::move(reply), view_); });
+  router.add_async({.path = "/config_dump",
+                    .help = "dump current configs",
+                    .params = {{"resource", "The resource to dump"},
+                               {"mask",
+                                "The mask to apply. When both resource and mask are specified, the mask is "
+                                "applied to every element in the "
+                                "desired repeated field so that only a subset of fields are returned. The "
+                                "mask is parsed as a FieldMask"},
+                               {"name_regex",
+                                "Dump only the currently loaded configurations whose names match the "
+                                "specified regex. Can be used with "
+                                "both resource and mask query parameters."},
+                               {"include_eds", "Dump currently loaded configuration including EDS"}}},
+                   [this](const Request& r, Reply reply) { config_dump(r, std::move(reply), view_); });
+  router.add({.path = "/server_info", .help = "print server version/status information"},
+             [this](const Request&) { return json_of(server_info(view_, state()), true); });
+}
+
+}  // namespace sluice::admin

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/address.h"
+#include "core/time.h"
+#include "server/options.h"
+
+namespace envoy::config::bootstrap::v3 {
+class Bootstrap;
+}
+
+// What the admin interface shows and sets in motion; the server implements it. All of it on the control
+// thread.
+namespace sluice::admin {
+
+enum class State : uint8_t { live, draining, pre_initializing, initializing };  // admin.v3.ServerInfo.State
+
+struct ListenerStatus {
+  std::string name;
+  std::vector<Address> addresses;  // as bound; the first is the listener's own
+};
+
+struct HostStatus {
+  Address address;
+  std::string hostname;
+  uint64_t cx_active = 0, cx_connect_fail = 0, cx_total = 0;
+  uint64_t rq_active = 0, rq_error = 0, rq_pending_active = 0, rq_success = 0, rq_timeout = 0, rq_total = 0;
+  bool healthy = true, degraded = false;  // as configured: Sluice checks no health
+  uint32_t weight = 1;
+  std::string region, zone, sub_zone;
+  uint32_t priority = 0;
+};
+
+struct ClusterStatus {
+  struct Thresholds {
+    uint32_t max_connections = 1024, max_pending_requests = 1024, max_requests = 1024, max_retries = 3;
+  };
+  std::string name, observability_name;
+  bool added_via_api = false;
+  Thresholds default_priority, high_priority;
+  std::vector<HostStatus> hosts;
+};
+
+struct DrainRequest {
+  bool inbound_only = false;
+  bool graceful = false;   // wait for the drain time before listeners close
+  bool skip_exit = false;  // drain connections, keep listening
+};
+
+class View {
+ public:
+  virtual State state() = 0;
+  virtual Duration uptime() = 0;
+  virtual WallTime config_loaded_at() = 0;
+  virtual std::string version() = 0;  // "0.1.0"
+  virtual const server::Options& options() = 0;
+  virtual unsigned concurrency() = 0;  // workers that run
+  virtual std::shared_ptr<const envoy::config::bootstrap::v3::Bootstrap> bootstrap() = 0;
+  virtual std::vector<ListenerStatus> listeners() = 0;
+  // The counts are the workers': the answer may come later.
+  virtual void clusters(std::function<void(std::vector<ClusterStatus>)> done) = 0;
+
+  virtual void quit() = 0;
+  virtual void drain_listeners(const DrainRequest& request) = 0;
+  virtual void reopen_logs() = 0;
+
+ protected:
+  ~View() = default;
+};
+
+}  // namespace sluice::admin
