@@ -5,6 +5,7 @@
 #include "core/log.h"
 #include "server/control.h"
 #include "server/server.h"
+#include "sluice/ext/access_log_manager.h"
 
 namespace sluice::server {
 
