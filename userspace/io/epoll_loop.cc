@@ -21,8 +21,8 @@ constexpr size_t kIovecsPerCall = 64;
 
 }  // namespace
 
-Result<std::unique_ptr<Loop>> EpollLoop::create(const LoopOptions&) {
-  std::unique_ptr<EpollLoop> loop(new EpollLoop);
+Result<std::unique_ptr<Loop>> EpollLoop::create(const LoopOptions& options) {
+  std::unique_ptr<EpollLoop> loop(new EpollLoop(options));
   loop->epoll_fd_.reset(epoll_create1(EPOLL_CLOEXEC));
   if (!loop->epoll_fd_.valid()) return errno_error(errno, "epoll_create1");
   epoll_event ev{.events = EPOLLIN, .data = {.fd = loop->event_fd_.get()}};
@@ -171,12 +171,32 @@ void EpollLoop::run_once(Duration max_wait) {
   in_turn_ = false;
 }
 
+int EpollLoop::spin(epoll_event* events, Duration most) {
+  int n = 0;
+  auto clock = [this] {
+    read_clock();
+    return now_;
+  };
+  spin_.run(most, clock, [&] {
+    n = epoll_wait(epoll_fd_.get(), events, kEventsPerTurn, 0);
+    return n > 0;
+  });
+  return std::max(n, 0);
+}
+
 void EpollLoop::wait(Duration max_wait) {
   unpolled_turns_ = 0;
   epoll_event events[kEventsPerTurn];
-  const MonotonicTime deadline = max_wait == Duration::max() ? MonotonicTime::max() : now_ + max_wait;
-  int n;
-  for (;;) {
+  MonotonicTime asleep = MonotonicTime::min(), deadline = MonotonicTime::max();
+  int n = 0;
+  if (max_wait > Duration(0)) {
+    read_clock();
+    if (max_wait != Duration::max()) deadline = now_ + max_wait;
+    if (spin_.worthwhile()) n = spin(events, std::min(max_wait, spin_.window()));
+    asleep = now_;
+  }
+  while (n == 0) {
+    if (deadline != MonotonicTime::max()) max_wait = std::max(deadline - now_, Duration(0));
     auto s = std::chrono::duration_cast<std::chrono::seconds>(max_wait);
     timespec ts{.tv_sec = s.count(), .tv_nsec = (max_wait - s).count()};
     n = epoll_pwait2(epoll_fd_.get(), events, kEventsPerTurn, max_wait == Duration::max() ? nullptr : &ts, nullptr);
@@ -184,15 +204,19 @@ void EpollLoop::wait(Duration max_wait) {
       auto ms = std::chrono::ceil<std::chrono::milliseconds>(std::min(max_wait, Duration(std::chrono::hours(1))));
       n = epoll_wait(epoll_fd_.get(), events, kEventsPerTurn, static_cast<int>(ms.count()));
     }
-    if (n >= 0) break;
+    if (n >= 0) {
+      if (asleep != MonotonicTime::min()) {
+        read_clock();
+        spin_.slept(now_ - asleep);
+      }
+      break;
+    }
     if (errno != EINTR) {
       SLUICE_LOG(io, critical, "epoll_wait: {}", std::strerror(errno));
       std::abort();
     }
-    if (deadline != MonotonicTime::max()) {
-      read_clock();
-      max_wait = std::max(deadline - now_, Duration(0));
-    }
+    n = 0;
+    read_clock();
   }
   for (int i = 0; i < n; ++i) {
     if (events[i].data.fd == event_fd_.get()) {

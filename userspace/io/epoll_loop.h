@@ -3,6 +3,7 @@
 #include <sys/epoll.h>
 
 #include "io/sockets.h"
+#include "io/spin.h"
 
 namespace sluice::io {
 
@@ -44,7 +45,7 @@ class EpollLoop final : public SocketLoop {
     Chunk data = {};
   };
 
-  EpollLoop() = default;
+  explicit EpollLoop(const LoopOptions& options) : spin_(options.spin) {}
   Descriptor& at(int fd);
   void begin(Op& op, Op::Kind kind, int fd);
   // Listens for edges of fd; `again`: report the present state too. False where the descriptor cannot be polled.
@@ -52,6 +53,7 @@ class EpollLoop final : public SocketLoop {
   void ready(Op& op);
   void on_edge(int fd, uint32_t events);
   void wait(Duration max_wait);
+  int spin(epoll_event* events, Duration most);
   void attempt(Op& op);
   void attempt_accept(Op& op, Descriptor& d);
   void attempt_recv(Op& op, Descriptor& d);
@@ -66,6 +68,7 @@ class EpollLoop final : public SocketLoop {
   std::vector<Descriptor> descriptors_;
   OpList ready_;
   std::vector<Done> batch_;
+  Spin spin_;
   unsigned unpolled_turns_ = 0;
   bool in_turn_ = false;
 };

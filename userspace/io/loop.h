@@ -190,6 +190,8 @@ struct LoopOptions {
   unsigned ring_entries = 1024;
   unsigned receive_buffers = 64;         // initial shared 16 KiB receive buffers; grows by need up to the maximum
   unsigned receive_buffers_max = 4096;   // beyond it receives cost more, but nobody waits for another's buffer
+  // Most time to look for completions before sleeping, where it has proved to pay; 0: never. See io/spin.h.
+  Duration spin = std::chrono::microseconds(50);
 };
 
 Result<std::unique_ptr<Loop>> make_loop(const LoopOptions& options);

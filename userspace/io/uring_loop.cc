@@ -32,7 +32,7 @@ Error unsupported(int error, std::string_view what) {
 }  // namespace
 
 Result<std::unique_ptr<Loop>> UringLoop::create(const LoopOptions& options) {
-  std::unique_ptr<UringLoop> loop(new UringLoop);
+  std::unique_ptr<UringLoop> loop(new UringLoop(options));
   SLUICE_TRY(loop->init(options));
   return std::unique_ptr<Loop>(std::move(loop));
 }
@@ -216,7 +216,6 @@ void UringLoop::run_once(Duration max_wait) {
   netns_.go_home();
   wait(batch_.empty() ? begin_wait(max_wait) : Duration(0));
   end_wait();
-  read_clock();
   collect();
   for (size_t i = 0; i < batch_.size(); ++i) finish(Done(batch_[i]));  // a callback may make the batch grow
   batch_.clear();
@@ -226,34 +225,38 @@ void UringLoop::run_once(Duration max_wait) {
 
 // Submits all and waits for the first completion, in one system call.
 void UringLoop::wait(Duration max_wait) {
-  const MonotonicTime deadline = max_wait == Duration::max() ? MonotonicTime::max() : now_ + max_wait;
+  if (io_uring_cq_ready(&ring_) > 0) max_wait = Duration(0);
+  MonotonicTime asleep = MonotonicTime::min(), deadline = MonotonicTime::max();
+  if (max_wait > Duration(0)) {
+    read_clock();
+    if (max_wait != Duration::max()) deadline = now_ + max_wait;
+    if (spin_.worthwhile() && spin(std::min(max_wait, spin_.window()))) max_wait = Duration(0);
+    if (max_wait > Duration(0)) asleep = now_;
+  }
   for (;;) {
     int r;
-    if (io_uring_cq_ready(&ring_) > 0) max_wait = Duration(0);
     if (max_wait <= Duration(0)) {
       if (io_uring_sq_ready(&ring_) == 0 &&
           !(IO_URING_READ_ONCE(*ring_.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)))
         break;
       r = io_uring_submit_and_get_events(&ring_);
-    } else if (max_wait == Duration::max()) {
+    } else if (deadline == MonotonicTime::max()) {
       r = io_uring_submit_and_wait(&ring_, 1);
     } else {
+      max_wait = std::max(deadline - now_, Duration(1));
       auto s = std::chrono::duration_cast<std::chrono::seconds>(max_wait);
       __kernel_timespec ts{.tv_sec = s.count(), .tv_nsec = (max_wait - s).count()};
       io_uring_cqe* cqe;
       r = io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, &ts, nullptr);
     }
     if (r == -EINTR) {
-      if (deadline != MonotonicTime::max()) {
-        read_clock();
-        max_wait = std::max(deadline - now_, Duration(0));
-      }
+      read_clock();
+      if (now_ >= deadline) max_wait = Duration(0);
       continue;
     }
     if (r == -EAGAIN || r == -EBUSY) {  // could not take all: completions are in the way
       collect();
       max_wait = Duration(0);
-      if (io_uring_sq_ready(&ring_) == 0) break;
       io_uring_get_events(&ring_);
       continue;
     }
@@ -265,6 +268,20 @@ void UringLoop::wait(Duration max_wait) {
     max_wait = Duration(0);
   }
   connecting_.clear();
+  read_clock();
+  if (asleep != MonotonicTime::min()) spin_.slept(now_ - asleep);
+}
+
+// Looks without entering the kernel: it says in shared memory when it has something for us. False: nothing came.
+bool UringLoop::spin(Duration most) {
+  auto clock = [this] {
+    read_clock();
+    return now_;
+  };
+  return spin_.run(most, clock, [this] {
+    if (io_uring_sq_ready(&ring_) > 0) flush();  // to start with
+    return io_uring_cq_ready(&ring_) > 0 || (IO_URING_READ_ONCE(*ring_.sq.kflags) & IORING_SQ_TASKRUN);
+  });
 }
 
 void UringLoop::collect() {

@@ -6,6 +6,7 @@
 
 #include "io/buffer_ring.h"
 #include "io/sockets.h"
+#include "io/spin.h"
 
 namespace sluice::io {
 
@@ -34,7 +35,7 @@ class UringLoop final : public SocketLoop {
     uint32_t flags;
   };
 
-  UringLoop() = default;
+  explicit UringLoop(const LoopOptions& options) : spin_(options.spin) {}
   Status init(const LoopOptions& options);
   void leave() override;
   void enable();                    // on the loop's thread, before the first entry into the kernel
@@ -45,6 +46,7 @@ class UringLoop final : public SocketLoop {
   void submit_wake();
   void flush();
   void wait(Duration max_wait);
+  bool spin(Duration most);
   void collect();
   void finish(const Done& done);
   void finish_accept(const Done& done);
@@ -61,6 +63,7 @@ class UringLoop final : public SocketLoop {
   uint64_t wake_count_ = 0;         // the kernel writes it
   std::deque<Address> connecting_;  // until submitted
   std::vector<Done> batch_;
+  Spin spin_;
 };
 
 }  // namespace sluice::io
