@@ -15,6 +15,9 @@
 #define SL_AF_INET6 10
 #define SL_ECONNREFUSED 111
 #define SL_LOOPBACK_IFINDEX 1 /* every netns numbers its own lo 1 */
+#define SL_IPPROTO_MPTCP 262
+#define SL_SOL_SOCKET 1
+#define SL_SO_BINDTOIFINDEX 62
 #define SL_SOL_IP 0
 #define SL_SOL_IPV6 41
 #define SL_SO_ORIGINAL_DST 80 /* and IP6T_SO_ORIGINAL_DST */

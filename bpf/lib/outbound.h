@@ -35,7 +35,7 @@ SL_INLINE bool outbound_redirects(__u32 decision) {
 
 SL_INLINE bool outbound_refuses(__u32 decision) {
   return decision == SLUICE_D_OUT_REFUSED_NO_PROXY || decision == SLUICE_D_OUT_REFUSED_NO_STORAGE ||
-         decision == SLUICE_D_OUT_REFUSED_BRIDGE_FULL;
+         decision == SLUICE_D_OUT_REFUSED_BRIDGE_FULL || decision == SLUICE_D_OUT_REFUSED_BOUND_DEVICE;
 }
 
 /* The rules, first match wins: proxy, loopback, excluded user, excluded port, excluded CIDR, included port, included

@@ -13,7 +13,10 @@ SL_INLINE __u8 rule_for_port(const struct sluice_workload* w, __u16 port, __u8 d
 
 SL_INLINE __u8 rule_for_addr(const struct sluice_workload* w, const __u8 addr[16], __u32 scope) {
   struct sluice_cidr_key key = {
-      .prefix_len = SLUICE_CIDR_BASE_BITS + 128, .generation = w->generation, .scope = scope};
+      .prefix_len = SLUICE_CIDR_BASE_BITS + 128,
+      .generation = w->generation,
+      .scope = scope | (addr_is_v4(addr) ? 0 : SLUICE_SCOPE_V6),
+  };
   addr_copy(key.addr, addr);
   __u8* action = bpf_map_lookup_elem(&sl_cidrs, &key);
   return action ? *action : 0;

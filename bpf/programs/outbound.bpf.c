@@ -17,6 +17,38 @@ SL_INLINE bool proxy_listens(__u64 netns_cookie, __u32 role) {
   return listens;
 }
 
+/* A socket bound to a device cannot reach loopback: the binding goes, and with it the device as the application's
+ * choice. The kernel allows that only where the calling task could do it itself (CAP_NET_RAW). */
+SL_INLINE bool unbind_device(struct bpf_sock_addr* ctx, struct bpf_sock* sk) {
+  if (!sk->bound_dev_if) return true;
+  int none = 0;
+  return !bpf_setsockopt(ctx, SL_SOL_SOCKET, SL_SO_BINDTOIFINDEX, &none, sizeof(none));
+}
+
+/* An MPTCP connection is made by a subflow, but the application holds, and asks, the socket above it. */
+SL_INLINE struct mptcp_sock* mptcp_of(struct bpf_sock* sk) {
+  return bpf_core_type_exists(struct mptcp_sock) ? bpf_skc_to_mptcp_sock(sk) : NULL;
+}
+
+/* The same socket may connect again (the caller holds its lock): what is there is overwritten. */
+SL_INLINE bool remember(struct bpf_sock* sk, struct sluice_redirect* r) {
+  struct sluice_redirect* stored = bpf_sk_storage_get(&sl_redirects, sk, r, BPF_SK_STORAGE_GET_F_CREATE);
+  if (!stored) return false;
+  *stored = *r;
+  struct mptcp_sock* msk = mptcp_of(sk);
+  if (!msk) return true;
+  stored = bpf_sk_storage_get(&sl_redirects, msk, r, BPF_SK_STORAGE_GET_F_CREATE);
+  if (!stored) return false;
+  *stored = *r;
+  return true;
+}
+
+SL_INLINE void forget(struct bpf_sock* sk) {
+  bpf_sk_storage_delete(&sl_redirects, sk);
+  struct mptcp_sock* msk = mptcp_of(sk);
+  if (msk) bpf_sk_storage_delete(&sl_redirects, msk);
+}
+
 /* Decides, and leaves the redirect in `r` (and in the socket) if there is one. */
 SL_INLINE __u32 decide_connect(struct bpf_sock_addr* ctx, struct outbound_call* call, struct sluice_redirect* r) {
   __u64 cookie = bpf_get_netns_cookie(ctx);
@@ -48,17 +80,16 @@ SL_INLINE __u32 decide_connect(struct bpf_sock_addr* ctx, struct outbound_call* 
     r->target_port_be = call->port_be;
     addr_copy(r->target_addr, call->addr);
   }
-  if (outbound_redirects(decision) || transparent) {
-    struct sluice_redirect* stored = bpf_sk_storage_get(&sl_redirects, sk, r, BPF_SK_STORAGE_GET_F_CREATE);
-    if (stored)
-      *stored = *r; /* the same socket connecting again; the caller holds the socket lock */
-    else if (transparent) /* its SYN would come back to the proxy, for ever */
+  if (outbound_redirects(decision) && !unbind_device(ctx, sk))
+    decision = outbound_fail(w, SLUICE_D_OUT_REFUSED_BOUND_DEVICE, SLUICE_D_OUT_OPEN_BOUND_DEVICE);
+  if ((outbound_redirects(decision) || transparent) && !remember(sk, r)) {
+    if (transparent) /* its SYN would come back to the proxy, for ever */
       decision = SLUICE_D_OUT_REFUSED_NO_STORAGE;
     else
       decision = outbound_fail(w, SLUICE_D_OUT_REFUSED_NO_STORAGE, SLUICE_D_OUT_OPEN_NO_STORAGE);
   }
   if (!outbound_redirects(decision) && !transparent) {
-    bpf_sk_storage_delete(&sl_redirects, sk); /* of an earlier connect by this socket */
+    forget(sk); /* of an earlier connect by this socket */
     r->role = 0;
     r->target_port_be = 0;
     __builtin_memset(r->target_addr, 0, sizeof(r->target_addr));

@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
+#include <exception>
 #include <fstream>
 #include <thread>
 
@@ -131,10 +132,16 @@ void Host::join(const std::string& a, const std::string& b) {
 void Host::in(const std::string& netns, const std::function<void()>& fn) {
   auto fd = redirect::open_netns(netns);
   REQUIRE(fd.ok());
+  std::exception_ptr thrown;  // REQUIRE throws; it has to end the test, not the thread
   Status s = redirect::run_in_netns(fd->get(), [&]() -> Status {
-    fn();
+    try {
+      fn();
+    } catch (...) {
+      thrown = std::current_exception();
+    }
     return {};
   });
+  if (thrown) std::rethrow_exception(thrown);
   REQUIRE(s.ok());
 }
 

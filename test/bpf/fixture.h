@@ -1,5 +1,6 @@
 #pragma once
 
+#include <doctest/doctest.h>
 #include <sys/socket.h>
 
 #include <functional>
@@ -12,6 +13,11 @@
 
 // A host in miniature: a private cgroup (the only one the programs are attached to), a bpffs, a state directory and
 // network namespaces, all named by pid and removed whatever happens.
+template <>
+struct doctest::StringMaker<sluice::Address> {
+  static doctest::String convert(const sluice::Address& a) { return a.valid() ? a.to_string().c_str() : "no address"; }
+};
+
 namespace sluice::test {
 
 // False, with a message, when this process may not do BPF. SLUICE_TEST_REQUIRE_ROOT=1 makes that a failure.

@@ -145,7 +145,7 @@ TEST_CASE("inbound: the proxy may call the application under the caller's addres
   } cases[] = {{AF_INET, SOL_IP, IP_TRANSPARENT, "10.77.0.2:0", "0.0.0.0", "10.77.0.1:8080"},
                {AF_INET6, SOL_IPV6, IPV6_TRANSPARENT, "[fd77::2]:0", "::", "[fd77::1]:8080"}};
   for (const Case& c : cases) {
-    INFO(c.to);
+    INFO(std::string(c.to));
     Host::in(w.pod.netns, [&] {
       Fd app = listen_on(c.any, 8080);
       Fd upstream = socket_for(c.family, w.redirector->options().transparent_mark);

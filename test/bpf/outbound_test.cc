@@ -200,7 +200,7 @@ TEST_CASE("rules: ports, CIDRs, users, and the include lists") {
     return err;
   };
   auto only = [&](const char* name, const std::function<void()>& act) {
-    INFO(name);
+    INFO(std::string(name));
     uint64_t before = counter(r, name);
     act();
     CHECK(counter(r, name) == before + 1);

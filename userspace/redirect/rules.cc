@@ -40,6 +40,8 @@ Status put_cidrs(const Maps& maps, uint32_t generation, const std::vector<Cidr>&
       std::memcpy(key.addr + 12, bytes.data(), 4);
     } else {
       std::memcpy(key.addr, bytes.data(), 16);
+      bool mapped = cidr.address().unmapped().is_v4() && cidr.prefix_len() >= 96;
+      if (!mapped) key.scope |= SLUICE_SCOPE_V6;
     }
     SLUICE_TRY(put(maps[MapId::cidrs], &key, action, "CIDR rule " + cidr.to_string()));
   }

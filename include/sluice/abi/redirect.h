@@ -128,13 +128,17 @@ struct sluice_uid_key {
 SLUICE_ABI_ASSERT(sizeof(struct sluice_uid_key) == 8);
 
 /* sl_cidrs (LPM) → __u8 action. prefix_len counts generation and scope too: SLUICE_CIDR_BASE_BITS + IPv6 bits. */
-enum sluice_cidr_scope { SLUICE_SCOPE_DESTINATION = 0, SLUICE_SCOPE_PROBE_SOURCE = 1 };
+enum sluice_cidr_scope {
+  SLUICE_SCOPE_DESTINATION = 0,
+  SLUICE_SCOPE_PROBE_SOURCE = 1,
+  SLUICE_SCOPE_V6 = 1 << 8, /* added for IPv6: ::/0 must not match IPv4, which lives in ::ffff:0:0/96 here */
+};
 #define SLUICE_CIDR_BASE_BITS 64
 
 struct sluice_cidr_key {
   __u32 prefix_len;
   __u32 generation;
-  __u32 scope; /* enum sluice_cidr_scope */
+  __u32 scope; /* enum sluice_cidr_scope, two of them or-ed */
   __u8 addr[16];
 };
 SLUICE_ABI_ASSERT(sizeof(struct sluice_cidr_key) == 28);
@@ -163,9 +167,11 @@ SLUICE_ABI_OFFSET(sluice_cidr_key, addr, 12);
   X(OUT_REFUSED_NO_PROXY, "outbound.refused.no_proxy")                                               \
   X(OUT_REFUSED_NO_STORAGE, "outbound.refused.no_storage")                                           \
   X(OUT_REFUSED_BRIDGE_FULL, "outbound.refused.bridge_full")                                         \
+  X(OUT_REFUSED_BOUND_DEVICE, "outbound.refused.bound_device")                                       \
   X(OUT_OPEN_NO_PROXY, "outbound.failed_open.no_proxy")                                              \
   X(OUT_OPEN_NO_STORAGE, "outbound.failed_open.no_storage")                                          \
   X(OUT_OPEN_BRIDGE_FULL, "outbound.failed_open.bridge_full")                                        \
+  X(OUT_OPEN_BOUND_DEVICE, "outbound.failed_open.bound_device")                                      \
   /* from the connecting to the accepted socket */                                                   \
   X(BRIDGE_WRITTEN, "bridge.written")                                                                \
   X(BRIDGE_MOVED, "bridge.moved")                                                                    \
