@@ -233,3 +233,28 @@ TEST_CASE("inbound: connections that exist already and netns that are not enroll
     CHECK(connect_errno(later.get(), addr("10.77.0.1:8080")) == ECONNREFUSED);  // enrolled, closed, no proxy
   });
 }
+
+TEST_CASE("one dual-stack socket may serve both families, in both directions") {
+  if (!can_run()) return;
+  Wired w;
+  w.pod.close_all();
+  Host::in(w.pod.netns, [&] {
+    w.pod.out6 = listen_on("::", 15001, false, false);
+    w.pod.in6 = listen_on("::", 15006, false, false);
+  });
+  REQUIRE(w.redirector->set_listeners(w.pod.workload.netns_cookie, {.outbound_v4 = w.pod.out6.get(),
+                                                                    .outbound_v6 = w.pod.out6.get(),
+                                                                    .inbound_v4 = w.pod.in6.get(),
+                                                                    .inbound_v6 = w.pod.in6.get()}).ok());
+  for (const char* to : {"10.77.0.1:80", "[fd77::1]:80"})
+    CHECK(w.call(w.neighbour, addr(to).family(), addr(to), [&](int) {
+      CHECK(local_of(accept_one(w.pod.in6.get()).get()).unmapped() == addr(to));
+    }) == 0);
+  for (const char* to : {"192.0.2.1:80", "[2001:db8::1]:80"})
+    CHECK(w.call(w.pod.netns, addr(to).family(), addr(to), [&](int) {
+      Fd proxy = accept_one(w.pod.out6.get());
+      auto original = w.redirector->original_destination(proxy.get());
+      REQUIRE(original.ok());
+      CHECK(original->address == addr(to));
+    }) == 0);
+}

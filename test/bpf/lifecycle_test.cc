@@ -1,4 +1,5 @@
 #include <bpf/bpf.h>
+#include <linux/bpf.h>
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -13,6 +14,7 @@
 #include "redirect/host.h"
 #include "redirect/netns.h"
 #include "redirect/pins.h"
+#include "redirect/programs.h"
 #include "sluice/abi/redirect.h"
 
 using namespace sluice;
@@ -104,6 +106,32 @@ TEST_CASE("another ABI version, or another cgroup, is refused and nothing is cha
   CHECK(ids() == before);
   CHECK(Redirector::attach(host.options()).ok());
   CHECK(ids() == before);  // the same build: nothing to replace
+}
+
+TEST_CASE("ours runs before other programs on the same cgroup, also before those that came earlier or sit below") {
+  if (!can_run()) return;
+  Host host;
+  // "return 1", as another load balancer's connect4 would at its simplest.
+  bpf_insn insns[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 1},
+                      {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
+  bpf_prog_load_opts load{};
+  load.sz = sizeof(load);
+  load.expected_attach_type = BPF_CGROUP_INET4_CONNECT;
+  Fd other(::bpf_prog_load(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, "other_lb", "GPL", insns, 2, &load));
+  REQUIRE(other.valid());
+  std::string child = host.make_child_cgroup("child");
+  Fd cgroup(::open(host.cgroup().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  Fd below(::open(child.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  Fd earlier(::bpf_link_create(other.get(), cgroup.get(), BPF_CGROUP_INET4_CONNECT, nullptr));
+  Fd lower(::bpf_link_create(other.get(), below.get(), BPF_CGROUP_INET4_CONNECT, nullptr));
+  REQUIRE(earlier.valid());
+  REQUIRE(lower.valid());
+  auto r = Redirector::attach(host.options());
+  REQUIRE_MESSAGE(r.ok(), (r.ok() ? "" : r.error().message));
+  auto of = [](const std::string& path) { return *redirect::attach_order(path); };
+  CHECK(of(host.cgroup()).text == "1 of 2 on connect4 (in running order: sluice_connect4, other_lb)");
+  CHECK(of(host.cgroup()).first);
+  CHECK(of(child).text == "1 of 3 on connect4 (in running order: sluice_connect4, other_lb, other_lb)");
 }
 
 TEST_CASE("a lost link is attached again on adoption") {

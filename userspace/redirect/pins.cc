@@ -69,9 +69,11 @@ const std::array<Hook, kHookCount> kHooks = {{
     {"sluice_sockopt", BPF_CGROUP_GETSOCKOPT},
 }};
 
-PinPaths::PinPaths(const std::string& root_dir)
+PinPaths::PinPaths(const std::string& root_dir) : PinPaths(root_dir, "v" + std::to_string(SLUICE_ABI_VERSION)) {}
+
+PinPaths::PinPaths(const std::string& root_dir, const std::string& version)
     : root(root_dir),
-      dir(root + "/v" + std::to_string(SLUICE_ABI_VERSION)),
+      dir(root + "/" + version),
       maps(dir + "/maps"),
       links(dir + "/links"),
       inbound(dir + "/inbound") {}
@@ -109,6 +111,12 @@ Result<Maps> open_pinned_maps(const PinPaths& paths) {
                        ", key " + std::to_string(info.key_size) + ", value " + std::to_string(info.value_size) +
                        "); run `sluicectl uninstall` and start again",
                    EINVAL};
+    // The list of decisions is part of the ABI, and its length shows in this map alone.
+    if (static_cast<MapId>(i) == MapId::counters && info.max_entries != SLUICE_DECISION_COUNT)
+      return Error{"pinned map " + path + " counts " + std::to_string(info.max_entries) + " decisions, this program knows " +
+                       std::to_string(SLUICE_DECISION_COUNT) + "; nothing was changed. Run `sluicectl uninstall` and "
+                       "start again",
+                   EEXIST};
     maps.fds[i] = std::move(fd);
   }
   sluice_config config{};

@@ -37,6 +37,7 @@ constexpr size_t kSockoptHook = 5;  // optional: Options::so_original_dst
 // <root>/v1/{maps,links,inbound}
 struct PinPaths {
   explicit PinPaths(const std::string& root);
+  PinPaths(const std::string& root, const std::string& version);  // of another version: "v7"
   std::string root, dir, maps, links, inbound;
   std::string map(MapId id) const { return maps + "/" + map_name(id); }
   std::string link(const Hook& hook) const { return links + "/" + hook.name; }

@@ -295,8 +295,8 @@ std::vector<KernelObject> pinned_objects(const PinPaths& paths) {
   };
   for (const auto& name : list_dir(paths.links)) add_link(paths.links + "/" + name, name);
   for (const auto& name : list_dir(paths.inbound)) add_link(paths.inbound + "/" + name, "sluice_inbound/" + name);
-  for (size_t i = 0; i < kMapCount; ++i) {
-    Fd map(::bpf_obj_get(paths.map(static_cast<MapId>(i)).c_str()));
+  for (const auto& name : list_dir(paths.maps)) {
+    Fd map(::bpf_obj_get((paths.maps + "/" + name).c_str()));
     bpf_map_info mi{};
     uint32_t len = sizeof(mi);
     if (!map.valid() || ::bpf_obj_get_info_by_fd(map.get(), &mi, &len) != 0) continue;

@@ -32,7 +32,9 @@ class Redirector {
   Status set_listeners(uint64_t netns_cookie, const Listeners& listeners);
   // By name, or by netns cookie in decimal. Connections already redirected keep their record. ENOENT: no such workload.
   Status release(const std::string& name);
-  // Releases workloads whose netns nobody uses any more (only our handle keeps it); returns their names.
+  // Releases workloads whose netns nobody uses any more (only our handle keeps it); returns their names. A workload that
+  // was enrolled by /proc/PID/ns/net needs the host's /proc for this: its namespace counts as used while any process
+  // that is seen there lives in it.
   std::vector<std::string> prune();
 
   Result<std::vector<Workload>> workloads() const;

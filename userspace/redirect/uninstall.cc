@@ -43,7 +43,11 @@ Result<UninstallReport> uninstall(const Options& options) {
   if (!anything) return report;
   SLUICE_ASSIGN(Fd lock, lock_dir(options.state_dir));
 
-  std::vector<KernelObject> objects = pinned_objects(paths);
+  std::vector<KernelObject> objects;
+  for (const auto& version : list_dir(options.bpffs_root)) {
+    auto some = pinned_objects(PinPaths(options.bpffs_root, version));
+    objects.insert(objects.end(), some.begin(), some.end());
+  }
   // A sluiced that still runs keeps its handles on the maps; with no workload in them it closes its listeners.
   if (auto maps = open_pinned_maps(paths); maps.ok()) {
     uint64_t cookie = 0;
@@ -52,12 +56,10 @@ Result<UninstallReport> uninstall(const Options& options) {
     }
   }
   // Links first, so that nothing is intercepted from here on; then the maps they used.
-  for (const auto& name : list_dir(paths.links)) {
-    if (::unlink((paths.links + "/" + name).c_str()) == 0) report.removed.push_back("link " + name);
-  }
-  for (const auto& name : list_dir(paths.inbound)) {
-    if (::unlink((paths.inbound + "/" + name).c_str()) == 0)
-      report.removed.push_back("link sluice_inbound of netns " + name);
+  for (const auto& version : list_dir(options.bpffs_root)) {
+    PinPaths one(options.bpffs_root, version);
+    for (const auto& dir : {one.links, one.inbound})
+      for (const auto& name : list_dir(dir)) ::unlink((dir + "/" + name).c_str());
   }
   remove_pins(options.bpffs_root, report);
   for (const auto& name : list_dir(options.state_dir + "/netns")) {
