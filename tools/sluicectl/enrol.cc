@@ -13,7 +13,7 @@ namespace {
 
 void options(cxxopts::Options& o) {
   using List = std::vector<std::string>;
-  o.add_options()("fail-mode", "closed or open: new connections while no proxy runs",
+  o.add_options()("netns", "the namespace, instead of as the second word", cxxopts::value<std::string>(), "NETNS")("fail-mode", "closed or open: new connections while no proxy runs",
                   cxxopts::value<std::string>()->default_value("closed"), "MODE")(
       "no-inbound", "leave arriving connections alone")("no-outbound", "leave the pod's own connections alone")(
       "outbound-port", "of virtualOutbound; default: sluiced's", cxxopts::value<unsigned>(), "PORT")(
@@ -53,6 +53,7 @@ std::string netns_path(const std::string& word) {
 
 Result<int> run(const Context& context, const cxxopts::ParseResult& args) {
   auto words = args.count("arguments") ? args["arguments"].as<std::vector<std::string>>() : std::vector<std::string>{};
+  if (args.count("netns")) words.push_back(args["netns"].as<std::string>());
   if (words.size() != 2) return usage_error(kEnrol, "enrol needs a name and a network namespace");
   Json spec = Json::object();
   spec.set("name", words[0]).set("netns", netns_path(words[1]));

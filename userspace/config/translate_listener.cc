@@ -9,6 +9,7 @@
 #include "config/translate.h"
 #include "envoy/config/accesslog/v3/accesslog.pb.h"
 #include "envoy/config/listener/v3/listener.pb.h"
+#include "envoy/extensions/filters/listener/original_dst/v3/original_dst.pb.h"
 #include "extensions/access_loggers/config.h"
 #include "google/protobuf/descriptor.h"
 #include "sluice/ext/registry.h"
@@ -259,6 +260,14 @@ Result<std::shared_ptr<const model::Listener>> translate(const proto::Listener& 
       return no_such(at, typed.type, "listener filter", registry, "listener_filters", filter.name());
     SLUICE_ASSIGN(auto factory,
                   extension->create(*typed.config, context, at.field("typed_config").to_string()));
+    out->listener_filters.push_back(std::move(factory));
+  }
+  if (out->use_original_dst) {
+    // Envoy adds the filter by itself, after those of the list.
+    const envoy::extensions::filters::listener::original_dst::v3::OriginalDst empty;
+    const auto* extension = registry.listener_filter(empty.GetDescriptor()->full_name());
+    if (extension == nullptr) return refuse(path.field("use_original_dst"), "this build has no original_dst listener filter");
+    SLUICE_ASSIGN(auto factory, extension->create(empty, context, path.field("use_original_dst").to_string()));
     out->listener_filters.push_back(std::move(factory));
   }
   if (in.has_listener_filters_timeout())

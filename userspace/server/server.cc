@@ -72,7 +72,7 @@ Server::~Server() {
   if (admin_) admin_->stop();
   if (signals_) signals_->stop();
   // What the control thread's own operations still have in flight ends before the loop does.
-  for (int i = 0; loop_ && i < kLastTurns && (loop_->ops_in_flight() > 0 || (admin_ && !admin_->idle())); ++i)
+  for (int i = 0; loop_ && i < kLastTurns && (i == 0 || loop_->ops_in_flight() > 0 || (admin_ && !admin_->idle())); ++i)
     loop_->run_once(std::chrono::milliseconds(1));
   admin_.reset();
   signals_.reset();
@@ -154,6 +154,7 @@ bool Server::wait_for_clusters() {
   bool warm = false;
   clusters_->when_warm([&] { warm = true; });
   while (!warm && !ended_) loop_->run_once(std::chrono::seconds(1));
+  if (!warm) clusters_->when_warm(nullptr);
   return !ended_;
 }
 

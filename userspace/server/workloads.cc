@@ -17,7 +17,7 @@ Workloads::Workloads(io::Loop& loop, redirect::Redirector& redirector,
 Workloads::~Workloads() = default;
 
 Result<Workloads::Served> Workloads::open(const std::string& name, const std::string& netns_path, uint64_t cookie,
-                                          const redirect::WorkloadSpec& spec) {
+                                          redirect::WorkloadSpec& spec) {
   auto workload = std::make_shared<proxy::Workload>();
   workload->name = std::make_shared<const std::string>(name);
   workload->netns = Fd(::open(netns_path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -40,13 +40,20 @@ Result<Workloads::Served> Workloads::open(const std::string& name, const std::st
       groups.push_back(std::move(g));
     }
   }
-  auto missing = [&](const char* what, uint16_t port) {
-    return Error{"workload " + name + ": the configuration has no " + what + " listener on port " + std::to_string(port) +
-                     " (one with traffic_direction or use_original_dst); add it, or enrol without " + what,
-                 ENOENT};
-  };
-  if (spec.outbound && kernel.outbound_v4 < 0 && kernel.outbound_v6 < 0) return missing("outbound", outbound_port);
-  if (spec.inbound && kernel.inbound_v4 < 0 && kernel.inbound_v6 < 0) return missing("inbound", inbound_port);
+  // A direction for which the configuration has no listener is not intercepted.
+  if (spec.outbound && kernel.outbound_v4 < 0 && kernel.outbound_v6 < 0) {
+    SLUICE_LOG(workload, info, "{}: no listener on the outbound port {}: outbound is left alone", name, outbound_port);
+    spec.outbound = false;
+  }
+  if (spec.inbound && kernel.inbound_v4 < 0 && kernel.inbound_v6 < 0) {
+    SLUICE_LOG(workload, info, "{}: no listener on the inbound port {}: inbound is left alone", name, inbound_port);
+    spec.inbound = false;
+  }
+  if (!spec.outbound && !spec.inbound)
+    return Error{"workload " + name + ": the configuration has no listener to serve it with: neither on the outbound port " +
+                     std::to_string(outbound_port) + " nor on the inbound port " + std::to_string(inbound_port) +
+                     " is there one with traffic_direction or use_original_dst",
+                 EINVAL};
   SLUICE_TRY(redirector_.set_listeners(cookie, kernel));
 
   for (SocketGroup& g : groups)
@@ -54,7 +61,13 @@ Result<Workloads::Served> Workloads::open(const std::string& name, const std::st
       proxy::ListenSocket socket{g.fds[i].release(), g.bound, g.listener, workload};
       workers_[i]->post([socket](proxy::Worker& w) { w.add_socket(socket); });
     }
-  return Served{std::move(workload)};
+  bool outbound = kernel.outbound_v4 >= 0 || kernel.outbound_v6 >= 0, inbound = kernel.inbound_v4 >= 0 || kernel.inbound_v6 >= 0;
+  return Served{std::move(workload), outbound, inbound};
+}
+
+void Workloads::restrict_to(const Served& served, redirect::WorkloadSpec& spec) {
+  spec.outbound &= served.outbound;
+  spec.inbound &= served.inbound;
 }
 
 void Workloads::close(const Served& served) {
@@ -71,7 +84,7 @@ size_t Workloads::restore() {
     SLUICE_LOG(workload, err, "cannot read the enrolled workloads: {}", all.error().message);
     return 1;
   }
-  for (const redirect::Workload& w : *all) {
+  for (redirect::Workload& w : *all) {
     if (served_.contains(w.netns_cookie)) continue;
     std::string name = w.spec.name.empty() ? std::to_string(w.netns_cookie) : w.spec.name;
     auto served = open(name, w.netns_handle, w.netns_cookie, w.spec);
@@ -87,13 +100,15 @@ size_t Workloads::restore() {
   return failed;
 }
 
-Result<redirect::Workload> Workloads::enrol(const redirect::WorkloadSpec& spec) {
+Result<redirect::Workload> Workloads::enrol(redirect::WorkloadSpec spec) {
   SLUICE_TRY(redirect::validate(spec));
   SLUICE_ASSIGN(uint64_t cookie, redirect::netns_cookie_of(spec.netns_path));
   bool known = served_.contains(cookie);
   if (!known) {
     SLUICE_ASSIGN(Served served, open(spec.name, spec.netns_path, cookie, spec));
     served_.emplace(cookie, std::move(served));
+  } else {
+    restrict_to(served_.at(cookie), spec);
   }
   auto enrolled = redirector_.enrol(spec);
   if (!enrolled) {

@@ -27,9 +27,10 @@ class Workloads {
   // Takes up what is enrolled already (this is a restart). A workload whose listeners cannot be opened stays enrolled
   // under its fail mode; how many those are is returned, and each is logged.
   size_t restore();
+  // A direction for which the configuration has no listener is left alone (the answer says so).
   // Opens listeners first and enrols then, so that no connection meets an enrolled workload without a proxy. Undone on
   // error. Enrolling again changes the rules.
-  Result<redirect::Workload> enrol(const redirect::WorkloadSpec& spec);
+  Result<redirect::Workload> enrol(redirect::WorkloadSpec spec);
   // Connections that are redirected already go on.
   Status release(const std::string& name);
   // Serves what somebody else has enrolled or released meanwhile (sluicectl works without us), and lets workloads go
@@ -42,9 +43,11 @@ class Workloads {
  private:
   struct Served {
     std::shared_ptr<const proxy::Workload> workload;
+    bool outbound = false, inbound = false;   // which listeners the configuration has for it
   };
   Result<Served> open(const std::string& name, const std::string& netns_path, uint64_t cookie,
-                      const redirect::WorkloadSpec& spec);
+                      redirect::WorkloadSpec& spec);
+  static void restrict_to(const Served& served, redirect::WorkloadSpec& spec);
   void close(const Served& served);
 
   io::Loop& loop_;
