@@ -1,10 +1,12 @@
 #include <bpf/bpf.h>
 #include <linux/bpf.h>
+#include <linux/capability.h>
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -132,6 +134,56 @@ TEST_CASE("ours runs before other programs on the same cgroup, also before those
   CHECK(of(host.cgroup()).text == "1 of 2 on connect4 (in running order: sluice_connect4, other_lb)");
   CHECK(of(host.cgroup()).first);
   CHECK(of(child).text == "1 of 3 on connect4 (in running order: sluice_connect4, other_lb, other_lb)");
+}
+
+TEST_CASE("a proxy outside the cgroup of the hooks is refused") {
+  if (!can_run()) return;
+  Host host;
+  auto o = host.options();
+  o.cgroup_path = host.make_child_cgroup("pods");
+  auto r = Redirector::attach(o);
+  REQUIRE(r.ok());
+  Status outside = (*r)->set_proxy_identity(host.cgroup_id());
+  REQUIRE(!outside.ok());
+  CHECK(outside.error().message.find("is not below") != std::string::npos);
+  CHECK((*r)->set_proxy_identity(*redirect::cgroup_id_of(o.cgroup_path)).ok());
+}
+
+TEST_CASE("without the capabilities: what is missing is named, by attach and by the host check") {
+  if (!can_run()) return;
+  Host host;
+  REQUIRE(Redirector::attach(host.options()).ok());  // mounts bpffs
+  redirect::remove_tree(redirect::PinPaths(host.options().bpffs_root).dir);
+  int words[2];
+  REQUIRE(::pipe2(words, O_CLOEXEC) == 0);
+  pid_t child = ::fork();
+  if (child == 0) {  // root, but without CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN
+    __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    __user_cap_data_struct data[2]{};
+    ::syscall(SYS_capget, &header, data);
+    data[0].effective &= ~(1u << CAP_SYS_ADMIN);
+    data[1].effective &= ~(1u << (CAP_BPF - 32) | 1u << (CAP_PERFMON - 32));
+    ::syscall(SYS_capset, &header, data);
+    auto r = Redirector::attach(host.options());
+    std::string text = r.ok() ? "attached\n" : r.error().message + "\n";
+    for (const auto& item : redirect::check_host(host.options()))
+      if (item.outcome == redirect::CheckItem::Outcome::missing) text += item.name + ": " + item.found + "\n";
+    (void)!::write(words[1], text.data(), text.size());
+    ::_exit(0);
+  }
+  ::close(words[1]);
+  std::string text;
+  char buf[4096];
+  ssize_t n;
+  while ((n = ::read(words[0], buf, sizeof(buf))) > 0) text.append(buf, static_cast<size_t>(n));
+  ::close(words[0]);
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  INFO(text);
+  CHECK(text.find("loading the BPF programs: Operation not permitted") != std::string::npos);
+  CHECK(text.find("CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are needed") != std::string::npos);
+  CHECK(text.find("capabilities: missing CAP_SYS_ADMIN CAP_PERFMON CAP_BPF") != std::string::npos);
+  CHECK(redirect::our_dirs(host.options().bpffs_root).empty());
 }
 
 TEST_CASE("a lost link is attached again on adoption") {

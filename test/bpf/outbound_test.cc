@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <fstream>
 #include <set>
 #include <vector>
 
@@ -295,6 +296,24 @@ TEST_CASE("the fail mode is the kernel's: it holds when the proxy is killed") {
   CHECK(counter(r, "outbound.refused.no_proxy") == 1);
   ::close(ready[0]);
   ::close(ready[1]);
+}
+
+TEST_CASE("no memory for the record: the fail mode, not an unremembered redirect") {
+  if (!can_run()) return;
+  for (bool open : {false, true}) {
+    CAPTURE(open);
+    World world([&](redirect::WorkloadSpec& s) {
+      s.fail_mode = open ? redirect::FailMode::open : redirect::FailMode::closed;
+    });
+    Host::in(world.pod.netns, [&] {
+      // What a socket may hold besides its buffers, storage included; a setting of each netns.
+      std::ofstream limit("/proc/sys/net/core/optmem_max");
+      limit << 1 << std::flush;
+      REQUIRE(limit.good());
+      CHECK(connect_errno(socket_for(AF_INET).get(), addr("192.0.2.1:80")) == (open ? ENETUNREACH : ECONNREFUSED));
+    });
+    CHECK(counter(*world.redirector, open ? "outbound.failed_open.no_storage" : "outbound.refused.no_storage") == 1);
+  }
 }
 
 TEST_CASE("targets are spread over 127.0.0.1 .. 127.0.0.N") {

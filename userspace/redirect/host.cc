@@ -24,6 +24,22 @@ bool is_bpffs(const std::string& path) {
   return ::statfs(path.c_str(), &fs) == 0 && static_cast<uint32_t>(fs.f_type) == BPF_FS_MAGIC;
 }
 
+// mountinfo writes blanks and backslashes as \040 and \134.
+std::string unescape(const std::string& text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    bool octal = text[i] == '\\' && i + 3 < text.size();
+    for (size_t k = 1; octal && k <= 3; ++k) octal = text[i + k] >= '0' && text[i + k] <= '7';
+    if (!octal) {
+      out += text[i];
+      continue;
+    }
+    out += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0'));
+    i += 3;
+  }
+  return out;
+}
+
 std::string parent_of(const std::string& path) {
   size_t slash = path.find_last_of('/');
   return slash == std::string::npos || slash == 0 ? "/" : path.substr(0, slash);
@@ -41,7 +57,7 @@ Result<std::string> find_cgroup2() {
     std::istringstream fields(line);
     std::string skip, mount_point;
     fields >> skip >> skip >> skip >> skip >> mount_point;
-    return mount_point;
+    return unescape(mount_point);
   }
   return Error{"cgroup v2 is not mounted; mount it: mount -t cgroup2 none /sys/fs/cgroup/unified", ENOENT};
 }
@@ -57,6 +73,19 @@ Result<uint64_t> cgroup_id_of(const std::string& path) {
 }
 
 bool on_bpffs(const std::string& path) { return is_bpffs(path); }
+
+bool cgroup_below(const std::string& root, uint64_t id) {
+  struct stat st {};
+  if (::lstat(root.c_str(), &st) != 0 || !S_ISDIR(st.st_mode)) return false;
+  if (st.st_ino == id) return true;
+  DIR* d = ::opendir(root.c_str());
+  if (!d) return false;
+  bool found = false;
+  while (dirent* e = found ? nullptr : ::readdir(d))
+    if (e->d_type == DT_DIR && e->d_name[0] != '.') found = cgroup_below(root + "/" + e->d_name, id);
+  ::closedir(d);
+  return found;
+}
 
 Result<std::string> ensure_bpffs(const std::string& root) {
   std::string mounted;

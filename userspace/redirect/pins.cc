@@ -80,13 +80,22 @@ PinPaths::PinPaths(const std::string& root_dir, const std::string& version)
 
 Status refuse_other_versions(const PinPaths& paths) {
   std::string ours = "v" + std::to_string(SLUICE_ABI_VERSION);
-  for (const auto& name : list_dir(paths.root)) {
-    if (name == ours || name.size() < 2 || name[0] != 'v' || name[1] < '0' || name[1] > '9') continue;
+  for (const auto& name : our_dirs(paths.root)) {
+    if (name == ours || name[0] != 'v') continue;
     return Error{paths.root + "/" + name + " holds the BPF side of another ABI version (this program speaks " + ours +
                      "); nothing was changed. Run `sluicectl uninstall` of that version first",
                  EEXIST};
   }
   return {};
+}
+
+std::vector<std::string> our_dirs(const std::string& root) {
+  std::vector<std::string> out;
+  for (auto& name : list_dir(root)) {
+    bool version = name.size() > 1 && name[0] == 'v' && name.find_first_not_of("0123456789", 1) == std::string::npos;
+    if (version || name == "staging") out.push_back(std::move(name));
+  }
+  return out;
 }
 
 bool installed(const PinPaths& paths) {

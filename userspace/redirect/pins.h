@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "core/fd.h"
 #include "core/result.h"
@@ -47,6 +48,8 @@ struct PinPaths {
 // Refuses when another ABI version is pinned under `root`: its programs would not understand our maps, nor we theirs.
 Status refuse_other_versions(const PinPaths& paths);
 bool installed(const PinPaths& paths);
+// What is ours directly under `root`: "v1", "staging". (A bpffs has files of the kernel's own there.)
+std::vector<std::string> our_dirs(const std::string& root);
 // ENOENT: nothing is pinned. Checks type, key and value size of each map, and the ABI version kept inside.
 Result<Maps> open_pinned_maps(const PinPaths& paths);
 Status pin_map(int fd, const std::string& path);

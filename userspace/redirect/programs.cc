@@ -159,9 +159,8 @@ Result<Maps> install(const PinPaths& paths, const Options& options, const std::s
     return errno_error(errno, "map sl_config");
 
   // Leftovers of a process that died half-way; the lock says that nobody is there now.
-  for (const auto& name : list_dir(paths.root))
-    if (name.starts_with("staging")) remove_tree(paths.root + "/" + name);
   std::string staging = paths.root + "/staging";
+  remove_tree(staging);
   auto stage = [&]() -> Status {
     SLUICE_TRY(make_dirs(staging + "/maps"));
     SLUICE_TRY(make_dirs(staging + "/links"));

@@ -164,6 +164,11 @@ Result<std::unique_ptr<Redirector>> Redirector::open(const Options& options) {
 }
 
 Status Redirector::set_proxy_identity(uint64_t cgroup_id) {
+  if (!cgroup_below(impl_->cgroup_path, cgroup_id))
+    return Error{"the proxy's cgroup (id " + std::to_string(cgroup_id) + ") is not below " + impl_->cgroup_path +
+                     ", where the hooks are attached: the connections it accepts would not be seen. Attach to a common "
+                     "parent of the pods and sluiced, or to the root",
+                 EINVAL};
   SLUICE_ASSIGN(Fd lock, lock_dir(impl_->options.state_dir));
   SLUICE_ASSIGN(sluice_config config, impl_->config());
   config.proxy_cgroup_id = cgroup_id;

@@ -23,6 +23,7 @@ class Redirector {
   ~Redirector();
 
   // Sockets with `Options::proxy_mark` or `transparent_mark`, made by tasks in this cgroup, are the proxy's and never redirected.
+  // Refused when that cgroup is not below the one the hooks are attached to: accepted sockets would not be seen.
   Status set_proxy_identity(uint64_t cgroup_id);
 
   // Puts a netns under interception, or changes its rules (same name, same netns). Until set_listeners() its new

@@ -13,7 +13,9 @@ namespace sluice::redirect {
 
 struct Options {
   std::string bpffs_root = "/sys/fs/bpf/sluice";  // pins live in <root>/v<ABI>
-  std::string cgroup_path;                        // where the hooks are attached; empty: the cgroup2 root
+  // Where the hooks are attached: a cgroup that holds the pods and sluiced (a destination travels from the pod's socket
+  // to sluiced's, and both have to be seen). Empty: the cgroup2 root.
+  std::string cgroup_path;
   std::string state_dir = "/run/sluice";          // workloads/*.json, netns/* (bind mounts), lock
   uint32_t proxy_mark = 0x539;                    // SO_MARK of the proxy's own sockets
   // SO_MARK of its connections to the application that keep the caller's address (IP_TRANSPARENT; the netns needs a

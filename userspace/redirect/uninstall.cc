@@ -27,7 +27,7 @@ bool present(const std::string& path) {
 
 // Pins of any ABI version: whoever uninstalls wants them gone, and a version we do not know has the same shape of tree.
 void remove_pins(const std::string& root, UninstallReport& report) {
-  for (const auto& name : list_dir(root)) {
+  for (const auto& name : our_dirs(root)) {
     remove_tree(root + "/" + name);
     report.removed.push_back("pins " + root + "/" + name);
   }
@@ -44,7 +44,7 @@ Result<UninstallReport> uninstall(const Options& options) {
   SLUICE_ASSIGN(Fd lock, lock_dir(options.state_dir));
 
   std::vector<KernelObject> objects;
-  for (const auto& version : list_dir(options.bpffs_root)) {
+  for (const auto& version : our_dirs(options.bpffs_root)) {
     auto some = pinned_objects(PinPaths(options.bpffs_root, version));
     objects.insert(objects.end(), some.begin(), some.end());
   }
@@ -56,7 +56,7 @@ Result<UninstallReport> uninstall(const Options& options) {
     }
   }
   // Links first, so that nothing is intercepted from here on; then the maps they used.
-  for (const auto& version : list_dir(options.bpffs_root)) {
+  for (const auto& version : our_dirs(options.bpffs_root)) {
     PinPaths one(options.bpffs_root, version);
     for (const auto& dir : {one.links, one.inbound})
       for (const auto& name : list_dir(dir)) ::unlink((dir + "/" + name).c_str());
@@ -102,7 +102,7 @@ Result<UninstallReport> uninstall(const Options& options) {
     else
       report.removed.push_back(describe(object));
   }
-  if (present(options.bpffs_root) && !list_dir(options.bpffs_root).empty())
+  if (!our_dirs(options.bpffs_root).empty())
     report.left.push_back("pins under " + options.bpffs_root);
   for (const char* sub : {"/netns", "/workloads"})
     if (present(options.state_dir + sub)) report.left.push_back(options.state_dir + sub);
