@@ -104,7 +104,7 @@ def test_config_dump_of_one_resource(proxy):
 def test_server_info(proxy):
     info = proxy.admin.json("/server_info")
     assert info["state"] == "LIVE"
-    assert re.fullmatch(r"[0-9a-f]+/\d+\.\d+\.\d+[^/]*/[^/]+/[^/]+/[^/]+", info["version"])
+    assert re.fullmatch(r"[^/]+/\d+\.\d+\.\d+[^/]*/[^/]+/[^/]+/[^/]+", info["version"])
     assert re.fullmatch(r"\d+s", info["uptime_current_epoch"]) and re.fullmatch(r"\d+s", info["uptime_all_epochs"])
     assert info["node"]["id"] == "sidecar~10.0.0.1~app.ns~ns.svc.cluster.local"
     options = info["command_line_options"]

@@ -164,7 +164,7 @@ void Downstream::listener_filters_done() {
     SLUICE_LOG(listener, debug, "[C{}] closing: no filter chain of {} matches {} from {}", info_.connection_id,
                *listener_->config->name, info_.downstream_local.to_string(), info_.downstream_remote.to_string());
     info_.flags.set(ext::ResponseFlag::no_route_found);
-    info_.termination_details = "filter_chain_not_found";
+    info_.response_code_details = "filter_chain_not_found";
     return drop(false);
   }
   open(*chain);

@@ -89,6 +89,7 @@ struct StreamInfo {
   uint64_t upstream_bytes_received = 0;
 
   ResponseFlags flags;
+  std::string response_code_details;       // %RESPONSE_CODE_DETAILS%
   std::string termination_details;         // %CONNECTION_TERMINATION_DETAILS%
 };
 

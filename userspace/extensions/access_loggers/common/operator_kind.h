@@ -40,6 +40,7 @@ enum class OperatorKind : uint8_t {
   route_name,
   filter_chain_name,
   server_name,
+  response_code_details,
   termination_details,
   transport_failure,
   access_log_type,

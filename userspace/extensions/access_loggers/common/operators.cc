@@ -94,7 +94,7 @@ constexpr Command kCommands[] = {
 
     {"PROTOCOL", K::absent},
     {"RESPONSE_CODE", K::zero, Syntax::bare, true},
-    {"RESPONSE_CODE_DETAILS", K::absent, Syntax::params_optional},
+    {"RESPONSE_CODE_DETAILS", K::response_code_details, Syntax::params_optional},
     {"VIRTUAL_CLUSTER_NAME", K::absent},
     {"DOWNSTREAM_TRANSPORT_FAILURE_REASON", K::absent},
     {"REQ", K::absent, Syntax::params_length},

@@ -255,6 +255,8 @@ bool append_value(const Operator& op, const StreamInfo& info, ext::AccessLogType
       return info.filter_chain_name && append_text(out, *info.filter_chain_name);
     case K::server_name:
       return append_server_name(out, info.requested_server_name);
+    case K::response_code_details:
+      return append_text(out, info.response_code_details);
     case K::termination_details:
       return append_text(out, info.termination_details);
     case K::transport_failure:
