@@ -134,8 +134,7 @@ class Interception:
         if self.way == "sluiced":
             self.node = proxies.Node(self.world)
             self.proxy = self.node.start(config)
-            ports = [] if outbound else ["--no-outbound"]
-            self.node.enrol(self.app, *(ports if not inbound else []), *enrol)
+            self.node.enrol(self.app, *([] if outbound else ["--no-outbound"]), *([] if inbound else ["--no-inbound"]), *enrol)
         else:
             self.rules = proxies.iptables_redirect(self.app, outbound, inbound)
             self.rules.__enter__()

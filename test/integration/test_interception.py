@@ -41,7 +41,8 @@ class Lab:
     def start(self, *enrol, config=None, **options):
         self.config = config or mesh(self.log, **options)
         proxy = self.node.start(self.config)
-        self.node.enrol(self.app, *enrol)
+        inbound = any(x["name"] == "virtualInbound" for x in self.config["static_resources"]["listeners"])
+        self.node.enrol(self.app, *([] if inbound else ["--no-inbound"]), *enrol)
         return proxy
 
     def redirects(self):
@@ -223,6 +224,76 @@ def test_excluded_outbound_port(lab, app, server):
         assert [line.split()[1] for line in lab.log.wait()] == [f"{server.ipv4}:{other.port}"]
 
 
+def test_included_ports_only(lab, app, server):
+    with Peer(server.listen(), peers.echo) as peer, Peer(server.listen(), peers.echo) as other:
+        lab.start("--include-outbound-ports", str(peer.port))
+        assert ask(lambda: app.connect(server.ipv4, other.port), b"x") == b"x"
+        assert ask(lambda: app.connect(server.ipv4, peer.port), b"x") == b"x"
+        assert [line.split()[1] for line in lab.log.wait()] == [f"{server.ipv4}:{peer.port}"]
+
+
+def test_excluded_and_included_cidrs(lab, app, server, caller):
+    """The longest prefix decides."""
+    with Peer(server.listen(), peers.echo) as a, Peer(caller.listen(), peers.echo) as b:
+        lab.start("--exclude-cidrs", "10.77.0.0/16,fd77::/64", "--include-cidrs", f"{caller.ipv4}/32")
+        assert ask(lambda: app.connect(server.ipv4, a.port), b"x") == b"x"
+        assert ask(lambda: app.connect(caller.ipv4, b.port), b"x") == b"x"
+        assert [line.split()[1] for line in lab.log.wait()] == [f"{caller.ipv4}:{b.port}"]
+
+
+def test_excluded_user(lab, app, server):
+    """The user who calls connect() counts, so this takes a process of its own."""
+    with Peer(server.listen(), peers.tell("hello")) as peer:
+        lab.start("--exclude-uids", "4321")
+        call = ["curl", "-s", "-m", "5", "--http0.9", f"http://{server.ipv4}:{peer.port}/"]
+        assert app.run("setpriv", "--reuid", "4321", *call, check=False).stdout == "hello"
+        assert lab.log.lines() == []
+        assert app.run("setpriv", "--reuid", "4322", *call, check=False).stdout == "hello"
+        assert [line.split()[1] for line in lab.log.wait()] == [f"{server.ipv4}:{peer.port}"]
+
+
+def test_excluded_inbound_port(lab, app, caller):
+    with Peer(app.listen(), peers.echo) as peer, Peer(app.listen(), peers.echo) as other:
+        lab.start("--exclude-inbound-ports", str(peer.port), inbound=True)
+        assert ask(lambda: caller.connect(app.ipv4, peer.port), b"x") == b"x"
+        assert peer.accepted[0][0][0] == caller.ipv4, "nobody in between"
+        assert ask(lambda: caller.connect(app.ipv4, other.port), b"x") == b"x"
+        assert [line.split()[1] for line in lab.log.wait()] == [f"{app.ipv4}:{other.port}"]
+
+
+def test_probes_reach_the_application(lab, app, caller, server):
+    with Peer(app.listen(), peers.echo) as peer:
+        lab.start("--probe-sources", f"{caller.ipv4}/32", inbound=True)
+        assert ask(lambda: caller.connect(app.ipv4, peer.port), b"x") == b"x"
+        assert peer.accepted[0][0][0] == caller.ipv4
+        assert ask(lambda: server.connect(app.ipv4, peer.port), b"x") == b"x"
+        assert peer.accepted[1][0][0] == "127.0.0.6"
+        assert len(lab.log.wait()) == 1
+
+
+def test_rules_change_by_enrolling_again(lab, app, server):
+    with Peer(server.listen(), peers.echo) as peer:
+        lab.start()
+        assert ask(lambda: app.connect(server.ipv4, peer.port), b"x") == b"x"
+        lab.log.wait(1)
+        lab.node.enrol(app, "--no-inbound", "--exclude-outbound-ports", str(peer.port))
+        assert ask(lambda: app.connect(server.ipv4, peer.port), b"x") == b"x"
+        assert len(lab.log.lines()) == 1
+
+
+def test_decisions_are_counted(lab, app, server):
+    with Peer(server.listen(), peers.echo) as peer:
+        lab.start("--exclude-outbound-ports", "4444")
+        assert ask(lambda: app.connect(server.ipv4, peer.port), b"x") == b"x"
+        with pytest.raises(ConnectionRefusedError):
+            app.connect(server.ipv4, 4444)
+        counters = json.loads(lab.node.ctl("counters", "--all", "-o", "json").stdout)
+        assert counters["outbound.redirected.default"] == 1
+        assert counters["outbound.passed.excluded_port"] == 1
+        assert counters["outbound.passed.proxy"] >= 1, "sluiced's own connection"
+        assert counters["bridge.entries"] == 0
+
+
 # ---- when sluiced is away ----
 def kill(lab):
     lab.node.proxy.process.kill()
@@ -317,7 +388,7 @@ def test_check_says_what_this_host_offers(lab):
 
 def test_enrolling_nonsense_is_refused(lab):
     lab.start()
-    done = lab.node.ctl("enrol", "ghost", "--netns", "/run/netns/there-is-no-such", check=False)
+    done = lab.node.ctl("enrol", "ghost", "/run/netns/there-is-no-such", check=False)
     assert done.returncode != 0 and "/run/netns/there-is-no-such" in done.stderr
     done = lab.node.ctl("release", "ghost", check=False)
     assert done.returncode != 0 and "ghost" in done.stderr
@@ -326,7 +397,7 @@ def test_enrolling_nonsense_is_refused(lab):
 def test_two_workloads_with_one_proxy(lab, app, caller, server):
     """Both pods' connections go through the one sluiced, each from its own address."""
     lab.start()
-    lab.node.enrol(caller)
+    lab.node.enrol(caller, "--no-inbound")
     with Peer(server.listen(), peers.echo) as peer:
         for pod in (app, caller):
             assert ask(lambda pod=pod: pod.connect(server.ipv4, peer.port), b"x") == b"x"

@@ -220,7 +220,7 @@ class Node:
         return run(require("sluicectl"), command, *rest, *self.common(), check=check, timeout=timeout)
 
     def enrol(self, pod, *options):
-        return self.ctl("enrol", pod.name, "--netns", pod.path, *options)
+        return self.ctl("enrol", pod.name, pod.path, *options)
 
     def release(self, pod):
         return self.ctl("release", pod.name)

@@ -82,8 +82,8 @@ class Tour:
                          "them, into sluiced. (Its pins, state and socket are this tour's own; those options are left out here.)")
         self.start("PassthroughCluster")
         for pod in (self.shop, self.web):
-            self.screen.command("sluicectl", "enrol", pod.short, "--netns", pod.path, where="node")
-            self.node.ctl("enrol", pod.short, "--netns", pod.path)
+            self.screen.command("sluicectl", "enrol", pod.short, pod.path, where="node")
+            self.node.ctl("enrol", pod.short, pod.path)
         self.ctl("workloads")
         self.look_for_rules()
         self.screen.check(not self.rules, "no iptables or nft rule in any of the namespaces")
