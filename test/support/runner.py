@@ -111,6 +111,7 @@ def parse(arguments):
     parser.add_argument("--fast", action="store_true", help="leave out what takes more than a few seconds")
     parser.add_argument("--no-setup", action="store_true", help="do not look for missing packages first")
     parser.add_argument("--build-dir", type=pathlib.Path, default=None, help="default: build, with --sanitize build-sanitize")
+    parser.add_argument("--io-backend", choices=["io_uring", "epoll"], help="integration: sluiced on this backend, not the best one")
     parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count())
     parser.add_argument("-k", dest="select", help="integration cases whose name matches (pytest -k)")
     parser.add_argument("rest", nargs="*", help="after --: passed on to pytest")
@@ -126,6 +127,8 @@ def run_tree(options, sanitize, count, seconds):
         return
     seconds[f"build {directory.name}"] = time.monotonic() - started
     env = {"ASAN_OPTIONS": "detect_stack_use_after_return=1:abort_on_error=0", "UBSAN_OPTIONS": "print_stacktrace=1"} if sanitize else {}
+    if options.io_backend:
+        env["SLUICE_TEST_IO_BACKEND"] = options.io_backend
     both = options.unit == options.integration
     if both and not sanitize:
         step("repository rules")
