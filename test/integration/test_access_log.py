@@ -176,8 +176,7 @@ def test_listener_log_tells_of_connections_without_a_chain(run_proxy, app, world
     run_proxy(bootstrap([listener(port, chain(tcp_proxy("up"), destination_port=1),
                                   access_log=[file_log(outer.path, "%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%")])],
                         [cluster("up")]))
-    with app.connect("127.0.0.1", port) as sock:
-        peers.ending(sock)
+    peers.call_ending(app, "127.0.0.1", port)
     assert outer.wait() == ["NR filter_chain_not_found"]
 
 

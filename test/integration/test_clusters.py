@@ -6,7 +6,7 @@ import pytest
 from config import bootstrap, chain, cluster, endpoints, listener, tcp_proxy, typed
 from support import peers
 from support.dns import DnsServer
-from support.peers import Peer, ask, ending
+from support.peers import Peer, ask, call_ending
 from support.wait import wait_until
 
 pytestmark = pytest.mark.root
@@ -185,8 +185,7 @@ def test_logical_dns_keeps_connections_when_the_answer_changes(run_proxy, app, s
 def test_name_that_does_not_exist(call, dns, app, kind):
     """The cluster starts empty, and connections are told so."""
     proxy, times = call(dns_cluster("STRICT_DNS", dns, "missing.test", 80))
-    with app.connect("127.0.0.1", times.port) as sock:
-        assert ending(sock) == ("fin" if kind == "envoy" else "rst")
+    assert call_ending(app, "127.0.0.1", times.port) == ("fin" if kind == "envoy" else "rst")
     assert proxy.admin.stat("cluster.up.upstream_cx_none_healthy") == 1
 
 

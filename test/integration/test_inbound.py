@@ -3,7 +3,7 @@ import pytest
 
 from config import from_file
 from support import peers
-from support.peers import Peer, ask, ending
+from support.peers import Peer, ask, call_ending
 from support.proxies import AccessLog
 
 pytestmark = pytest.mark.root
@@ -37,8 +37,7 @@ def test_other_ports_take_the_last_chain(world, app, caller, intercept):
 def test_proxy_port_called_directly_is_a_black_hole(world, app, caller, intercept, way):
     with Peer(app.listen(), peers.echo) as peer:
         inbound = Inbound(world, app, intercept, peer)
-        with caller.connect(app.ipv4, 15006) as sock:
-            assert ending(sock) == ("rst" if way.startswith("sluiced") else "fin")
+        assert call_ending(caller, app.ipv4, 15006) == ("rst" if way.startswith("sluiced") else "fin")
         entry = inbound.log.json()[0]
     assert (entry["chain"], entry["flags"]) == ("virtualInbound-blackhole", "UH")
 
@@ -46,8 +45,7 @@ def test_proxy_port_called_directly_is_a_black_hole(world, app, caller, intercep
 def test_nobody_listens_in_the_pod(world, app, caller, intercept, way):
     with Peer(app.listen(), peers.echo) as peer:
         Inbound(world, app, intercept, peer)
-        with caller.connect(app.ipv4, 1) as sock:
-            assert ending(sock) == ("rst" if way.startswith("sluiced") else "fin")
+        assert call_ending(caller, app.ipv4, 1) == ("rst" if way.startswith("sluiced") else "fin")
 
 
 def test_app_calling_itself_is_left_alone(world, app, intercept):

@@ -11,7 +11,7 @@ from config import bootstrap, chain, cluster, direct_response, file_log, listene
 from conftest import check_sanitizers, require
 from support import peers
 from support.packets import SYN, PacketCounter
-from support.peers import Peer, ask, ending, receive_exactly
+from support.peers import Peer, ask, call_ending, ending, receive_exactly
 from support.proxies import AccessLog, Node, nat_rules
 from support.wait import wait_until
 
@@ -102,8 +102,7 @@ def test_so_original_dst_in_the_application(lab, app, server):
 def test_connected_at_once_and_refused_at_once(lab, app, server):
     """Nobody listens at the destination: the connect succeeds (sluiced took it), and the RST comes at once."""
     lab.start()
-    with app.connect(server.ipv4, 1) as sock:
-        assert ending(sock, 2) == "rst"
+    assert call_ending(app, server.ipv4, 1, 2) == "rst"
 
 
 def test_loopback_is_left_alone(lab, app):
@@ -130,8 +129,7 @@ def test_no_rule_in_the_pod(lab, app, server):
 
 def test_calling_the_proxy_by_its_port_is_no_loop(lab, app):
     proxy = lab.start()
-    with app.connect("127.0.0.1", 15001) as sock:
-        assert ending(sock, 3) in ("rst", "fin")
+    assert call_ending(app, "127.0.0.1", 15001, 3) in ("rst", "fin")
     assert proxy.admin.stat("cluster.PassthroughCluster.upstream_cx_active") == 0
     assert proxy.admin.stat("cluster.PassthroughCluster.upstream_cx_total") <= 1
 
@@ -151,16 +149,14 @@ def test_every_connection_gets_its_own_destination(lab, app, server):
 
 
 def test_reconnecting_the_same_socket(lab, app, server):
-    """A socket that failed on one address is used again for another (what curl and happy eyeballs do)."""
-    lab.start()
-    with Peer(server.listen(), peers.greeting(b"A")) as a:
-        sock = app.socket()
-        sock.connect((server.ipv4, 1))
-        assert ending(sock, 2) == "rst"
-        sock.close()
-        sock = app.connect(server.ipv4, a.port)
+    """A socket that was refused at one address is used again for another, which is redirected (happy eyeballs does so)."""
+    lab.start("--exclude-outbound-ports", "1")
+    with Peer(server.listen(), peers.greeting(b"A")) as peer, app.socket() as sock:
+        with pytest.raises(ConnectionRefusedError):
+            sock.connect((server.ipv4, 1))
+        sock.connect((server.ipv4, peer.port))
         assert receive_exactly(sock, 1) == b"A"
-        sock.close()
+        assert sock.getpeername() == (server.ipv4, peer.port)
 
 
 def test_nonblocking_connect(lab, app, server):
@@ -295,8 +291,13 @@ def test_decisions_are_counted(lab, app, server):
 
 
 # ---- when sluiced is away ----
-def kill(lab):
-    lab.node.proxy.process.kill()
+def end(lab, number=signal.SIGKILL):
+    """Ends sluiced and waits until the kernel has closed its listening sockets: io_uring lets go of them a moment after the process
+    is gone, and a connection made in that moment is reset."""
+    lab.node.proxy.process.signal(number)
+    lab.node.proxy.process.wait()
+    wait_until(lambda: not any(w["listening"][side] for w in json.loads(lab.node.ctl("workloads", "-o", "json").stdout)
+                               for side in w["listening"]), what="the listening sockets gone")
 
 
 def test_killed_and_closed_nothing_leaves(lab, app, server):
@@ -304,7 +305,7 @@ def test_killed_and_closed_nothing_leaves(lab, app, server):
     with Peer(server.listen(), peers.echo) as peer:
         assert ask(lambda: app.connect(server.ipv4, peer.port), b"x") == b"x"
         with PacketCounter(app.path) as wire:
-            kill(lab)
+            end(lab)
             for _ in range(5):
                 with pytest.raises(ConnectionRefusedError):
                     app.connect(server.ipv4, peer.port, timeout=2)
@@ -317,7 +318,7 @@ def test_killed_and_open_goes_straight(lab, app, server):
     with Peer(server.listen(), peers.echo) as peer:
         assert ask(lambda: app.connect(server.ipv4, peer.port), b"x") == b"x"
         lab.log.wait(1)
-        kill(lab)
+        end(lab)
         assert ask(lambda: app.connect(server.ipv4, peer.port), b"y") == b"y"
         assert len(lab.log.lines()) == 1
 
@@ -325,7 +326,7 @@ def test_killed_and_open_goes_straight(lab, app, server):
 def test_killed_inbound_closed(lab, app, caller):
     lab.start(inbound=True)
     with Peer(app.listen(), peers.echo) as peer:
-        kill(lab)
+        end(lab)
         with pytest.raises(ConnectionRefusedError):
             caller.connect(app.ipv4, peer.port, timeout=2)
         assert ask(lambda: app.connect("127.0.0.1", peer.port), b"x") == b"x", "the pod's own loopback is not the proxy's business"
@@ -335,8 +336,7 @@ def test_restart_takes_up_where_it_was(lab, app, server):
     lab.start()
     with Peer(server.listen(), peers.echo) as peer:
         for how in (signal.SIGKILL, signal.SIGTERM):
-            lab.node.proxy.process.signal(how)
-            lab.node.proxy.process.wait()
+            end(lab, how)
             with pytest.raises(ConnectionRefusedError):
                 app.connect(server.ipv4, peer.port, timeout=2)
             lab.node.start(lab.config)

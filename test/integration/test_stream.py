@@ -6,7 +6,7 @@ import pytest
 
 from config import bootstrap, chain, cluster, listener, tcp_proxy
 from support import peers
-from support.peers import Peer, ending, pattern, receive_all, receive_exactly, reset
+from support.peers import Peer, call_ending, ending, pattern, receive_all, receive_exactly, reset
 from support.wait import Timeout, never, wait_until
 
 pytestmark = pytest.mark.root
@@ -77,8 +77,7 @@ def test_server_half_close_keeps_the_request_going(run_proxy, app, server):
 def test_fin_stays_fin_for_the_client(run_proxy, app, server):
     with Peer(server.listen(), peers.fin_at_once) as peer:
         _, port = through(run_proxy, app, server, peer)
-        with app.connect("127.0.0.1", port) as sock:
-            assert ending(sock) == "fin"
+        assert call_ending(app, "127.0.0.1", port) == "fin"
 
 
 def test_fin_stays_fin_for_the_server(run_proxy, app, server):
@@ -117,8 +116,7 @@ def test_refused_upstream_ends_the_client_at_once(run_proxy, app, server, kind):
     """Envoy closes with a FIN, as it does for every end of its own making; sluiced passes the refusal on as a RST."""
     port = app.free_port()
     run_proxy(bootstrap([listener(port, chain(tcp_proxy("up")))], [cluster("up", (server.ipv4, 1))]))
-    with app.connect("127.0.0.1", port) as sock:
-        assert ending(sock, 2) == ("fin" if kind == "envoy" else "rst")
+    assert call_ending(app, "127.0.0.1", port, 2) == ("fin" if kind == "envoy" else "rst")
 
 
 def test_bytes_sent_before_the_upstream_is_connected_are_kept(run_proxy, app, server):

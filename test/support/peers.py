@@ -46,6 +46,20 @@ def ending(sock, seconds=5.0):
         return "open"
 
 
+def call_ending(pod, address, port, seconds=5.0):
+    """Connects and tells how that ends: "fin", "rst", "open", or "refused" when there was no connection at all.
+
+    A RST that follows the handshake at once may be there before connect() returns, which then fails with ECONNRESET.
+    """
+    try:
+        with pod.connect(address, port) as sock:
+            return ending(sock, seconds)
+    except ConnectionResetError:
+        return "rst"
+    except ConnectionRefusedError:
+        return "refused"
+
+
 def pattern(size, seed=0):
     """Bytes in which loss, repetition and reordering show."""
     block = b"".join(struct.pack("<I", (seed * 2654435761 + i * 40503) & 0xFFFFFFFF) for i in range(min(size, 1 << 16) // 4 + 1))

@@ -48,7 +48,7 @@ class Proxy:
             raise
         return sock
 
-    def wait_ready(self, seconds=30):
+    def wait_ready(self, seconds=10):
         wait_until(self.admin.ready, seconds, f"{self.kind} ready", alive=self.process.check_running)
         return self
 
