@@ -50,7 +50,11 @@ class Builder : public YAML::EventHandler {
  public:
   Builder(Tree& tree, std::string_view source) : tree_(tree), source_(source) {}
 
-  void OnDocumentStart(const YAML::Mark&) override { ++documents_; }
+  // yaml-cpp takes a stray "," for one empty document after another, without end.
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    if (++documents_ > 2)
+      refuse(mark, "something follows the end of the document (a \",\", \"]\" or \"}\" too many?)");
+  }
   void OnDocumentEnd() override {}
 
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {

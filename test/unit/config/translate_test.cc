@@ -123,7 +123,7 @@ TEST_CASE("a mesh's listeners") {
   CHECK(out.bind_to_port);
   CHECK(out.buffer_limit == 1 << 20);
   CHECK(out.listener_filters_timeout == 15s);
-  CHECK(out.listener_filters.size() == 1);
+  CHECK(out.listener_filters.size() == 2);  // the one listed, and what use_original_dst brings
   CHECK(out.socket_options.reuse_port);
   CHECK(out.tcp_backlog > 0);
   REQUIRE(out.filter_chains.size() == 1);

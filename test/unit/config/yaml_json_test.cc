@@ -176,6 +176,8 @@ TEST_CASE("errors say where, what and what to do") {
       {"node:\n\t id: a", {"f.yaml:2:", "tabs"}},
       {"node: {id: {{ .Values.id }} }", {"f.yaml:1:"}},
       {"node: {id: a", {"f.yaml:", "not valid YAML"}},
+      {"node: {id: a}\n]", {"f.yaml:2:1", "not valid YAML"}},
+      {",]", {"f.yaml:1:1", "follows the end"}},
       {"", {"f.yaml: is empty"}},
       {"abc", {"f.yaml:1:1: must be a map"}},
       {"\xff\xfe", {"f.yaml:1:1", "UTF-8"}},
