@@ -1,5 +1,7 @@
 #include "core/buffer.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -12,13 +14,29 @@ namespace {
 constexpr size_t kHeader = 64;
 static_assert(sizeof(Block) <= kHeader);
 
+// Large blocks are mapped one by one: what is given back really leaves the process, which the heap does not promise.
+bool is_mapped(uint32_t size) { return size >= BlockPool::kLarge; }
+
 Block* allocate(uint32_t size) {
-  void* p = std::aligned_alloc(64, kHeader + size);
-  if (!p) throw std::bad_alloc();
+  void* p;
+  if (is_mapped(size)) {
+    p = mmap(nullptr, kHeader + size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) throw std::bad_alloc();
+  } else {
+    p = std::aligned_alloc(64, kHeader + size);
+    if (!p) throw std::bad_alloc();
+  }
   Block* b = new (p) Block;
   b->data = static_cast<uint8_t*>(p) + kHeader;
   b->capacity = size;
   return b;
+}
+
+void deallocate(Block* b) {
+  if (is_mapped(b->capacity))
+    munmap(b, kHeader + b->capacity);
+  else
+    std::free(b);
 }
 
 }  // namespace
@@ -28,8 +46,17 @@ BlockPool::~BlockPool() {
   for (Class& c : classes_)
     while (Block* b = c.list) {
       c.list = b->next;
-      std::free(b);
+      deallocate(b);
     }
+}
+
+void BlockPool::trim() {
+  Class& large = classes_[2];
+  while (Block* b = large.list) {
+    large.list = b->next;
+    --large.free;
+    deallocate(b);
+  }
 }
 
 Block* BlockPool::get(uint32_t size) {
@@ -60,7 +87,7 @@ void BlockPool::release(Block* block) {
     ++c.free;
     return;
   }
-  std::free(block);
+  deallocate(block);
 }
 
 Buffer::Buffer(Buffer&& o) noexcept { *this = std::move(o); }

@@ -87,6 +87,10 @@ class BlockPool final : public BlockOwner {
   BlockPool(const BlockPool&) = delete;
   ~BlockPool();
 
+  // Gives the large free blocks back to the system; for when the rush is over.
+  void trim();
+  bool can_trim() const { return classes_[2].free > 0; }
+
   // A block of at least `size` bytes, refs == 0: wrap it in a Chunk, or give it back by release().
   Block* get(uint32_t size);
   void release(Block* block) override;
@@ -99,7 +103,7 @@ class BlockPool final : public BlockOwner {
     uint32_t free = 0;
     Block* list = nullptr;
   };
-  Class classes_[3] = {{kSmall, 64}, {kMedium, 64}, {kLarge, 8}};
+  Class classes_[3] = {{kSmall, 64}, {kMedium, 64}, {kLarge, 32}};
   size_t outstanding_ = 0;
 };
 

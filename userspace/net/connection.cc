@@ -18,6 +18,8 @@ constexpr Duration kLinger = std::chrono::seconds(1);
 // A closing connection whose peer takes nothing for this long is reset. Envoy leaves it to the idle time-out (1 h).
 constexpr Duration kFlushPatience = std::chrono::hours(1);
 constexpr size_t kIovMax = 64;
+// The socket's own send buffer keeps the wire busy; more than two large blocks of ours behind it only costs memory.
+constexpr uint32_t kBufferLimitMax = 2 * BlockPool::kLarge;
 
 bool is_reset(int error) { return error == ECONNRESET || error == EPIPE; }
 
@@ -36,7 +38,9 @@ Connection::Connection(io::Loop& loop, int fd, const Options& options, Connectio
       fd_(fd),
       recv_op_(&recv_done, this),
       send_op_(&send_done, this),
-      turn_end_(&turn_end, this) {}
+      turn_end_(&turn_end, this) {
+  options_.buffer_limit = std::min(options_.buffer_limit, kBufferLimitMax);
+}
 
 Connection::~Connection() { assert(state_ == State::closed && fd_ < 0); }
 

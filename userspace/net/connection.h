@@ -43,7 +43,9 @@ class Connection final : public ext::Connection, public io::Deferred {
  public:
   struct Options {
     uint64_t id = 0;
-    uint32_t buffer_limit = 1 << 20;  // high watermark of unsent bytes; the low one is half of it
+    // High watermark of unsent bytes; the low one is half of it. An upper bound: what the socket buffer serves as
+    // well is not held here.
+    uint32_t buffer_limit = 1 << 20;
   };
 
   // Takes over `fd`. For an accepted socket call start(), for a new one connect().

@@ -285,7 +285,7 @@ void Downstream::end() {
   }
   (prev_ ? prev_->next_ : worker_.connections_) = next_;
   if (next_) next_->prev_ = prev_;
-  --worker_.connection_count_;
+  worker_.connection_ended();
   loop().defer_delete(std::unique_ptr<io::Deferred>(this));
 }
 

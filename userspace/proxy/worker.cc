@@ -15,6 +15,9 @@ constexpr Duration kAcceptPause = std::chrono::milliseconds(50);
 // A host that is short of descriptors stays so for a while: it is said once a second, not once a try.
 constexpr Duration kAcceptWarningInterval = std::chrono::seconds(1);
 
+// Free large buffers are kept for so long after a connection has ended.
+constexpr Duration kTrimAfter = std::chrono::seconds(1);
+
 }  // namespace
 
 struct Worker::Socket {
@@ -35,7 +38,7 @@ struct Worker::Socket {
 };
 
 Worker::Worker(io::Loop& loop, stats::Store& store, const Options& options, const MakeClusters& make_clusters)
-    : loop_(loop), store_(store), options_(options), random_(options.seed) {
+    : loop_(loop), store_(store), options_(options), random_(options.seed), trim_timer_(loop.timers(), &trim, this) {
   clusters_ = make_clusters(*this);
 }
 
@@ -111,6 +114,13 @@ std::vector<ConnectionSnapshot> Worker::connections() const {
   for (Downstream* d = connections_; d; d = d->next()) all.push_back(d->snapshot());
   return all;
 }
+
+void Worker::connection_ended() {
+  --connection_count_;
+  if (loop_.blocks().can_trim() && !trim_timer_.armed()) trim_timer_.arm(loop_.now() + kTrimAfter);
+}
+
+void Worker::trim(io::Timer& timer) { timer.owner<Worker>()->loop_.blocks().trim(); }
 
 uint64_t Worker::next_connection_id() {
   // Unique in the process without sharing: the worker's index is in the low byte.

@@ -90,7 +90,9 @@ class Worker {
   struct Socket;
 
   static void accepted(io::Op& op, io::Completion& c);
-  void retry_accept(Socket& socket);
+  // A connection has ended: buffers that a bulk transfer has left are given back a little later.
+  void connection_ended();
+  static void trim(io::Timer& timer);
 
   io::Loop& loop_;
   stats::Store& store_;
@@ -104,6 +106,7 @@ class Worker {
   size_t connection_count_ = 0;
   uint64_t connections_made_ = 0;
   bool draining_ = false;
+  io::Timer trim_timer_;
 };
 
 }  // namespace sluice::proxy
