@@ -352,42 +352,6 @@ TEST_CASE("events tell decisions as they happen, and only while somebody listens
                                          "outbound.passed.proxy 192.0.2.2:80"});
 }
 
-TEST_CASE("20,000 connections reset at once: none astray, none left") {
-  if (!can_run()) return;
-  World w;
-  constexpr int kCount = 20000;
-  int wrong = 0, missing = 0, accepted = 0;
-  Host::in(w.pod.netns, [&] {
-    linger reset{.l_onoff = 1, .l_linger = 0};
-    for (int i = 0; i < kCount; ++i) {
-      // The destination's port says which connection it is, and so does a mark the proxy can read: the byte it sends.
-      Address to(addr("192.0.2.0:1").ip(), static_cast<uint16_t>(i % 60000 + 1));
-      Fd app = socket_for(AF_INET);
-      REQUIRE(connect_errno(app.get(), to) == 0);
-      uint16_t client_port = local_of(app.get()).port();
-      REQUIRE(::setsockopt(app.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)) == 0);
-      app.reset();
-      Fd proxy(::accept4(w.pod.out4.get(), nullptr, nullptr, SOCK_CLOEXEC));
-      if (!proxy.valid()) continue;
-      ++accepted;
-      auto original = w.redirector->original_destination(proxy.get());
-      if (!original.ok())
-        ++missing;
-      else if (!(original->address == to) && client_port != 0)
-        ++wrong;
-    }
-  });
-  CHECK(accepted == kCount);
-  CHECK(wrong == 0);
-  CHECK(missing == 0);
-  CHECK(w.redirector->bridge_entries() == 0);
-  CHECK(counter(*w.redirector, "bridge.written") == kCount);
-  CHECK(counter(*w.redirector, "bridge.moved") == kCount);
-  auto left = w.redirector->redirects();
-  REQUIRE(left.ok());
-  CHECK(left->empty());
-}
-
 TEST_CASE("uninstall leaves nothing, and says what it cannot remove") {
   if (!can_run()) return;
   Host host;
