@@ -39,7 +39,7 @@ SL_INLINE bool inbound_takes(__u32 decision) {
 }
 
 SL_INLINE bool inbound_refuses(__u32 decision) {
-  return decision == SLUICE_D_IN_REFUSED_OUTBOUND_PORT || decision == SLUICE_D_IN_REFUSED_NO_PROXY;
+  return decision == SLUICE_D_IN_REFUSED_NO_PROXY;
 }
 
 /* First match wins: loopback, the proxy itself, proxy's ports, probe source, excluded port, included port, default. */
@@ -49,12 +49,10 @@ SL_INLINE __u32 inbound_classify(const struct inbound_call* call, const struct s
   if (!w) return SLUICE_D_IN_OFF;
   if (inbound_is_local(call)) return SLUICE_D_IN_LOOPBACK;
   if (inbound_is_proxy(call, netns_cookie)) return SLUICE_D_IN_PROXY;
-  /* Nobody outside has business with virtualOutbound, whether inbound is enrolled or not. */
-  if ((w->flags & SLUICE_WF_OUTBOUND) && call->port == w->outbound_port)
-    return SLUICE_D_IN_REFUSED_OUTBOUND_PORT;
   if (!(w->flags & SLUICE_WF_INBOUND)) return SLUICE_D_IN_OFF;
-  /* Called by its number, virtualInbound gets the connection anyway; its configuration decides. */
-  if (call->port == w->inbound_port) return SLUICE_D_IN_PROXY_PORT;
+  /* Called by their numbers the proxy's listeners get the connection anyway; without a redirect there is no destination
+   * but the proxy itself, and its configuration says what becomes of that (a black hole). */
+  if (call->port == w->inbound_port || call->port == w->outbound_port) return SLUICE_D_IN_PROXY_PORT;
   if ((w->flags & SLUICE_WF_PROBES) && rule_for_addr(w, call->source, SLUICE_SCOPE_PROBE_SOURCE))
     return SLUICE_D_IN_PROBE;
 

@@ -27,7 +27,7 @@ struct {
  * socket closes, which the kernel does also for a process that was killed. */
 struct {
   __uint(type, BPF_MAP_TYPE_SOCKHASH);
-  __uint(max_entries, SLUICE_WORKLOADS_MAX* SLUICE_LISTENER_ROLES);
+  __uint(max_entries, SLUICE_WORKLOADS_MAX* SLUICE_LISTENER_ROLES + 1);
   __type(key, struct sluice_listener_key);
   __type(value, __u64);
 } sl_listeners SEC(".maps");

@@ -1,6 +1,7 @@
 /* sk_lookup, one instance for each enrolled netns: the context cannot say which netns it is, so the instance knows. */
 #include "count.h"
 #include "inbound.h"
+#include "listeners.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -29,7 +30,7 @@ int sluice_inbound(struct bpf_sk_lookup* ctx) {
   if (inbound_takes(decision)) {
     struct sluice_listener_key key = {.netns_cookie = cookie,
                                       .role = v4 ? SLUICE_LISTENER_IN_V4 : SLUICE_LISTENER_IN_V6};
-    struct bpf_sock* sk = bpf_map_lookup_elem(&sl_listeners, &key);
+    struct bpf_sock* sk = proxy_alive() ? bpf_map_lookup_elem(&sl_listeners, &key) : NULL;
     long err = -1;
     if (sk) {
       /* Flags 0: the kernel goes on to choose within the socket's SO_REUSEPORT group, so workers share the load. */

@@ -1,6 +1,7 @@
 /* The cgroup hooks: a connect() is redirected, its destination travels to the accepted socket, and the application is
  * told what it asked for. Each hook unpacks its context and asks bpf/lib. */
 #include "count.h"
+#include "listeners.h"
 #include "outbound.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -9,6 +10,7 @@ char LICENSE[] SEC("license") = "GPL";
 const volatile __u64 bridge_max = SLUICE_BRIDGE_MAX - SLUICE_BRIDGE_SLACK;
 
 SL_INLINE bool proxy_listens(__u64 netns_cookie, __u32 role) {
+  if (!proxy_alive()) return false;
   struct sluice_listener_key key = {.netns_cookie = netns_cookie, .role = role};
   struct bpf_sock* sk = bpf_map_lookup_elem(&sl_listeners, &key);
   if (!sk) return false;

@@ -51,12 +51,15 @@ TEST_CASE("inbound: any port arrives at virtualInbound, whose local address is t
   }) == 0);
   CHECK(counter(*w.redirector, "inbound.taken.default") == 5);
 
-  // By its own number virtualInbound gets the connection as anybody would; virtualOutbound is closed to the outside.
+  // By their own numbers the proxy's listeners get connections as anybody would; there is no redirect to follow.
   CHECK(w.call(w.neighbour, AF_INET, addr("10.77.0.1:15006"), [&](int) {
     CHECK(accept_one(w.pod.in4.get()).valid());
   }) == 0);
-  CHECK(w.call(w.neighbour, AF_INET, addr("10.77.0.1:15001")) == ECONNREFUSED);
-  CHECK(counter(*w.redirector, "inbound.refused.outbound_port") == 1);
+  CHECK(w.call(w.neighbour, AF_INET, addr("10.77.0.1:15001"), [&](int) {
+    auto original = w.redirector->original_destination(accept_one(w.pod.out4.get()).get());
+    CHECK(!original.ok());
+  }) == 0);
+  CHECK(counter(*w.redirector, "inbound.passed.proxy_port") == 2);
 }
 
 TEST_CASE("inbound: loopback, excluded ports and probe sources reach the application") {

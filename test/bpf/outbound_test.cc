@@ -298,6 +298,21 @@ TEST_CASE("the fail mode is the kernel's: it holds when the proxy is killed") {
   ::close(ready[1]);
 }
 
+TEST_CASE("a proxy that has ended is gone at once, though something still holds its listening sockets") {
+  if (!can_run()) return;
+  World world;
+  auto reader = Redirector::open(world.host.options());
+  REQUIRE(reader.ok());
+  CHECK((*reader)->workloads()->at(0).listening_outbound_v4);
+  world.redirector.reset();  // the listening sockets stay open, as io_uring may keep those of a killed process
+  Host::in(world.pod.netns, [&] {
+    CHECK(connect_errno(socket_for(AF_INET).get(), addr("192.0.2.1:80")) == ECONNREFUSED);
+    CHECK(nothing_to_accept(world.pod.out4.get()));
+  });
+  CHECK(counter(**reader, "outbound.refused.no_proxy") == 1);
+  CHECK(!(*reader)->workloads()->at(0).listening_outbound_v4);
+}
+
 TEST_CASE("no memory for the record: the fail mode, not an unremembered redirect") {
   if (!can_run()) return;
   for (bool open : {false, true}) {

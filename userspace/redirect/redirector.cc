@@ -35,6 +35,7 @@ struct Redirector::Impl {
   Maps maps;
   std::string cgroup_path;
   std::string order;
+  Fd alive, alive_peer;  // the first is in sl_listeners; they close with this process
 
   explicit Impl(const Options& o) : options(o), paths(o.bpffs_root), state(o.state_dir) {}
 
@@ -62,10 +63,14 @@ struct Redirector::Impl {
     }
     return out;
   }
-  bool listens(uint64_t cookie, uint32_t role) const {
+  Status say_alive();
+  bool has_socket(uint64_t cookie, uint32_t role) const {
     sluice_listener_key key{.netns_cookie = cookie, .role = role, .pad = 0};
     uint64_t socket_cookie = 0;
     return ::bpf_map_lookup_elem(maps[MapId::listeners], &key, &socket_cookie) == 0;
+  }
+  bool listens(uint64_t cookie, uint32_t role) const {
+    return has_socket(0, SLUICE_LISTENER_ALIVE) && has_socket(cookie, role);
   }
   Workload describe(uint64_t cookie, const sluice_workload& w, const WorkloadState* state) const;
   Result<Workload> enrol_locked(WorkloadSpec spec);
@@ -270,6 +275,22 @@ Result<Workload> Redirector::Impl::enrol_locked(WorkloadSpec spec) {
   return describe(cookie, w, &now);
 }
 
+Status Redirector::Impl::say_alive() {
+  if (!alive.valid()) {
+    // Of the kinds a socket map takes, the one that needs no address or port. Never given to io_uring.
+    int pair[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+      return errno_error(errno, "socket that says we are alive");
+    alive.reset(pair[0]);
+    alive_peer.reset(pair[1]);
+  }
+  sluice_listener_key key{.netns_cookie = 0, .role = SLUICE_LISTENER_ALIVE, .pad = 0};
+  uint64_t value = static_cast<uint64_t>(alive.get());
+  if (::bpf_map_update_elem(maps[MapId::listeners], &key, &value, BPF_ANY) != 0)
+    return errno_error(errno, "map sl_listeners");
+  return {};
+}
+
 Status Redirector::set_listeners(uint64_t cookie, const Listeners& listeners) {
   const std::pair<uint32_t, int> entries[] = {
       {SLUICE_LISTENER_OUT_V4, listeners.outbound_v4},
@@ -298,7 +319,7 @@ Status Redirector::set_listeners(uint64_t cookie, const Listeners& listeners) {
     else if (::bpf_map_update_elem(impl_->maps[MapId::listeners], &key, &value, BPF_ANY) != 0)
       return errno_error(errno, "map sl_listeners");
   }
-  return {};
+  return impl_->say_alive();
 }
 
 void Redirector::Impl::forget(uint64_t cookie, const std::string& name) {

@@ -29,7 +29,8 @@ class Redirector {
   // Puts a netns under interception, or changes its rules (same name, same netns). Until set_listeners() its new
   // connections get the fail mode. Undone completely on error.
   Result<Workload> enrol(const WorkloadSpec& spec);
-  // Sockets that listen in the workload's netns. They leave by themselves when closed.
+  // Sockets that listen in the workload's netns. They leave by themselves when closed, and all of them count as closed
+  // when this Redirector, or its process, ends: the last to call this is the proxy whose life decides.
   Status set_listeners(uint64_t netns_cookie, const Listeners& listeners);
   // By name, or by netns cookie in decimal. Connections already redirected keep their record. ENOENT: no such workload.
   Status release(const std::string& name);

@@ -94,6 +94,9 @@ enum sluice_listener_role {
   SLUICE_LISTENER_IN_V4 = 2,
   SLUICE_LISTENER_IN_V6 = 3,
   SLUICE_LISTENER_ROLES = 4,
+  /* With netns cookie 0: a socket that does nothing but close when sluiced ends. io_uring may hold a killed process's
+     listening sockets for a while; this one is in no ring, so that it goes before the process does. */
+  SLUICE_LISTENER_ALIVE = 4,
 };
 
 struct sluice_listener_key {
@@ -195,7 +198,6 @@ SLUICE_ABI_OFFSET(sluice_cidr_key, addr, 12);
   X(IN_TAKEN, "inbound.taken.default")                                                               \
   X(IN_INCLUDED_PORT, "inbound.taken.included_port")                                                 \
   /* ... refused with a RST, or passed, as the fail mode says */                                     \
-  X(IN_REFUSED_OUTBOUND_PORT, "inbound.refused.outbound_port") /* never from outside */              \
   X(IN_REFUSED_NO_PROXY, "inbound.refused.no_proxy")                                                 \
   X(IN_OPEN_NO_PROXY, "inbound.failed_open.no_proxy")                                                \
   X(EVENTS_LOST, "events.lost")
