@@ -152,6 +152,7 @@ def test_reconnecting_the_same_socket(lab, app, server):
     """A socket that was refused at one address is used again for another, which is redirected (happy eyeballs does so)."""
     lab.start("--exclude-outbound-ports", "1")
     with Peer(server.listen(), peers.greeting(b"A")) as peer, app.socket() as sock:
+        sock.settimeout(None)  # blocking: after a failed non-blocking connect the kernel answers the next one with ECONNABORTED
         with pytest.raises(ConnectionRefusedError):
             sock.connect((server.ipv4, 1))
         sock.connect((server.ipv4, peer.port))

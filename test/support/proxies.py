@@ -226,10 +226,10 @@ class Node:
         return self.ctl("release", pod.name)
 
     def close(self):
-        """Uninstalls, so that no link and no pin stays; then ends sluiced."""
+        """Ends sluiced, then uninstalls, so that no link and no pin stays."""
         if self.proxy is not None:
-            self.ctl("uninstall", check=False)
             self.proxy.stop()
+            self.ctl("uninstall", check=False)
             self.proxy = None
         if self.pins.exists():
             run("rm", "-rf", str(self.pins), check=False)

@@ -160,7 +160,8 @@ bool Server::wait_for_clusters() {
 
 Status Server::start_listeners() {
   for (const auto& listener : configuration_.model.config->listeners) {
-    if (listener->address.is_ip()) loop_guard_.add_port(listener->address.port());
+    // A listener without a socket cannot be the end of a loop, and its port is often an application's.
+    if (listener->bind_to_port && listener->address.is_ip()) loop_guard_.add_port(listener->address.port());
     stats_->listener_added.add();
   }
   for (const auto& listener : configuration_.model.config->listeners)
