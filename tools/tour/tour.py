@@ -2,6 +2,7 @@
 import os
 import pathlib
 import re
+import shutil
 import signal
 import sys
 
@@ -15,7 +16,7 @@ from support import leaks, paths  # noqa: E402
 from support.packets import SYN, PacketCounter  # noqa: E402
 from support.pod import World  # noqa: E402
 from support.process import CommandFailed, run  # noqa: E402
-from support.proxies import AccessLog, Node  # noqa: E402
+from support.proxies import AccessLog, Missing, Node  # noqa: E402
 from support.wait import Timeout, wait_until  # noqa: E402
 from web import start_web  # noqa: E402
 
@@ -105,9 +106,9 @@ class Tour:
         wait_until(lambda: re.search(port, self.node.ctl("redirects").stdout), 5, "the redirect")
         listed = self.ctl("redirects").stdout
         self.screen.check(re.search(port, listed) is not None, f"the kernel remembers {self.web.ipv4}:80")
-        seen = self.shop.run("ss", "-Htn", "state", "established").stdout
-        self.screen.command("ss", "-tn", where="shop")
-        self.screen.output("\n".join(" ".join(line.split()) for line in seen.splitlines()), 4)
+        self.screen.command("ss", "-tn", "dport = :15001", where="shop")
+        seen = self.shop.run("ss", "-tn", "dport = :15001").stdout
+        self.screen.output(seen, 4)
         self.screen.check(":15001" in seen, "the socket itself is connected to sluiced, in the pod's own namespace")
         self.ctl("connections")
         slow.stop()
@@ -143,6 +144,9 @@ class Tour:
         with PacketCounter(self.shop.path) as wire:
             self.screen.command("kill", "-9", self.node.proxy.process.pid, where="node")
             self.node.proxy.process.kill()
+            # The kernel lets go of io_uring's sockets a moment after the process is gone.
+            wait_until(lambda: self.node.ctl("workloads").stdout.count("NO PROXY") == 4, 5, "the listening sockets gone")
+            self.ctl("workloads")
             codes = []
             for _ in range(3):
                 status, _, error = self.curl(f"http://{self.web.ipv4}/")
@@ -160,30 +164,37 @@ class Tour:
         before = len(self.log.lines())
         status, output, error = self.curl(f"http://{self.web.ipv4}/")
         self.screen.check(status == 0, "works again, nothing was enrolled anew")
-        self.log_line("PassthroughCluster", before)
+        self.log_line(" PassthroughCluster", before)
 
     def life(self):
         """The traced life of one connection, by tools/bpftrace."""
-        title = "The life of one connection"
-        script = paths.ROOT / "tools" / "bpftrace" / "life"
-        if not os.access(script, os.X_OK):
-            return self.screen.skip(title, f"{script.relative_to(paths.ROOT)} is not in this tree")
-        self.screen.step(title, "Kernel tracepoints and the proxy's own probes, on a time line.")
-        tracer = self.world.node_process("life", [script, "-p", self.node.proxy.process.pid, "--once"])
+        title, trace = "The life of one connection", paths.ROOT / "tools" / "bpftrace" / "trace"
+        if not os.access(trace, os.X_OK) or not shutil.which("bpftrace"):
+            return self.screen.skip(title, "tools/bpftrace or bpftrace itself is not here (tools/setup installs it)")
+        self.screen.step(title, "Kernel tracepoints and the proxy's own probes on one time line; no kprobe.")
+        self.screen.command("tools/bpftrace/trace", "connection-life", where="node")
+        tracer = self.world.node_process("life", [trace, "connection-life", paths.program("sluiced"), "15001"])
         try:
-            wait_until(lambda: "tracing" in (tracer.stderr() + tracer.stdout()).lower(), 20, "the tracer's start", alive=tracer.check_running)
+            wait_until(lambda: tracer.stdout().strip(), 30, "the tracer's start", alive=tracer.check_running)
             self.curl(f"http://{self.web.ipv4}/")
-            tracer.wait(20)
+            wait_until(lambda: tracer.stdout().count("> CLOSE") >= 3, 10, "the end of the connection in the trace", alive=tracer.check_running)
         except (CommandFailed, Timeout) as error:
-            self.screen.output(str(error), 6)
+            self.screen.output(str(error) + tracer.stderr(), 12)
             return self.screen.check(False, "the tracer showed the connection")
-        self.screen.output(tracer.stdout(), 30)
-        return self.screen.check(re.search("connect", tracer.stdout()) is not None, "from connect() to close, with reasons")
+        finally:
+            tracer.stop()
+        self.screen.output(tracer.stdout(), 40)
+        return self.screen.check(" sluice " in tracer.stdout(), "from connect() to close, with reasons")
 
     def uninstall(self):
         self.screen.step("Gone without a trace")
         self.look_for_rules()
-        done = self.ctl("uninstall", check=False)
+        self.screen.command("kill", self.node.proxy.process.pid, where="node")
+        self.node.stop_proxy()
+        self.screen.command("sluicectl", "uninstall", where="node")
+        done = self.node.ctl("uninstall", check=False)
+        lines = (done.stdout + done.stderr).splitlines()
+        self.screen.output("\n".join([*lines[:3], f"... {len(lines) - 4} more ...", *lines[-1:]]))
         self.screen.check(done.returncode == 0, "uninstalled: no program, map, link or pin is left")
         self.screen.check(not self.rules, "no iptables or nft rule existed at any moment" + "".join(f"; saw {r}" for r in sorted(self.rules)))
 
@@ -247,7 +258,7 @@ def main():
     except KeyboardInterrupt:
         print("\ninterrupted; everything has been removed", flush=True)
         return 130
-    except (CommandFailed, Timeout, OSError) as error:
+    except (CommandFailed, Missing, Timeout, OSError) as error:
         screen.output(str(error), 30)
         screen.check(False, "the tour could not go on (above)")
     status = screen.end()
