@@ -4,6 +4,7 @@
 #include <string>
 
 #include "core/log.h"
+#include "core/probes.h"
 
 namespace sluice::proxy {
 
@@ -48,6 +49,8 @@ Downstream::Downstream(Worker& worker, std::shared_ptr<ListenerRuntime> listener
   info_.downstream_direct_remote = info_.downstream_remote = l.peer_address(fd).unmapped();
   info_.listener_name = listener_->config->name;
   if (workload_) info_.workload = workload_->name;
+  probes::accepted(info_.connection_id, fd_, info_.downstream_direct_local, info_.downstream_direct_remote,
+                   info_.listener_name->c_str());
 }
 
 Downstream::~Downstream() { assert(fd_ < 0); }
@@ -140,6 +143,7 @@ void Downstream::listener_filters_done() {
     }
   }
   leave_pre_cx();
+  if (info_.local_address_restored && !handed_off_) probes::original_dst(info_.connection_id, info_.downstream_local);
   if (listener_->config->use_original_dst && info_.local_address_restored && !handed_off_) {
     if (auto target = worker_.listeners().by_address(info_.downstream_local); target && target != listener_) {
       // Once only, so that two listeners cannot pass a connection back and forth.
@@ -161,6 +165,7 @@ void Downstream::listener_filters_done() {
                                                                .application_protocols = info_.application_protocols});
   if (!chain) {
     listener_->stats.no_filter_chain_match.add();
+    probes::chain(info_.connection_id, listener_->config->name->c_str(), "", false);
     SLUICE_LOG(listener, debug, "[C{}] closing: no filter chain of {} matches {} from {}", info_.connection_id,
                *listener_->config->name, info_.downstream_local.to_string(), info_.downstream_remote.to_string());
     info_.flags.set(ext::ResponseFlag::no_route_found);
@@ -190,6 +195,7 @@ void Downstream::drop(bool reset) {
 void Downstream::open(const ListenerRuntime::Chain& chain) {
   chain_ = &chain;
   info_.filter_chain_name = chain.config->name;
+  probes::chain(info_.connection_id, listener_->config->name->c_str(), chain.config->name->c_str(), true);
   in_chain_ = true;
   ++listener_->active;
   listener_->stats.cx_total.add();
@@ -267,6 +273,8 @@ void Downstream::on_closed(ext::Connection& c, const ext::CloseEvent& event) {
 void Downstream::end() {
   info_.end = loop().now();
   for (auto& f : filters_) f->on_end();
+  probes::closed(info_.connection_id, info_.bytes_received, info_.bytes_sent, info_.termination_details.c_str(),
+                 info_.upstream_cluster.c_str(), (info_.end - info_.start).count(), static_cast<int>(info_.downstream_close));
   for (const auto& log : listener_->config->access_logs) log->log(info_, ext::AccessLogType::tcp_connection_end);
   if (std::exchange(in_chain_, false)) {
     --listener_->active;

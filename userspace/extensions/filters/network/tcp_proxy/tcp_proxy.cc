@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/log.h"
+#include "core/probes.h"
 
 namespace sluice::extensions::tcp_proxy {
 
@@ -128,6 +129,8 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
     i.upstream_host_name = upstream.host_name();
     if (!config().access_logs.empty() || context_->access_logged()) i.upstream_local = upstream.local_address();
     i.upstream_connection_id = upstream.connection().id();
+    probes::upstream_connected(i.connection_id, i.upstream_cluster.c_str(), i.upstream_remote,
+                               (i.upstream_connect_done - i.upstream_connect_start).count());
     touch();
     if (config().access_log_on_connected) {
       i.end = context_->loop().now();
@@ -144,6 +147,7 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
       i.upstream_remote = upstream.host_address();
       i.upstream_host_name = upstream.host_name();
     }
+    probes::upstream_failed(i.connection_id, i.upstream_cluster.c_str(), i.upstream_remote, static_cast<int>(failure), attempts_);
     bool retry = false;
     switch (failure) {
       case Failure::no_healthy_host:
@@ -171,6 +175,9 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
 
   void on_upstream_data(Buffer& data, bool end_stream) override {
     touch();
+    if (info().upstream_bytes_received == 0 && !data.empty())
+      probes::first_bytes(info().connection_id, probes::Side::upstream, data.size());
+    if (end_stream) probes::half_close(info().connection_id, probes::Side::upstream);
     info().upstream_bytes_received += data.size();
     downstream_buffered_ += data.size();
     stats().downstream_cx_tx_bytes_buffered.add(data.size());
@@ -216,14 +223,22 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
     }
     i.upstream_attempts = attempts_;
     upstream_ = cluster->connect(context_->origin(), *this);
+    probes::upstream_chosen(i.connection_id, i.upstream_cluster.c_str(), upstream_->host_address(), attempts_);
   }
 
   // The app is told at once, by RST: a connection that cannot reach its destination must not look established.
-  void give_up(std::string_view details) { downstream().close(CloseKind::reset, details); }
+  void give_up(std::string_view details) { reset_downstream(details); }
+
+  void reset_downstream(std::string_view details) {
+    info().downstream_close = ext::CloseType::local_reset;
+    downstream().close(CloseKind::reset, details);
+  }
 
   void forward(Buffer& data, bool end_stream) {
     size_t n = data.size();
     stats().downstream_cx_rx_bytes_total.add(n);
+    if (info().bytes_received == 0 && n > 0) probes::first_bytes(info().connection_id, probes::Side::downstream, n);
+    if (end_stream) probes::half_close(info().connection_id, probes::Side::downstream);
     info().bytes_received += n;
     upstream_->connection().write(std::move(data), end_stream);
   }
@@ -247,6 +262,7 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
       case CloseCause::remote_reset:
       case CloseCause::timeout:
       case CloseCause::error:
+        info().upstream_close = ext::CloseType::local_reset;
         up.close(CloseKind::reset);
         break;
     }
@@ -262,12 +278,12 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
         info().upstream_close = ext::CloseType::remote_reset;
         info().flags.set(ResponseFlag::upstream_connection_termination);
         closed_by_upstream_reset_ = true;
-        downstream().close(CloseKind::reset, "upstream_reset");
+        reset_downstream("upstream_reset");
         break;
       case CloseCause::timeout:
       case CloseCause::error:
         info().flags.set(ResponseFlag::upstream_connection_termination);
-        downstream().close(CloseKind::reset, "upstream_error");
+        reset_downstream("upstream_error");
         break;
     }
   }
