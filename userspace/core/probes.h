@@ -6,6 +6,8 @@
 #include "core/address.h"
 
 #if __has_include(<sys/sdt.h>)
+// Immediates or registers: clang would otherwise store every argument to the stack, traced or not.
+#define STAP_SDT_ARG_CONSTRAINT nr
 #include <sys/sdt.h>
 #define SLUICE_PROBE(name, n, ...) STAP_PROBE##n(sluice, name, __VA_ARGS__)
 #else
@@ -68,12 +70,12 @@ enum class Side : uint8_t { downstream, upstream };
   SLUICE_PROBE(half_close, 2, id, static_cast<int>(side));
 }
 
-// sluice:closed(id, uint64_t received, uint64_t sent, char* details, char* cluster, uint64_t nanoseconds, int
-// reset): the connection is over. Bytes from and to downstream; `details` as in
-// %CONNECTION_TERMINATION_DETAILS%; `reset`: 0 none, 1 we reset the client, 2 the client reset us.
+// sluice:closed(id, uint64_t received, uint64_t sent, char* details, uint64_t nanoseconds, int reset): the
+// connection is over. Bytes from and to downstream; `details` as in %CONNECTION_TERMINATION_DETAILS%;
+// `reset`: 0 none, 1 we reset the client, 2 the client reset us. (bpftrace 0.17 takes six arguments at most.)
 [[gnu::always_inline]] inline void closed(uint64_t id, uint64_t received, uint64_t sent, const char* details,
-                                          const char* cluster, int64_t nanoseconds, int reset) {
-  SLUICE_PROBE(closed, 7, id, received, sent, details, cluster, nanoseconds, reset);
+                                          int64_t nanoseconds, int reset) {
+  SLUICE_PROBE(closed, 6, id, received, sent, details, nanoseconds, reset);
 }
 
 }  // namespace sluice::probes

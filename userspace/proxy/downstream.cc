@@ -274,7 +274,7 @@ void Downstream::end() {
   info_.end = loop().now();
   for (auto& f : filters_) f->on_end();
   probes::closed(info_.connection_id, info_.bytes_received, info_.bytes_sent, info_.termination_details.c_str(),
-                 info_.upstream_cluster.c_str(), (info_.end - info_.start).count(), static_cast<int>(info_.downstream_close));
+                 (info_.end - info_.start).count(), static_cast<int>(info_.downstream_close));
   for (const auto& log : listener_->config->access_logs) log->log(info_, ext::AccessLogType::tcp_connection_end);
   if (std::exchange(in_chain_, false)) {
     --listener_->active;
