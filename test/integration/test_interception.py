@@ -11,7 +11,7 @@ from config import bootstrap, chain, cluster, direct_response, file_log, listene
 from conftest import check_sanitizers, require
 from support import peers
 from support.packets import SYN, PacketCounter
-from support.peers import Peer, ask, call_ending, ending, receive_exactly
+from support.peers import Peer, ask, call_ending, receive_exactly
 from support.proxies import AccessLog, Node, nat_rules
 from support.wait import wait_until
 

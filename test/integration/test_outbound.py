@@ -103,15 +103,8 @@ def test_canary_six_to_four(allow_any):
 
 
 def test_proxy_port_called_directly_is_a_black_hole(allow_any, caller, app, way):
-    """Somebody calls <pod>:15001: the original destination is the proxy itself, and its chain for that leads nowhere.
-
-    With eBPF the kernel refuses that already: nobody outside has business with virtualOutbound.
-    """
-    end = call_ending(caller, app.ipv4, 15001)
-    if way == "sluiced":
-        assert end == "refused" and allow_any.log.lines() == []
-        return
-    assert end == ("fin" if way == "envoy" else "rst")
+    """Somebody calls <pod>:15001: the original destination is the proxy itself, and its chain for that leads nowhere."""
+    assert call_ending(caller, app.ipv4, 15001) == ("fin" if way == "envoy" else "rst")
     entry = allow_any.log.json()[0]
     assert (entry["chain"], entry["cluster"], entry["flags"]) == ("virtualOutbound-blackhole", "BlackHoleCluster", "UH")
 

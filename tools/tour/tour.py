@@ -230,7 +230,7 @@ def intercepted(screen):
 
 
 def try_next(screen):
-    where = os.path.relpath(paths.build_dir() / "bin")
+    where = str(paths.build_dir() / "bin").removeprefix(os.getcwd() + "/")
     screen.say("")
     screen.say("Try next:")
     screen.say(f"  {where}/sluicectl check                              what this host offers and lacks")
