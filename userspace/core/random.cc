@@ -1,6 +1,13 @@
 #include "core/random.h"
 
+#include <random>
+
 namespace sluice {
+
+uint64_t random_seed() {
+  std::random_device device;
+  return static_cast<uint64_t>(device()) << 32 | device();
+}
 
 Random::Random(uint64_t seed) {
   // splitmix64 fills the state, so that near seeds give unrelated streams.

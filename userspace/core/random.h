@@ -4,6 +4,9 @@
 
 namespace sluice {
 
+// A seed from the system's entropy, for where no test has to repeat the run.
+uint64_t random_seed();
+
 // xoshiro256**: fast, seedable, not for secrets. One per worker; tests print the seed.
 class Random {
  public:

@@ -4,9 +4,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <random>
-
 #include "core/log.h"
+#include "core/random.h"
 #include "extensions/access_loggers/file/log_manager.h"
 #include "server/admin_server.h"
 
@@ -19,11 +18,6 @@ constexpr Duration kTick = std::chrono::seconds(5);
 constexpr Duration kDrainTick = std::chrono::milliseconds(100);
 // Turns of the control loop given to answers and operations under way at the end.
 constexpr int kLastTurns = 1000;
-
-uint64_t random_seed() {
-  std::random_device d;
-  return static_cast<uint64_t>(d()) << 32 | d();
-}
 
 // A proxy needs two descriptors a connection: takes what the hard limit allows.
 void raise_descriptor_limit() {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <random>
 
 #include "core/random.h"
 
@@ -82,8 +81,7 @@ FilterPtr log_type_filter(std::vector<AccessLogType> types, bool exclude) {
 
 FilterPtr random_filter(uint64_t numerator, uint64_t denominator) {
   return filter_of([=](const StreamInfo&, AccessLogType) {
-    thread_local Random random((static_cast<uint64_t>(std::random_device{}()) << 32) ^
-                               std::random_device{}());
+    thread_local Random random(random_seed());
     return random.below(denominator) < numerator;
   });
 }

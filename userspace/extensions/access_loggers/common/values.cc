@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <optional>
-#include <random>
 
 #include "core/random.h"
 #include "extensions/access_loggers/common/operator_kind.h"
@@ -104,11 +103,6 @@ void append_uuid(std::string& out, uint64_t high, uint64_t low) {
   };
   hex(high, 0, 8), out += '-', hex(high, 8, 4), out += '-', hex(high, 12, 4), out += '-';
   hex(low, 0, 4), out += '-', hex(low, 4, 12);
-}
-
-uint64_t random_seed() {
-  std::random_device device;
-  return static_cast<uint64_t>(device()) << 32 | device();
 }
 
 // The same for every record of a stream, different for every stream and process; nothing is stored for it.
