@@ -107,7 +107,7 @@ SL_INLINE void outbound_fill(struct sluice_redirect* r, const struct outbound_ca
   r->family = call->family;
   r->role = SLUICE_ROLE_CLIENT;
   r->rule = rule;
-  r->pad = 0;
+  r->source_bound = 0;
 }
 
 /* Is `peer` where this record's socket was sent? A socket that reconnected elsewhere is none of our business. */

@@ -10,6 +10,7 @@ int sluice_inspect(struct bpf_iter__bpf_sk_storage_map* ctx) {
   const struct sluice_redirect* r = ctx->value;
   if (!sk || !r) return 0;
   if (sk->sk_protocol == SL_IPPROTO_MPTCP) return 0; /* its subflow is listed */
+  if (r->role == SLUICE_ROLE_NONE) return 0;
   struct sluice_redirect_row row = {};
   row.redirect = *r;
   if (sk->__sk_common.skc_family == SL_AF_INET) {

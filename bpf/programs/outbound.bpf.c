@@ -27,6 +27,47 @@ SL_INLINE bool unbind_device(struct bpf_sock_addr* ctx, struct bpf_sock* sk) {
   return !bpf_setsockopt(ctx, SL_SOL_SOCKET, SL_SO_BINDTOIFINDEX, &none, sizeof(none));
 }
 
+/* Gives the socket `source`; the port is chosen at the handshake, among all that are free for this very destination. */
+SL_INLINE bool bind_source(struct bpf_sock_addr* ctx, __u8 family, const __u8 source[16]) {
+  if (family == SL_AF_INET) {
+    struct sockaddr_in a = {.sin_family = SL_AF_INET};
+    a.sin_addr.s_addr = addr_v4_be(source);
+    return !bpf_bind(ctx, (struct sockaddr*)&a, sizeof(a));
+  }
+  struct sockaddr_in6 a = {.sin6_family = SL_AF_INET6};
+  addr_copy(a.sin6_addr.in6_u.u6_addr8, source);
+  return !bpf_bind(ctx, (struct sockaddr*)&a, sizeof(a));
+}
+
+/* The application's socket may choose its address still: none is bound, or one that we bound earlier, and no port. */
+SL_INLINE bool source_is_free(struct bpf_sock* sk, bool ours) {
+  if (sk->src_port) return false;
+  if (ours) return true;
+  if (sk->family == SL_AF_INET) return !sk->src_ip4;
+  __u32 local[4];
+  SL_CTX_ADDR6(local, sk, src_ip6);
+  return !(local[0] | local[1] | local[2] | local[3]);
+}
+
+/* On its way to loopback the kernel would choose a loopback source, but the proxy is to see the pod. Says whether the
+ * socket's source is ours now. */
+SL_INLINE bool choose_source(struct bpf_sock_addr* ctx, struct bpf_sock* sk, const struct outbound_call* call,
+                             const struct sluice_workload* w, bool redirects, bool ours) {
+  if (!redirects && !ours) return false;
+  if (!source_is_free(sk, ours)) return false;
+  if (redirects) {
+    const __u8* source = addr_is_v4(call->addr) ? w->source_v4 : w->source_v6;
+    const __u32* word = (const __u32*)source;
+    if (word[3] && bind_source(ctx, call->family, source)) return true;
+    if (word[3]) sl_count(SLUICE_D_SOURCE_NOT_BOUND); /* the pod has lost it, or not yet got it (IPv6 DAD) */
+  }
+  if (ours) { /* it connects elsewhere: the kernel chooses again */
+    __u8 any[16] __attribute__((aligned(8))) = {};
+    bind_source(ctx, call->family, any);
+  }
+  return ours;
+}
+
 /* An MPTCP connection is made by a subflow, but the application holds, and asks, the socket above it. */
 SL_INLINE struct mptcp_sock* mptcp_of(struct bpf_sock* sk) {
   return bpf_core_type_exists(struct mptcp_sock) ? bpf_skc_to_mptcp_sock(sk) : NULL;
@@ -45,8 +86,14 @@ SL_INLINE bool remember(struct bpf_sock* sk, struct sluice_redirect* r) {
   return true;
 }
 
-SL_INLINE void forget(struct bpf_sock* sk) {
-  bpf_sk_storage_delete(&sl_redirects, sk);
+SL_INLINE void forget(struct bpf_sock* sk, bool source_bound) {
+  struct sluice_redirect* stored = source_bound ? bpf_sk_storage_get(&sl_redirects, sk, NULL, 0) : NULL;
+  if (stored) {
+    __builtin_memset(stored, 0, sizeof(*stored));
+    stored->source_bound = 1;
+  } else {
+    bpf_sk_storage_delete(&sl_redirects, sk);
+  }
   struct mptcp_sock* msk = mptcp_of(sk);
   if (msk) bpf_sk_storage_delete(&sl_redirects, msk);
 }
@@ -84,6 +131,12 @@ SL_INLINE __u32 decide_connect(struct bpf_sock_addr* ctx, struct outbound_call* 
   }
   if (outbound_redirects(decision) && !unbind_device(ctx, sk))
     decision = outbound_fail(w, SLUICE_D_OUT_REFUSED_BOUND_DEVICE, SLUICE_D_OUT_OPEN_BOUND_DEVICE);
+  const struct sluice_redirect* before = bpf_sk_storage_get(&sl_redirects, sk, NULL, 0);
+  bool bound = before && before->source_bound;
+  if (outbound_redirects(decision)) {
+    bound = choose_source(ctx, sk, call, w, true, bound);
+    r->source_bound = bound;
+  }
   if ((outbound_redirects(decision) || transparent) && !remember(sk, r)) {
     if (transparent) /* its SYN would come back to the proxy, for ever */
       decision = SLUICE_D_OUT_REFUSED_NO_STORAGE;
@@ -91,7 +144,8 @@ SL_INLINE __u32 decide_connect(struct bpf_sock_addr* ctx, struct outbound_call* 
       decision = outbound_fail(w, SLUICE_D_OUT_REFUSED_NO_STORAGE, SLUICE_D_OUT_OPEN_NO_STORAGE);
   }
   if (!outbound_redirects(decision) && !transparent) {
-    forget(sk); /* of an earlier connect by this socket */
+    bound = choose_source(ctx, sk, call, w, false, bound);
+    forget(sk, bound); /* of an earlier connect by this socket */
     r->role = 0;
     r->target_port_be = 0;
     __builtin_memset(r->target_addr, 0, sizeof(r->target_addr));
@@ -289,7 +343,7 @@ int sluice_sockopt(struct bpf_sockopt* ctx) {
   const struct sluice_redirect* r = bpf_sk_storage_get(&sl_redirects, sk, NULL, 0);
   __u8 addr[16];
   __be16 port_be;
-  if (r) {
+  if (r && r->role != SLUICE_ROLE_NONE) {
     if (r->role == SLUICE_ROLE_PROXY) goto leave;
     addr_copy(addr, r->original_addr);
     port_be = r->original_port_be;

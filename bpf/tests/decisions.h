@@ -32,6 +32,6 @@ struct decisions_question {
   __u32 role;
   struct sluice_redirect redirect;
 };
-SLUICE_ABI_ASSERT(sizeof(struct decisions_question) == 232);
+SLUICE_ABI_ASSERT(sizeof(struct decisions_question) == 264);
 
 #endif /* SLUICE_BPF_TESTS_DECISIONS_H_ */

@@ -47,9 +47,7 @@ def test_unknown_destination_passes_through(allow_any, app, server, way):
     with Peer(server.listen(), peers.echo) as peer:
         assert ask(lambda: app.connect(server.ipv4, peer.port), b"hello") == b"hello"
         entry = allow_any.log.json()[0]
-    # With eBPF the connection to the proxy stays on loopback, source address included; the upstream one has the pod's.
-    client = "127.0.0.1" if way == "sluiced" else app.ipv4
-    assert entry == {"chain": "virtualOutbound-catchall-tcp", "original": f"{server.ipv4}:{peer.port}", "peer": client,
+    assert entry == {"chain": "virtualOutbound-catchall-tcp", "original": f"{server.ipv4}:{peer.port}", "peer": app.ipv4,
                      "upstream": f"{server.ipv4}:{peer.port}", "cluster": "PassthroughCluster", "flags": "-", "received": 5, "sent": 5}
     assert peer.accepted[0][0][0] == app.ipv4, "the pod's own address is what the server sees"
 

@@ -2,7 +2,10 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <linux/nsfs.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -58,6 +61,54 @@ Result<uint64_t> netns_cookie(int netns_fd) {
     return {};
   }));
   return cookie;
+}
+
+namespace {
+
+bool usable_source(const Address& a) {
+  if (a.family() == AF_INET) {
+    uint32_t ip = ntohl(reinterpret_cast<const sockaddr_in*>(a.sockaddr_ptr())->sin_addr.s_addr);
+    return ip != 0 && ip >> 24 != 127 && ip >> 16 != 0xa9fe;  // 169.254.0.0/16
+  }
+  const in6_addr& ip = reinterpret_cast<const sockaddr_in6*>(a.sockaddr_ptr())->sin6_addr;
+  return a.family() == AF_INET6 && !IN6_IS_ADDR_UNSPECIFIED(&ip) && !IN6_IS_ADDR_LOOPBACK(&ip) &&
+         !IN6_IS_ADDR_LINKLOCAL(&ip);
+}
+
+// A connected UDP socket has its source address, and has sent nothing. The destination (RFC 5737, RFC 3849) is nobody's.
+std::optional<IpAddress> source_by_route(const char* somewhere) {
+  Address to(*IpAddress::parse(somewhere), 9);
+  Fd s(::socket(to.family(), SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!s.valid() || ::connect(s.get(), to.sockaddr_ptr(), to.len()) != 0) return std::nullopt;
+  Address from;
+  socklen_t len = Address::capacity();
+  if (::getsockname(s.get(), from.sockaddr_ptr(), &len) != 0) return std::nullopt;
+  from.set_len(len);
+  if (!usable_source(from)) return std::nullopt;
+  return from.ip();
+}
+
+}  // namespace
+
+Result<SourceAddresses> source_addresses(int netns_fd) {
+  SourceAddresses out;
+  SLUICE_TRY(run_in_netns(netns_fd, [&]() -> Status {
+    out.v4 = source_by_route("192.0.2.1");
+    out.v6 = source_by_route("2001:db8::1");
+    ifaddrs* all = nullptr;
+    if (::getifaddrs(&all) != 0) return errno_error(errno, "reading the addresses of a network namespace");
+    for (const ifaddrs* i = all; i; i = i->ifa_next) {
+      if (!i->ifa_addr || !(i->ifa_flags & IFF_UP)) continue;
+      int family = i->ifa_addr->sa_family;
+      if (family != AF_INET && family != AF_INET6) continue;
+      Address a = Address::from_sockaddr(i->ifa_addr, family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6));
+      std::optional<IpAddress>& wanted = family == AF_INET ? out.v4 : out.v6;
+      if (!wanted && usable_source(a)) wanted = a.ip();
+    }
+    ::freeifaddrs(all);
+    return {};
+  }));
+  return out;
 }
 
 Result<uint64_t> netns_inode(const std::string& path) {

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 
+#include "core/address.h"
 #include "core/fd.h"
 #include "core/result.h"
 
@@ -14,6 +16,12 @@ Result<Fd> open_netns(const std::string& path);
 Status run_in_netns(int netns_fd, const std::function<Status()>& fn);
 Result<uint64_t> netns_cookie(int netns_fd);
 Result<uint64_t> own_netns_cookie();
+// The source address that the kernel gives to connections that leave the namespace by its default route; where there is
+// no such route, the first address that is neither loopback nor link-local. Empty: the family has none.
+struct SourceAddresses {
+  std::optional<IpAddress> v4, v6;
+};
+Result<SourceAddresses> source_addresses(int netns_fd);
 // Names a namespace: two paths to the same one give the same number. ENOENT: the path is gone.
 Result<uint64_t> netns_inode(const std::string& path);
 // Does a process live there, or does /run/netns name it?

@@ -35,7 +35,7 @@ constexpr size_t kHookCount = 6;
 extern const std::array<Hook, kHookCount> kHooks;
 constexpr size_t kSockoptHook = 5;  // optional: Options::so_original_dst
 
-// <root>/v1/{maps,links,inbound}
+// <root>/v<ABI version>/{maps,links,inbound}
 struct PinPaths {
   explicit PinPaths(const std::string& root);
   PinPaths(const std::string& root, const std::string& version);  // of another version: "v7"
@@ -48,7 +48,7 @@ struct PinPaths {
 // Refuses when another ABI version is pinned under `root`: its programs would not understand our maps, nor we theirs.
 Status refuse_other_versions(const PinPaths& paths);
 bool installed(const PinPaths& paths);
-// What is ours directly under `root`: "v1", "staging". (A bpffs has files of the kernel's own there.)
+// What is ours directly under `root`: "v2", "staging". (A bpffs has files of the kernel's own there.)
 std::vector<std::string> our_dirs(const std::string& root);
 // ENOENT: nothing is pinned. Checks type, key and value size of each map, and the ABI version kept inside.
 Result<Maps> open_pinned_maps(const PinPaths& paths);

@@ -234,6 +234,12 @@ Result<Workload> Redirector::Impl::enrol_locked(WorkloadSpec spec) {
   w.inbound_port = spec.inbound_port;
   w.fail_mode = spec.fail_mode == FailMode::open ? SLUICE_FAIL_OPEN : SLUICE_FAIL_CLOSED;
   w.spread = static_cast<uint8_t>(options.spread);
+  SLUICE_ASSIGN(SourceAddresses source, source_addresses(netns.get()));
+  if (source.v4) {
+    w.source_v4[10] = w.source_v4[11] = 0xff;
+    std::memcpy(w.source_v4 + 12, source.v4->bytes().data(), 4);
+  }
+  if (source.v6) std::memcpy(w.source_v6, source.v6->bytes().data(), 16);
 
   WorkloadState now{.spec = spec, .netns_cookie = cookie, .netns_inode = inode, .id = w.workload_id, .netns_handle = ""};
   auto apply = [&]() -> Status {

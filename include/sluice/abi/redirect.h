@@ -17,7 +17,7 @@
 #define SLUICE_ABI_OFFSET(type, field, at) \
   SLUICE_ABI_ASSERT(__builtin_offsetof(struct type, field) == (at))
 
-#define SLUICE_ABI_VERSION 1
+#define SLUICE_ABI_VERSION 2
 
 /* Limits of the maps. A full rule map refuses enrolment; a full bridge is answered with the workload's fail mode. */
 #define SLUICE_WORKLOADS_MAX 4096
@@ -77,14 +77,19 @@ struct sluice_workload {
   __u8 fail_mode; /* enum sluice_fail_mode */
   __u8 spread;    /* IPv4 targets are 127.0.0.1 .. 127.0.0.spread */
   __u8 pad[6];
+  /* What a redirected connection has as its source, as it would have without us; all zero: none known, loopback then. */
+  __u8 source_v4[16];
+  __u8 source_v6[16];
 };
-SLUICE_ABI_ASSERT(sizeof(struct sluice_workload) == 24);
+SLUICE_ABI_ASSERT(sizeof(struct sluice_workload) == 56);
 SLUICE_ABI_OFFSET(sluice_workload, generation, 4);
 SLUICE_ABI_OFFSET(sluice_workload, flags, 8);
 SLUICE_ABI_OFFSET(sluice_workload, outbound_port, 12);
 SLUICE_ABI_OFFSET(sluice_workload, inbound_port, 14);
 SLUICE_ABI_OFFSET(sluice_workload, fail_mode, 16);
 SLUICE_ABI_OFFSET(sluice_workload, spread, 17);
+SLUICE_ABI_OFFSET(sluice_workload, source_v4, 24);
+SLUICE_ABI_OFFSET(sluice_workload, source_v6, 40);
 
 /* ---- sl_listeners: which listening socket serves a workload; the kernel removes an entry when its socket closes ---- */
 
@@ -175,6 +180,8 @@ SLUICE_ABI_OFFSET(sluice_cidr_key, addr, 12);
   X(OUT_OPEN_NO_STORAGE, "outbound.failed_open.no_storage")                                          \
   X(OUT_OPEN_BRIDGE_FULL, "outbound.failed_open.bridge_full")                                        \
   X(OUT_OPEN_BOUND_DEVICE, "outbound.failed_open.bound_device")                                      \
+  /* redirected, but the pod's address is no longer there: the proxy sees a loopback source */       \
+  X(SOURCE_NOT_BOUND, "source.not_bound")                                                            \
   /* from the connecting to the accepted socket */                                                   \
   X(BRIDGE_WRITTEN, "bridge.written")                                                                \
   X(BRIDGE_MOVED, "bridge.moved")                                                                    \
@@ -212,6 +219,7 @@ enum sluice_decision {
 /* ---- sl_redirects: socket storage, on the connecting and (after the handshake) on the accepted socket ---- */
 
 enum sluice_redirect_role {
+  SLUICE_ROLE_NONE = 0,     /* no redirect any more; kept for `source_bound` */
   SLUICE_ROLE_CLIENT = 1,   /* the application's socket */
   SLUICE_ROLE_ACCEPTED = 2, /* the proxy's downstream socket */
   SLUICE_ROLE_PROXY = 3,    /* the proxy's connection to the application, under the caller's address: no redirect, but
@@ -232,7 +240,7 @@ struct sluice_redirect {
   __u8 family; /* AF_INET, or AF_INET6 (v4-mapped included): the application's socket */
   __u8 role;   /* enum sluice_redirect_role */
   __u8 rule;   /* enum sluice_decision: why it was redirected */
-  __u8 pad;
+  __u8 source_bound; /* the socket's source address is our choice, not the application's */
 };
 SLUICE_ABI_ASSERT(sizeof(struct sluice_redirect) == 72);
 SLUICE_ABI_OFFSET(sluice_redirect, created_ns, 8);
@@ -247,6 +255,7 @@ SLUICE_ABI_OFFSET(sluice_redirect, pid, 64);
 SLUICE_ABI_OFFSET(sluice_redirect, family, 68);
 SLUICE_ABI_OFFSET(sluice_redirect, role, 69);
 SLUICE_ABI_OFFSET(sluice_redirect, rule, 70);
+SLUICE_ABI_OFFSET(sluice_redirect, source_bound, 71);
 
 /* ---- sl_bridge: handshakes under way, as the connecting side names them → struct sluice_redirect ---- */
 
