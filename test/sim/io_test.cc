@@ -54,7 +54,8 @@ class Relay {
     Result<int> fd = open();
     while (!fd.ok()) fd = open();
     listener = *fd;
-    if (!sim.loop.bind(listener, kRelay).ok() || !sim.loop.listen(listener, 100).ok()) sim.check(false, "listen");
+    if (!sim.loop.bind(listener, kRelay).ok() || !sim.loop.listen(listener, 100).ok())
+      sim.check(false, "listen");
     sim.loop.accept(accepting, listener);
   }
   Result<int> open() { return sim.loop.open_socket(AF_INET, {}); }
@@ -81,7 +82,8 @@ class Relay {
     if (c.result == -EMFILE && !stopping) {
       again.arm(sim.loop.now() + std::chrono::milliseconds(1));
     } else {
-      sim.check(c.result == -ECANCELED || c.result == -EMFILE, "accept ends with " + std::to_string(c.result));
+      sim.check(c.result == -ECANCELED || c.result == -EMFILE,
+                "accept ends with " + std::to_string(c.result));
     }
   }
 
@@ -90,15 +92,20 @@ class Relay {
   bool stopping = false;
   std::vector<Leg*> legs;
   io::Op accepting{[](io::Op& op, io::Completion& c) { op.owner<Relay>()->accepted(c); }, this};
-  io::Timer again{sim.loop.timers(), [](io::Timer& t) {
+  io::Timer again{sim.loop.timers(),
+                  [](io::Timer& t) {
                     auto* self = t.owner<Relay>();
                     self->sim.loop.accept(self->accepting, self->listener);
-                  }, this};
+                  },
+                  this};
 };
 
-Leg::Leg(Relay& relay, int downstream, int upstream) : relay_(relay), downstream_(downstream), upstream_(upstream) {}
+Leg::Leg(Relay& relay, int downstream, int upstream)
+    : relay_(relay), downstream_(downstream), upstream_(upstream) {}
 
-void Leg::start() { relay_.sim.loop.connect(connect_, upstream_, kServer); }
+void Leg::start() {
+  relay_.sim.loop.connect(connect_, upstream_, kServer);
+}
 
 void Leg::stop() {
   failed_ = true;
@@ -168,7 +175,7 @@ struct Exchange {
   Peer* client = nullptr;
   Peer* server = nullptr;
   std::string request, response;
-  bool disturbed = false;   // somebody resets or refuses: only prefixes are promised
+  bool disturbed = false;  // somebody resets or refuses: only prefixes are promised
 };
 
 // A few connections, each with a request and a response of some size; some end by resets.
@@ -220,11 +227,10 @@ void relay_scenario(Sim& sim, size_t size_max) {
     sim.loop.run_until([&] { return sim.loop.now() >= until; });
   } else {
     const bool over = sim.loop.run_until([&] {
-      return std::all_of(exchanges.begin(), exchanges.end(),
-                         [](auto& e) {
-                           if (e->client->over()) return true;
-                           return e->client->ended && (e->disturbed || (e->server && e->server->ended));
-                         });
+      return std::all_of(exchanges.begin(), exchanges.end(), [](auto& e) {
+        if (e->client->over()) return true;
+        return e->client->ended && (e->disturbed || (e->server && e->server->ended));
+      });
     });
     sim.check(over, "an exchange never ends");
   }

@@ -116,7 +116,8 @@ void World::stop_server(const Address& at) {
 }
 
 void World::incoming(Socket& listener) {
-  auto it = std::find_if(servers_.begin(), servers_.end(), [&](const Server& s) { return s.socket == &listener; });
+  auto it =
+      std::find_if(servers_.begin(), servers_.end(), [&](const Server& s) { return s.socket == &listener; });
   Socket* socket = net_.accept(listener);
   if (!socket || it == servers_.end()) return;
   Peer& p = add(*socket);

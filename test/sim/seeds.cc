@@ -11,14 +11,16 @@ const Sim* g_running = nullptr;
 
 std::string report(const Sim& sim, std::string_view what) {
   const std::string seed = std::to_string(sim.net.seed());
-  return "seed " + seed + ": " + std::string(what) + " (again: SLUICE_SIM_SEED=" + seed + ")\n" + sim.net.trace_tail();
+  return "seed " + seed + ": " + std::string(what) + " (again: SLUICE_SIM_SEED=" + seed + ")\n" +
+         sim.net.trace_tail();
 }
 
 struct sigaction g_before;
 
 // An assertion failed: not safe by the book, but the process ends here and the seed is what one needs to know.
 void on_abort(int signal) {
-  if (g_running) fputs(report(*g_running, g_running->failure.empty() ? "assertion" : g_running->failure).c_str(), stderr);
+  if (g_running)
+    fputs(report(*g_running, g_running->failure.empty() ? "assertion" : g_running->failure).c_str(), stderr);
   sigaction(signal, &g_before, nullptr);
   raise(signal);
 }
@@ -46,7 +48,7 @@ Status for_each_seed(uint64_t count, const std::function<void(Sim&)>& scenario) 
   } else if (const char* many = getenv("SLUICE_SIM_SEEDS")) {
     count = strtoull(many, nullptr, 0);
   }
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = on_abort;
   sigaction(SIGABRT, &action, &g_before);
   Status result;

@@ -11,9 +11,13 @@ namespace sluice::sim {
 
 using io::Op;
 
-SimLoop::SimLoop(SimNet& net) : net_(net) { read_clock(); }
+SimLoop::SimLoop(SimNet& net) : net_(net) {
+  read_clock();
+}
 
-SimLoop::~SimLoop() { drop_work(); }
+SimLoop::~SimLoop() {
+  drop_work();
+}
 
 void SimLoop::fail(const std::string& what) const {
   fprintf(stderr, "simulation, seed %llu: %s\n%s", static_cast<unsigned long long>(net_.seed()), what.c_str(),
@@ -23,7 +27,8 @@ void SimLoop::fail(const std::string& what) const {
 
 SimLoop::Descriptor& SimLoop::at(int fd) {
   const auto i = static_cast<size_t>(fd - kFirstFd);
-  if (fd < kFirstFd || i >= descriptors_.size()) fail("descriptor " + std::to_string(fd) + " was never opened");
+  if (fd < kFirstFd || i >= descriptors_.size())
+    fail("descriptor " + std::to_string(fd) + " was never opened");
   if (!descriptors_[i]) fail("descriptor " + std::to_string(fd) + " is closed already");
   return *descriptors_[i];
 }
@@ -61,7 +66,9 @@ Status SimLoop::listen(int fd, int) {
   return {};
 }
 
-Address SimLoop::local_address(int fd) { return at(fd).socket->local; }
+Address SimLoop::local_address(int fd) {
+  return at(fd).socket->local;
+}
 
 Address SimLoop::peer_address(int fd) {
   Socket& s = *at(fd).socket;
@@ -307,10 +314,9 @@ void SimLoop::attempt_send(Descriptor& d) {
   if (d.sent == total) {
     done(op, static_cast<int32_t>(total));
   } else if (s.writable_bytes() > 0) {  // took less than it could: goes on by itself
-    net_.after(net_.between({}, std::chrono::microseconds(50)),
-               [this, &op, &d, serial = live_[&op]] {
-                 if (auto it = live_.find(&op); it != live_.end() && it->second == serial) attempt_send(d);
-               });
+    net_.after(net_.between({}, std::chrono::microseconds(50)), [this, &op, &d, serial = live_[&op]] {
+      if (auto it = live_.find(&op); it != live_.end() && it->second == serial) attempt_send(d);
+    });
   }
 }
 
@@ -364,7 +370,8 @@ void SimLoop::run_once(Duration max_wait) {
   // Any order between operations; what one multishot brings stays in order.
   for (size_t i = batch.size(); i > 1; --i) {
     const size_t j = net_.random().below(i);
-    if (j == i - 1 || batch[j].op->state.kind == Op::Kind::accept || batch[i - 1].op->state.kind == Op::Kind::accept)
+    if (j == i - 1 || batch[j].op->state.kind == Op::Kind::accept ||
+        batch[i - 1].op->state.kind == Op::Kind::accept)
       continue;
     std::swap(batch[j], batch[i - 1]);
   }

@@ -52,7 +52,7 @@ class SimLoop final : public io::Loop, private Endpoint {
     std::vector<io::Op*> polls;
     io::SocketOptions options;
     int netns = -1;
-    size_t sent = 0;               // of the send in flight
+    size_t sent = 0;  // of the send in flight
     bool started_in = false, started_out = false;
   };
   struct Done {
@@ -70,7 +70,7 @@ class SimLoop final : public io::Loop, private Endpoint {
   void wake() override {}
   void read_clock() override { now_ = net_.now(); }
   Descriptor& at(int fd);
-  Descriptor* of(io::Op& op);      // null: nothing of that kind is in flight
+  Descriptor* of(io::Op& op);  // null: nothing of that kind is in flight
   int adopt(Socket& socket);
   void begin(io::Op& op, io::Op::Kind kind, int fd);
   void start(io::Op& op, std::function<void()> then);
@@ -92,7 +92,7 @@ class SimLoop final : public io::Loop, private Endpoint {
   size_t open_ = 0;
   std::map<io::Op*, uint64_t> live_;  // operations the kernel has, by start; looked up only, never walked
   uint64_t serial_ = 0;
-  std::vector<Done> done_;         // in the order they happened
+  std::vector<Done> done_;  // in the order they happened
 };
 
 }  // namespace sluice::sim

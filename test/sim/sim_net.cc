@@ -21,7 +21,8 @@ Faults Faults::random(Random& r) {
   f.slow_start = level(300);
   f.lose_on_reset = level(1000);
   f.no_descriptors = r.chance(1, 4) ? level(100) : 0;
-  f.latency_max = f.latency_min + Duration(std::chrono::microseconds(r.below(2) ? r.below(100) : r.below(20'000)));
+  f.latency_max =
+      f.latency_min + Duration(std::chrono::microseconds(r.below(2) ? r.below(100) : r.below(20'000)));
   f.window_min = 1 + r.below(2) * r.below(4096);
   f.window_max = f.window_min + (r.below(2) ? r.below(8192) : r.below(256 * 1024));
   return f;
@@ -35,7 +36,8 @@ Duration SimNet::between(Duration low, Duration high) {
 }
 
 WallTime SimNet::wall_now() const {
-  return WallTime(std::chrono::seconds(1'767'225'600)) + (now_ - MonotonicTime(std::chrono::seconds(1'000'000)));
+  return WallTime(std::chrono::seconds(1'767'225'600)) +
+         (now_ - MonotonicTime(std::chrono::seconds(1'000'000)));
 }
 
 void SimNet::at(MonotonicTime time, std::function<void()> fn) {
@@ -43,9 +45,13 @@ void SimNet::at(MonotonicTime time, std::function<void()> fn) {
   std::push_heap(events_.begin(), events_.end());
 }
 
-void SimNet::after(Duration delay, std::function<void()> fn) { at(now_ + delay, std::move(fn)); }
+void SimNet::after(Duration delay, std::function<void()> fn) {
+  at(now_ + delay, std::move(fn));
+}
 
-MonotonicTime SimNet::next_event() const { return events_.empty() ? MonotonicTime::max() : events_.front().time; }
+MonotonicTime SimNet::next_event() const {
+  return events_.empty() ? MonotonicTime::max() : events_.front().time;
+}
 
 void SimNet::advance_to(MonotonicTime time) {
   while (!events_.empty() && events_.front().time <= time) {
@@ -264,7 +270,8 @@ void SimNet::close(Socket& s) {
         finish(s);
       }
       break;
-    default: break;
+    default:
+      break;
   }
   s.state = Socket::State::closed;
 }

@@ -1,6 +1,8 @@
 // The real worker (accept, listener filters, hand-off, filter chains, tcp_proxy, clusters) on a simulated kernel: clients
 // and servers that behave well, badly and late; whatever a seed brings, bytes arrive exact, a FIN stays a FIN, a RST a RST,
 // every connection is logged once, and nothing is left behind.
+#include "proxy/worker.h"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -10,7 +12,6 @@
 #include "extensions/filters/listener/original_dst/original_dst.h"
 #include "extensions/filters/network/tcp_proxy/tcp_proxy.h"
 #include "proxy/upstream/cluster_manager.h"
-#include "proxy/worker.h"
 #include "test/sim/seeds.h"
 
 using namespace sluice;
@@ -19,13 +20,13 @@ using namespace sluice::sim;
 namespace {
 
 const Address kOutbound = *Address::parse("0.0.0.0:15001");
-const Address kAnyHost = *Address::parse("10.9.0.1:7000");       // no listener of its own: passthrough
-const Address kRefusing = *Address::parse("10.9.0.2:7000");      // passthrough, nobody there
-const Address kBlackhole = *Address::parse("10.9.0.3:7000");     // passthrough, never answers
-const Address kService = *Address::parse("10.96.0.1:80");        // a virtual listener in front of two hosts
+const Address kAnyHost = *Address::parse("10.9.0.1:7000");  // no listener of its own: passthrough
+const Address kRefusing = *Address::parse("10.9.0.2:7000");  // passthrough, nobody there
+const Address kBlackhole = *Address::parse("10.9.0.3:7000");  // passthrough, never answers
+const Address kService = *Address::parse("10.96.0.1:80");  // a virtual listener in front of two hosts
 const Address kHost1 = *Address::parse("10.1.0.1:8080");
 const Address kHost2 = *Address::parse("10.1.0.2:8080");
-const Address kDenied = *Address::parse("10.96.0.2:443");        // a virtual listener to a cluster without hosts
+const Address kDenied = *Address::parse("10.96.0.2:443");  // a virtual listener to a cluster without hosts
 
 // sk_lookup semantics: the accepted socket's own address is where the client was going.
 struct Destinations final : proxy::OriginalDestinations {
@@ -44,11 +45,13 @@ struct CountingLog final : ext::AccessLogger {
   mutable int flagged = 0;
 };
 
-std::shared_ptr<model::Cluster> cluster(const char* name, model::ClusterType type, std::vector<Address> hosts) {
+std::shared_ptr<model::Cluster> cluster(const char* name, model::ClusterType type,
+                                        std::vector<Address> hosts) {
   auto c = std::make_shared<model::Cluster>();
   c->name = name;
   c->type = type;
-  c->lb_policy = type == model::ClusterType::original_dst ? model::LbPolicy::cluster_provided : model::LbPolicy::round_robin;
+  c->lb_policy = type == model::ClusterType::original_dst ? model::LbPolicy::cluster_provided
+                                                          : model::LbPolicy::round_robin;
   c->connect_timeout = std::chrono::seconds(3);
   c->buffer_limit = 32 * 1024;
   c->hash = std::hash<std::string>()(name);
@@ -106,7 +109,8 @@ struct Story {
   bool client_reset = false, server_reset = false;
   bool clean() const {
     return (client == Client::plain || client == Client::slow_reader) &&
-           (server == Server::echo || server == Server::speaks_first || server == Server::sink || server == Server::slow_sink);
+           (server == Server::echo || server == Server::speaks_first || server == Server::sink ||
+            server == Server::slow_sink);
   }
   std::string expected_response() const { return server == Server::echo ? request : response; }
 };
@@ -121,8 +125,9 @@ class Scenario {
     for (size_t i = 0; i < n; ++i) stories.push_back(std::make_unique<Story>());
     for (auto& s : stories) begin(*s);
     // Whatever happens, connections end: everybody has finished, reset or left.
-    bool over = sim.loop.run_until([&] { return called == stories.size() && all_over() && worker->connection_count() == 0; },
-                                   std::chrono::hours(3));
+    bool over = sim.loop.run_until(
+        [&] { return called == stories.size() && all_over() && worker->connection_count() == 0; },
+        std::chrono::hours(3));
     sim.check(over, "a connection did not end");
     sim.loop.run_until([] { return false; }, std::chrono::seconds(5));  // what is on its way arrives
     for (auto& s : stories) judge(*s);
@@ -140,10 +145,12 @@ class Scenario {
     set->listeners = {listener("virtualOutbound", kOutbound, true, "PassthroughCluster", log, idle),
                       listener("10.96.0.1_80", kService, false, "service", log, idle),
                       listener("10.96.0.2_443", kDenied, false, "BlackHoleCluster", log, idle)};
-    clusters = std::make_unique<upstream::ClusterDirectory>(sim.loop, store, upstream::ClusterDirectory::Options{});
+    clusters =
+        std::make_unique<upstream::ClusterDirectory>(sim.loop, store, upstream::ClusterDirectory::Options{});
     sim.check(clusters->apply(*set).ok(), "clusters");
     worker = std::make_unique<proxy::Worker>(
-        sim.loop, store, proxy::Worker::Options{.index = 0, .seed = sim.random.next(), .original_destinations = &destinations},
+        sim.loop, store,
+        proxy::Worker::Options{.index = 0, .seed = sim.random.next(), .original_destinations = &destinations},
         [&](proxy::Worker& w) { return clusters->make_worker(w.loop(), 1, 7); });
     worker->set_config(set);
     auto fd = sim.loop.open_socket(AF_INET, {});
@@ -151,26 +158,29 @@ class Scenario {
     sim.check(sim.loop.bind(*fd, kOutbound).ok() && sim.loop.listen(*fd, 128).ok(), "listen");
     worker->add_socket({*fd, kOutbound, set->listeners[0], nullptr});
     sim.net.blackhole(kBlackhole);
-    for (const Address& a : {kAnyHost, kHost1, kHost2})
-      sim.world.server(a, [this](Peer& p) { serve(p); });
+    for (const Address& a : {kAnyHost, kHost1, kHost2}) sim.world.server(a, [this](Peer& p) { serve(p); });
   }
 
   void tear_down() {
     worker->close_all_sockets();
-    sim.check(sim.loop.run_until([&] { return worker->idle() && sim.loop.ops_in_flight() == 0; }), "the worker does not become idle");
+    sim.check(sim.loop.run_until([&] { return worker->idle() && sim.loop.ops_in_flight() == 0; }),
+              "the worker does not become idle");
     uint64_t active = 0;
     for (const auto& m : store.snapshot())
       if (m.name.ends_with("cx_active") || m.name.ends_with("_buffered") || m.name.ends_with("rq_active") ||
           m.name.ends_with("pending_active"))
-        if (m.value != 0) sim.check(false, m.name + " is " + std::to_string(m.value) + " at the end"), ++active;
-    for (auto& [id, count] : log->records) sim.check(count == 1, "connection logged " + std::to_string(count) + " times");
+        if (m.value != 0)
+          sim.check(false, m.name + " is " + std::to_string(m.value) + " at the end"), ++active;
+    for (auto& [id, count] : log->records)
+      sim.check(count == 1, "connection logged " + std::to_string(count) + " times");
     worker.reset();
     clusters.reset();
     sim.loop.run_once(Duration(0));
   }
 
   void begin(Story& s) {
-    static const Address kPlaces[] = {kAnyHost, kAnyHost, kService, kService, kService, kRefusing, kBlackhole, kDenied};
+    static const Address kPlaces[] = {kAnyHost, kAnyHost,  kService,   kService,
+                                      kService, kRefusing, kBlackhole, kDenied};
     s.to = kPlaces[sim.random.below(std::size(kPlaces))];
     s.client = static_cast<Story::Client>(sim.random.below(4));
     s.server = static_cast<Story::Server>(sim.random.below(6));
@@ -187,7 +197,8 @@ class Scenario {
     s.caller = &c;
     if (s.client == Story::Client::slow_reader) {
       c.pause_reading();
-      sim.net.after(sim.net.between(std::chrono::milliseconds(1), std::chrono::seconds(2)), [&c] { c.resume_reading(); });
+      sim.net.after(sim.net.between(std::chrono::milliseconds(1), std::chrono::seconds(2)),
+                    [&c] { c.resume_reading(); });
     }
     size_t half = sim.random.below(s.request.size() + 1);
     c.write(std::string_view(s.request).substr(0, half));
@@ -236,7 +247,7 @@ class Scenario {
     };
     p.on_end = [this](Peer& peer) {
       Story* s = story_of(peer);
-      if (!s) return peer.close();   // the client said nothing at all
+      if (!s) return peer.close();  // the client said nothing at all
       if (s->server == Story::Server::sink || s->server == Story::Server::slow_sink) peer.write(s->response);
       if (!peer.over()) peer.finish();
     };
@@ -256,7 +267,8 @@ class Scenario {
       case Story::Server::slow_sink:
         if (first) {
           p.pause_reading();
-          sim.net.after(sim.net.between(std::chrono::milliseconds(1), std::chrono::seconds(2)), [&p] { p.resume_reading(); });
+          sim.net.after(sim.net.between(std::chrono::milliseconds(1), std::chrono::seconds(2)),
+                        [&p] { p.resume_reading(); });
         }
         break;
       case Story::Server::resets:
@@ -280,15 +292,16 @@ class Scenario {
   }
 
   bool all_over() {
-    return std::all_of(stories.begin(), stories.end(), [](auto& s) { return s->caller && (s->caller->over() || s->caller->ended); });
+    return std::all_of(stories.begin(), stories.end(),
+                       [](auto& s) { return s->caller && (s->caller->over() || s->caller->ended); });
   }
 
   void judge(Story& s) {
     Peer& c = *s.caller;
     std::string expected = s.expected_response();
-    sim.check(c.received.size() <= expected.size() && expected.starts_with(c.received), "the client received something else");
-    if (s.callee)
-      sim.check(s.request.starts_with(s.callee->received), "the server received something else");
+    sim.check(c.received.size() <= expected.size() && expected.starts_with(c.received),
+              "the client received something else");
+    if (s.callee) sim.check(s.request.starts_with(s.callee->received), "the server received something else");
     bool reachable = s.to == kAnyHost || s.to == kService;
     if (!reachable) {
       // Nobody to talk to: the client must not be left with what looks like a success.
@@ -305,7 +318,8 @@ class Scenario {
     }
     if (s.server_reset && !s.client_reset && s.client != Story::Client::leaves)
       sim.check(c.was_reset, "the server's reset became something else");
-    if (s.client_reset && s.callee && !s.server_reset && c.unsent() == 0 && !s.callee->ended && !s.callee->over())
+    if (s.client_reset && s.callee && !s.server_reset && c.unsent() == 0 && !s.callee->ended &&
+        !s.callee->over())
       sim.check(s.callee->was_reset, "the client's reset did not reach the server");
   }
 

@@ -11,7 +11,7 @@ namespace sluice::config {
 struct PrintOptions {
   bool pretty = true;                // indented by one blank a level, as Envoy's admin endpoints are
   bool always_print_fields = false;  // also singular fields with their default value (Envoy's /server_info)
-  bool redact = true;                // fields marked udpa.annotations.sensitive become "[redacted]"
+  bool redact = true;  // fields marked udpa.annotations.sensitive become "[redacted]"
 };
 
 // A message as JSON, with the field names of the .proto files (as Envoy's config_dump has them). What an Any

@@ -266,8 +266,10 @@ Result<std::shared_ptr<const model::Listener>> translate(const proto::Listener& 
     // Envoy adds the filter by itself, after those of the list.
     const envoy::extensions::filters::listener::original_dst::v3::OriginalDst empty;
     const auto* extension = registry.listener_filter(empty.GetDescriptor()->full_name());
-    if (extension == nullptr) return refuse(path.field("use_original_dst"), "this build has no original_dst listener filter");
-    SLUICE_ASSIGN(auto factory, extension->create(empty, context, path.field("use_original_dst").to_string()));
+    if (extension == nullptr)
+      return refuse(path.field("use_original_dst"), "this build has no original_dst listener filter");
+    SLUICE_ASSIGN(auto factory,
+                  extension->create(empty, context, path.field("use_original_dst").to_string()));
     out->listener_filters.push_back(std::move(factory));
   }
   if (in.has_listener_filters_timeout())

@@ -22,10 +22,10 @@ struct Node {
     const Node* value;
   };
   Kind kind = Kind::null;
-  int line = 0, column = 0;        // from 1; 0: not from a file
-  std::string text;                // boolean: as written, see truth(); number: JSON's syntax; string: as is
+  int line = 0, column = 0;  // from 1; 0: not from a file
+  std::string text;  // boolean: as written, see truth(); number: JSON's syntax; string: as is
   std::vector<const Node*> items;  // list
-  std::vector<Entry> entries;      // map; keys are unique
+  std::vector<Entry> entries;  // map; keys are unique
 };
 std::string_view kind_name(Node::Kind kind);  // "a list"
 bool truth(const Node& boolean);  // "true", "Yes", "ON", "y"... of the words that make a node boolean

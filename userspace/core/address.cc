@@ -118,7 +118,9 @@ Address Address::from_sockaddr(const sockaddr* sa, socklen_t len) {
 }
 
 Result<Address> Address::parse(std::string_view text) {
-  auto bad = [&] { return Error{"malformed address: " + std::string(text) + " (expected IP:PORT or [IPV6]:PORT)"}; };
+  auto bad = [&] {
+    return Error{"malformed address: " + std::string(text) + " (expected IP:PORT or [IPV6]:PORT)"};
+  };
   size_t colon = text.rfind(':');
   if (colon == text.npos) return bad();
   std::string_view host = text.substr(0, colon), port_text = text.substr(colon + 1);
@@ -157,7 +159,9 @@ std::string Address::path() const {
   return std::string(storage_.un.sun_path, strnlen(storage_.un.sun_path, n));
 }
 
-Address Address::with_port(uint16_t port) const { return Address(ip(), port); }
+Address Address::with_port(uint16_t port) const {
+  return Address(ip(), port);
+}
 
 Address Address::unmapped() const {
   if (family() != AF_INET6) return *this;
@@ -218,6 +222,8 @@ bool Cidr::contains(const IpAddress& address) const {
   return rest == 0 || ((ip.bytes()[whole] ^ ip_.bytes()[whole]) & static_cast<uint8_t>(0xff00u >> rest)) == 0;
 }
 
-std::string Cidr::to_string() const { return ip_.to_string() + "/" + std::to_string(prefix_len_); }
+std::string Cidr::to_string() const {
+  return ip_.to_string() + "/" + std::to_string(prefix_len_);
+}
 
 }  // namespace sluice

@@ -19,17 +19,17 @@ namespace sluice {
 class IpAddress {
  public:
   IpAddress() = default;
-  static IpAddress v4(uint32_t be);                        // network byte order
+  static IpAddress v4(uint32_t be);  // network byte order
   static IpAddress v6(const std::array<uint8_t, 16>& bytes);
-  static Result<IpAddress> parse(std::string_view text);   // "10.0.0.1", "::1"; no brackets, no zone
+  static Result<IpAddress> parse(std::string_view text);  // "10.0.0.1", "::1"; no brackets, no zone
 
-  int family() const { return family_; }                   // AF_INET, AF_INET6 or AF_UNSPEC
+  int family() const { return family_; }  // AF_INET, AF_INET6 or AF_UNSPEC
   bool is_v4() const { return family_ == AF_INET; }
   bool is_v6() const { return family_ == AF_INET6; }
   bool is_any() const;
   bool is_loopback() const;
-  IpAddress unmapped() const;                              // ::ffff:a.b.c.d → a.b.c.d
-  uint32_t v4_be() const;                                  // only for AF_INET
+  IpAddress unmapped() const;  // ::ffff:a.b.c.d → a.b.c.d
+  uint32_t v4_be() const;  // only for AF_INET
   const std::array<uint8_t, 16>& bytes() const { return bytes_; }  // 4 used for AF_INET
   std::string to_string() const;
 
@@ -47,14 +47,14 @@ class Address {
   Address(IpAddress ip, uint16_t port);
   static Result<Address> pipe(std::string_view path);
   static Address from_sockaddr(const sockaddr* sa, socklen_t len);
-  static Result<Address> parse(std::string_view text);     // "1.2.3.4:80", "[::1]:80"
+  static Result<Address> parse(std::string_view text);  // "1.2.3.4:80", "[::1]:80"
 
   bool valid() const { return len_ != 0; }
   int family() const { return valid() ? storage_.ss_family : AF_UNSPEC; }
   bool is_ip() const { return family() == AF_INET || family() == AF_INET6; }
   bool is_pipe() const { return family() == AF_UNIX; }
-  IpAddress ip() const;                                    // AF_UNSPEC unless is_ip()
-  uint16_t port() const;                                   // host order; 0 unless is_ip()
+  IpAddress ip() const;  // AF_UNSPEC unless is_ip()
+  uint16_t port() const;  // host order; 0 unless is_ip()
   std::string path() const;
   Address with_port(uint16_t port) const;
   Address unmapped() const;
@@ -66,7 +66,7 @@ class Address {
   static constexpr socklen_t capacity() { return sizeof(sockaddr_un); }
   void set_len(socklen_t len) { len_ = len; }
 
-  std::string to_string() const;                           // "1.2.3.4:80", "[::1]:80", "/run/x.sock"
+  std::string to_string() const;  // "1.2.3.4:80", "[::1]:80", "/run/x.sock"
   size_t hash() const;
   friend bool operator==(const Address& a, const Address& b) {
     return a.len_ == b.len_ && std::memcmp(&a.storage_, &b.storage_, a.len_) == 0;
@@ -89,7 +89,7 @@ class Cidr {
  public:
   Cidr() = default;
   static Result<Cidr> make(IpAddress ip, unsigned prefix_len);  // host bits are cleared
-  static Result<Cidr> parse(std::string_view text);             // "10.0.0.0/8"
+  static Result<Cidr> parse(std::string_view text);  // "10.0.0.0/8"
   bool contains(const IpAddress& ip) const;
   const IpAddress& address() const { return ip_; }
   unsigned prefix_len() const { return prefix_len_; }

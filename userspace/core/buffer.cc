@@ -15,7 +15,9 @@ constexpr size_t kHeader = 64;
 static_assert(sizeof(Block) <= kHeader);
 
 // Large blocks are mapped one by one: what is given back really leaves the process, which the heap does not promise.
-bool is_mapped(uint32_t size) { return size >= BlockPool::kLarge; }
+bool is_mapped(uint32_t size) {
+  return size >= BlockPool::kLarge;
+}
 
 Block* allocate(uint32_t size) {
   void* p;
@@ -90,7 +92,9 @@ void BlockPool::release(Block* block) {
   deallocate(block);
 }
 
-Buffer::Buffer(Buffer&& o) noexcept { *this = std::move(o); }
+Buffer::Buffer(Buffer&& o) noexcept {
+  *this = std::move(o);
+}
 
 Buffer& Buffer::operator=(Buffer&& o) noexcept {
   if (this == &o) return *this;

@@ -42,7 +42,8 @@ class Chunk {
     assert(offset + size <= block->capacity);
     ++block_->refs;
   }
-  Chunk(Chunk&& o) noexcept : block_(std::exchange(o.block_, nullptr)), offset_(o.offset_), size_(std::exchange(o.size_, 0)) {}
+  Chunk(Chunk&& o) noexcept
+      : block_(std::exchange(o.block_, nullptr)), offset_(o.offset_), size_(std::exchange(o.size_, 0)) {}
   Chunk& operator=(Chunk&& o) noexcept {
     if (this != &o) {
       reset();
@@ -122,9 +123,9 @@ class Buffer {
 
   void append(Chunk&& chunk);
   void append(BlockPool& pool, std::string_view bytes);  // copies
-  void append(Buffer&& other);                           // all of it, no copy
-  void move_front_to(Buffer& to, size_t n);              // n <= size(); splits a chunk by sharing
-  void drain(size_t n);                                  // n <= size()
+  void append(Buffer&& other);  // all of it, no copy
+  void move_front_to(Buffer& to, size_t n);  // n <= size(); splits a chunk by sharing
+  void drain(size_t n);  // n <= size()
   void clear();
 
   // Fills `out` with the first chunks; returns how many entries were used.

@@ -14,11 +14,21 @@ void append_quoted(std::string& out, std::string_view s) {
   for (char c : s) {
     auto u = static_cast<unsigned char>(c);
     switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
       default:
         if (u < 0x20) {
           out += "\\u00";
@@ -76,7 +86,8 @@ class Parser {
                  std::string(what)};
   }
   void space() {
-    while (at_ < text_.size() && std::string_view(" \t\r\n").find(text_[at_]) != std::string_view::npos) ++at_;
+    while (at_ < text_.size() && std::string_view(" \t\r\n").find(text_[at_]) != std::string_view::npos)
+      ++at_;
   }
   bool take(char c) {
     if (at_ >= text_.size() || text_[at_] != c) return false;
@@ -94,8 +105,10 @@ class Parser {
     space();
     if (at_ >= text_.size()) return fail("a value is missing");
     switch (text_[at_]) {
-      case '{': return object(depth);
-      case '[': return array(depth);
+      case '{':
+        return object(depth);
+      case '[':
+        return array(depth);
       case '"': {
         SLUICE_ASSIGN(std::string s, string());
         return Json(std::move(s));
@@ -172,12 +185,26 @@ class Parser {
       if (at_ >= text_.size()) break;
       char e = text_[at_++];
       switch (e) {
-        case '"': case '\\': case '/': out += e; break;
-        case 'b': out += '\b'; break;
-        case 'f': out += '\f'; break;
-        case 'n': out += '\n'; break;
-        case 'r': out += '\r'; break;
-        case 't': out += '\t'; break;
+        case '"':
+        case '\\':
+        case '/':
+          out += e;
+          break;
+        case 'b':
+          out += '\b';
+          break;
+        case 'f':
+          out += '\f';
+          break;
+        case 'n':
+          out += '\n';
+          break;
+        case 'r':
+          out += '\r';
+          break;
+        case 't':
+          out += '\t';
+          break;
         case 'u': {
           SLUICE_ASSIGN(uint32_t cp, hex4());
           if (cp >= 0xd800 && cp < 0xdc00) {
@@ -191,7 +218,8 @@ class Parser {
           append_utf8(out, cp);
           break;
         }
-        default: return fail("unknown escape");
+        default:
+          return fail("unknown escape");
       }
     }
     return fail("a string does not end");
@@ -200,7 +228,8 @@ class Parser {
   Result<Json> number() {
     size_t end = at_;
     bool integral = true;
-    while (end < text_.size() && std::string_view("+-0123456789.eE").find(text_[end]) != std::string_view::npos) {
+    while (end < text_.size() &&
+           std::string_view("+-0123456789.eE").find(text_[end]) != std::string_view::npos) {
       if (std::string_view(".eE").find(text_[end]) != std::string_view::npos) integral = false;
       ++end;
     }
@@ -225,7 +254,9 @@ class Parser {
 
 }  // namespace
 
-Result<Json> Json::parse(std::string_view text) { return Parser(text).document(); }
+Result<Json> Json::parse(std::string_view text) {
+  return Parser(text).document();
+}
 
 double Json::as_double(double otherwise) const {
   if (type_ == Type::number) return number_;
@@ -272,9 +303,15 @@ void Json::dump_to(std::string& out, bool pretty, int depth) const {
     out.append(static_cast<size_t>(d) * 2, ' ');
   };
   switch (type_) {
-    case Type::null: out += "null"; break;
-    case Type::boolean: out += integer_ ? "true" : "false"; break;
-    case Type::integer: out += std::to_string(integer_); break;
+    case Type::null:
+      out += "null";
+      break;
+    case Type::boolean:
+      out += integer_ ? "true" : "false";
+      break;
+    case Type::integer:
+      out += std::to_string(integer_);
+      break;
     case Type::number: {
       char buf[32];
       if (!std::isfinite(number_)) {
@@ -285,7 +322,9 @@ void Json::dump_to(std::string& out, bool pretty, int depth) const {
       out.append(buf, end);
       break;
     }
-    case Type::string: append_quoted(out, string_); break;
+    case Type::string:
+      append_quoted(out, string_);
+      break;
     case Type::array:
     case Type::object: {
       bool object = type_ == Type::object;

@@ -19,15 +19,15 @@ class Json {
 
   Json() = default;
   Json(bool b) : type_(Type::boolean), integer_(b) {}  // NOLINT: implicit on purpose, as the others
-  Json(int i) : type_(Type::integer), integer_(i) {}   // NOLINT
+  Json(int i) : type_(Type::integer), integer_(i) {}  // NOLINT
   Json(unsigned i) : type_(Type::integer), integer_(i) {}  // NOLINT
-  Json(int64_t i) : type_(Type::integer), integer_(i) {}   // NOLINT
+  Json(int64_t i) : type_(Type::integer), integer_(i) {}  // NOLINT
   // Above 2^63 an integer would turn negative: cookies and counters stay below.
   Json(uint64_t i) : type_(Type::integer), integer_(static_cast<int64_t>(i)) {}  // NOLINT
-  Json(double d) : type_(Type::number), number_(d) {}                            // NOLINT
-  Json(const char* s) : type_(Type::string), string_(s) {}                       // NOLINT
-  Json(std::string_view s) : type_(Type::string), string_(s) {}                  // NOLINT
-  Json(std::string s) : type_(Type::string), string_(std::move(s)) {}            // NOLINT
+  Json(double d) : type_(Type::number), number_(d) {}  // NOLINT
+  Json(const char* s) : type_(Type::string), string_(s) {}  // NOLINT
+  Json(std::string_view s) : type_(Type::string), string_(s) {}  // NOLINT
+  Json(std::string s) : type_(Type::string), string_(std::move(s)) {}  // NOLINT
   static Json array() { return Json(Type::array); }
   static Json object() { return Json(Type::object); }
 
@@ -46,12 +46,12 @@ class Json {
   double as_double(double otherwise = 0) const;
   const std::string& as_string() const { return string_; }  // empty when not a string
 
-  const std::vector<Json>& items() const { return items_; }      // empty when not an array
+  const std::vector<Json>& items() const { return items_; }  // empty when not an array
   const std::vector<Member>& members() const { return members_; }  // empty when not an object
-  const Json& operator[](std::string_view key) const;            // null when absent
+  const Json& operator[](std::string_view key) const;  // null when absent
   bool has(std::string_view key) const;
-  Json& set(std::string key, Json value);                        // makes an object of null; replaces
-  Json& push(Json value);                                        // makes an array of null
+  Json& set(std::string key, Json value);  // makes an object of null; replaces
+  Json& push(Json value);  // makes an array of null
 
  private:
   explicit Json(Type type) : type_(type) {}

@@ -9,8 +9,9 @@ namespace sluice::log {
 namespace {
 
 constexpr size_t kCount = static_cast<size_t>(Component::count);
-constexpr std::array<std::string_view, kCount> kNames = {"main", "admin",    "config",   "connection", "filter", "io",
-                                                         "listener", "upstream", "redirect", "workload", "dns"};
+constexpr std::array<std::string_view, kCount> kNames = {"main",     "admin",    "config",   "connection",
+                                                         "filter",   "io",       "listener", "upstream",
+                                                         "redirect", "workload", "dns"};
 constexpr const char* kDefaultFormat = "[%Y-%m-%d %T.%e][%t][%l][%n] %v";
 
 struct Loggers {
@@ -32,8 +33,12 @@ Loggers& loggers() {
 
 }  // namespace
 
-spdlog::logger& logger(Component c) { return *loggers().all[static_cast<size_t>(c)]; }
-std::string_view name(Component c) { return kNames[static_cast<size_t>(c)]; }
+spdlog::logger& logger(Component c) {
+  return *loggers().all[static_cast<size_t>(c)];
+}
+std::string_view name(Component c) {
+  return kNames[static_cast<size_t>(c)];
+}
 
 Result<Level> parse_level(std::string_view text) {
   if (text == "trace") return spdlog::level::trace;
@@ -47,7 +52,9 @@ Result<Level> parse_level(std::string_view text) {
                "': expected one of trace, debug, info, warning, error, critical, off"};
 }
 
-void set_level(Component c, Level level) { logger(c).set_level(level); }
+void set_level(Component c, Level level) {
+  logger(c).set_level(level);
+}
 
 void set_all(Level level) {
   for (auto& l : loggers().all) l->set_level(level);

@@ -10,13 +10,26 @@
 // Application log: one logger a component, each with its own level (admin `/logging`). Levels and names are Envoy's.
 namespace sluice::log {
 
-enum class Component : uint8_t { main, admin, config, connection, filter, io, listener, upstream, redirect, workload, dns, count };
+enum class Component : uint8_t {
+  main,
+  admin,
+  config,
+  connection,
+  filter,
+  io,
+  listener,
+  upstream,
+  redirect,
+  workload,
+  dns,
+  count
+};
 
 using Level = spdlog::level::level_enum;
 
 spdlog::logger& logger(Component c);
 std::string_view name(Component c);
-Result<Level> parse_level(std::string_view text);     // trace debug info warning warn error critical off
+Result<Level> parse_level(std::string_view text);  // trace debug info warning warn error critical off
 void set_level(Component c, Level level);
 void set_all(Level level);
 Result<Component> parse_component(std::string_view name);
@@ -28,5 +41,6 @@ Status init(Level level, const std::string& path = "", const std::string& format
 }  // namespace sluice::log
 
 // SLUICE_LOG(connection, debug, "[C{}] new connection from {}", id, peer)
-#define SLUICE_LOG(component, lvl, ...) \
-  SPDLOG_LOGGER_CALL(&::sluice::log::logger(::sluice::log::Component::component), ::spdlog::level::lvl, __VA_ARGS__)
+#define SLUICE_LOG(component, lvl, ...)                                                                 \
+  SPDLOG_LOGGER_CALL(&::sluice::log::logger(::sluice::log::Component::component), ::spdlog::level::lvl, \
+                     __VA_ARGS__)

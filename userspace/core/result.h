@@ -31,7 +31,7 @@ template <typename T>
 class [[nodiscard]] Result {
  public:
   Result(T value) : v_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit on purpose
-  Result(Error e) : v_(std::in_place_index<1>, std::move(e)) {}      // NOLINT
+  Result(Error e) : v_(std::in_place_index<1>, std::move(e)) {}  // NOLINT
 
   bool ok() const { return v_.index() == 0; }
   explicit operator bool() const { return ok(); }
@@ -68,19 +68,18 @@ class [[nodiscard]] Result<void> {
 using Status = Result<void>;
 
 // Returns the error of `expr` to the caller; for expressions whose value is not needed.
-#define SLUICE_TRY(expr)                                                  \
-  do {                                                                    \
-    if (auto sluice_status_ = (expr); !sluice_status_.ok())               \
-      return std::move(sluice_status_).error();                           \
+#define SLUICE_TRY(expr)                                                                              \
+  do {                                                                                                \
+    if (auto sluice_status_ = (expr); !sluice_status_.ok()) return std::move(sluice_status_).error(); \
   } while (0)
 
 #define SLUICE_CONCAT_(a, b) a##b
 #define SLUICE_CONCAT(a, b) SLUICE_CONCAT_(a, b)
 // `SLUICE_ASSIGN(auto x, expr)`: x takes the value, or the caller gets the error.
-#define SLUICE_ASSIGN(lhs, expr)                                                  \
-  auto SLUICE_CONCAT(sluice_r_, __LINE__) = (expr);                               \
-  if (!SLUICE_CONCAT(sluice_r_, __LINE__).ok())                                   \
-    return std::move(SLUICE_CONCAT(sluice_r_, __LINE__)).error();                 \
+#define SLUICE_ASSIGN(lhs, expr)                                  \
+  auto SLUICE_CONCAT(sluice_r_, __LINE__) = (expr);               \
+  if (!SLUICE_CONCAT(sluice_r_, __LINE__).ok())                   \
+    return std::move(SLUICE_CONCAT(sluice_r_, __LINE__)).error(); \
   lhs = std::move(SLUICE_CONCAT(sluice_r_, __LINE__)).value()
 
 }  // namespace sluice

@@ -23,7 +23,9 @@ class Counter {
  public:
   Counter() = default;
   explicit Counter(Cell* cell) : cell_(cell) {}
-  void add(uint64_t n = 1) { cell_->store(cell_->load(std::memory_order_relaxed) + n, std::memory_order_relaxed); }
+  void add(uint64_t n = 1) {
+    cell_->store(cell_->load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
   uint64_t slot_value() const { return cell_->load(std::memory_order_relaxed); }  // this thread's share
 
  private:
@@ -77,8 +79,8 @@ enum class Kind : uint8_t { counter, gauge, histogram, text };
 struct HistogramSnapshot {
   std::vector<uint64_t> buckets;  // as HistogramCells::buckets
   uint64_t count = 0, sum = 0;
-  double quantile(double q) const;            // 0..1; NaN when empty; exact up to 31, then within 6 %
-  uint64_t count_at_most(double bound) const; // for Prometheus' le buckets; never falls as `bound` rises
+  double quantile(double q) const;  // 0..1; NaN when empty; exact up to 31, then within 6 %
+  uint64_t count_at_most(double bound) const;  // for Prometheus' le buckets; never falls as `bound` rises
   HistogramSnapshot since(const HistogramSnapshot& earlier) const;
 };
 
@@ -86,8 +88,8 @@ struct MetricSnapshot {
   std::string name;
   Kind kind;
   Unit unit;
-  uint64_t value = 0;                   // counter, gauge
-  bool used = false;                    // touched at least once ("usedonly")
+  uint64_t value = 0;  // counter, gauge
+  bool used = false;  // touched at least once ("usedonly")
   std::shared_ptr<HistogramSnapshot> histogram;
   std::string text;
 };
@@ -98,7 +100,8 @@ class Store;
 // handle. Two kinds of metric may share a name (as in Envoy).
 class Scope {
  public:
-  Scope(Store& store, unsigned slot, std::string prefix) : store_(&store), slot_(slot), prefix_(std::move(prefix)) {}
+  Scope(Store& store, unsigned slot, std::string prefix)
+      : store_(&store), slot_(slot), prefix_(std::move(prefix)) {}
   // "cluster." + name + "."; the dot is added. As in Envoy, "://", ":/" and ":" in `name` become "_".
   Scope scope(std::string_view name) const;
   Counter counter(std::string_view name) const;

@@ -36,8 +36,8 @@ class BufferRing final : public BlockOwner {
   void add(Block* block);
 
   io_uring_buf_ring* ring_ = nullptr;
-  size_t mapped_ = 0;                 // bytes of ring_
-  std::vector<Block*> blocks_;        // by buffer id; null: an unused id
+  size_t mapped_ = 0;  // bytes of ring_
+  std::vector<Block*> blocks_;  // by buffer id; null: an unused id
   std::vector<uint16_t> unused_ids_;
   uint32_t initial_ = 0, max_ = 0, total_ = 0, available_ = 0;
   uint32_t mask_ = 0;

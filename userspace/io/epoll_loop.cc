@@ -199,9 +199,11 @@ void EpollLoop::wait(Duration max_wait) {
     if (deadline != MonotonicTime::max()) max_wait = std::max(deadline - now_, Duration(0));
     auto s = std::chrono::duration_cast<std::chrono::seconds>(max_wait);
     timespec ts{.tv_sec = s.count(), .tv_nsec = (max_wait - s).count()};
-    n = epoll_pwait2(epoll_fd_.get(), events, kEventsPerTurn, max_wait == Duration::max() ? nullptr : &ts, nullptr);
+    n = epoll_pwait2(epoll_fd_.get(), events, kEventsPerTurn, max_wait == Duration::max() ? nullptr : &ts,
+                     nullptr);
     if (n < 0 && errno == ENOSYS) {  // before Linux 5.11: in milliseconds, never early
-      auto ms = std::chrono::ceil<std::chrono::milliseconds>(std::min(max_wait, Duration(std::chrono::hours(1))));
+      auto ms =
+          std::chrono::ceil<std::chrono::milliseconds>(std::min(max_wait, Duration(std::chrono::hours(1))));
       n = epoll_wait(epoll_fd_.get(), events, kEventsPerTurn, static_cast<int>(ms.count()));
     }
     if (n >= 0) {
@@ -256,12 +258,18 @@ void EpollLoop::attempt(Op& op) {
   }
   Descriptor& d = at(op.state.fd);
   switch (op.state.kind) {
-    case Op::Kind::accept: return attempt_accept(op, d);
-    case Op::Kind::recv: return attempt_recv(op, d);
-    case Op::Kind::send: return attempt_send(op, d);
-    case Op::Kind::connect: return attempt_connect(op, d);
-    case Op::Kind::poll: return attempt_poll(op);
-    case Op::Kind::none: break;
+    case Op::Kind::accept:
+      return attempt_accept(op, d);
+    case Op::Kind::recv:
+      return attempt_recv(op, d);
+    case Op::Kind::send:
+      return attempt_send(op, d);
+    case Op::Kind::connect:
+      return attempt_connect(op, d);
+    case Op::Kind::poll:
+      return attempt_poll(op);
+    case Op::Kind::none:
+      break;
   }
   assert(false);
 }
@@ -311,7 +319,9 @@ void EpollLoop::attempt_recv(Op& op, Descriptor& d) {
     // A stream that gave less than asked for is empty; more data makes a new edge.
     d.readable = full || d.ended;
     detach(op);
-    batch_.push_back({.op = &op, .result = static_cast<int32_t>(n), .nonempty = full,
+    batch_.push_back({.op = &op,
+                      .result = static_cast<int32_t>(n),
+                      .nonempty = full,
                       .data = Chunk(b, 0, static_cast<uint32_t>(n))});
     return;
   }

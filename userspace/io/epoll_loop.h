@@ -28,13 +28,13 @@ class EpollLoop final : public SocketLoop {
  private:
   // What is known of a descriptor.
   struct Descriptor {
-    Op* in = nullptr;        // accept, recv
-    Op* out = nullptr;       // connect, send
+    Op* in = nullptr;  // accept, recv
+    Op* out = nullptr;  // connect, send
     OpList polls;
     bool registered = false;
-    bool readable = true;    // worth a try: no EAGAIN since the last edge
+    bool readable = true;  // worth a try: no EAGAIN since the last edge
     bool writable = true;
-    bool ended = false;      // an edge told of the end or an error: a short receive does not mean "empty"
+    bool ended = false;  // an edge told of the end or an error: a short receive does not mean "empty"
     bool idle() const { return !in && !out && polls.empty(); }
   };
   struct Done {
@@ -61,7 +61,7 @@ class EpollLoop final : public SocketLoop {
   void attempt_connect(Op& op, Descriptor& d);
   void attempt_poll(Op& op);
   void attempt_ready();
-  void detach(Op& op);              // it will not be tried again
+  void detach(Op& op);  // it will not be tried again
   void done(Op& op, int32_t result);
 
   Fd epoll_fd_;

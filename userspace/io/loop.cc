@@ -76,7 +76,9 @@ void Loop::run_hooks() {
   running_hooks_ = false;
 }
 
-void Loop::defer_delete(std::unique_ptr<Deferred> object) { deferred_.push_back(std::move(object)); }
+void Loop::defer_delete(std::unique_ptr<Deferred> object) {
+  deferred_.push_back(std::move(object));
+}
 
 void Loop::post(std::function<void()> fn) {
   {
@@ -103,7 +105,8 @@ void Loop::run() {
 Duration Loop::begin_wait(Duration max_wait) {
   if (max_wait <= Duration(0) || hooks_.head || !deferred_.empty()) return Duration(0);
   asleep_.store(true, std::memory_order_seq_cst);
-  if (inbox_->any.load(std::memory_order_seq_cst) || stopping_.load(std::memory_order_seq_cst)) return Duration(0);
+  if (inbox_->any.load(std::memory_order_seq_cst) || stopping_.load(std::memory_order_seq_cst))
+    return Duration(0);
   if (MonotonicTime next = timers_.next(); next != MonotonicTime::max()) {
     read_clock();
     max_wait = std::min(max_wait, std::max(next - now_, Duration(0)));

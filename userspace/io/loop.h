@@ -51,22 +51,22 @@ class Deferred {
 };
 
 struct SocketOptions {
-  bool transparent = false;        // IP_TRANSPARENT
-  bool freebind = false;           // IP_FREEBIND
-  bool reuse_port = false;         // SO_REUSEPORT
-  bool v6_only = false;            // IPV6_V6ONLY
+  bool transparent = false;  // IP_TRANSPARENT
+  bool freebind = false;  // IP_FREEBIND
+  bool reuse_port = false;  // SO_REUSEPORT
+  bool v6_only = false;  // IPV6_V6ONLY
   bool bind_address_no_port = false;  // IP_BIND_ADDRESS_NO_PORT
-  bool no_delay = true;            // TCP_NODELAY, where it is TCP
-  uint32_t mark = 0;               // SO_MARK; 0: none
+  bool no_delay = true;  // TCP_NODELAY, where it is TCP
+  uint32_t mark = 0;  // SO_MARK; 0: none
   struct KeepAlive {
     bool enabled = false;
     uint32_t probes = 0, time_s = 0, interval_s = 0;  // 0: the system's
   } keep_alive;
   struct Raw {
     int level, name;
-    std::string value;             // the option's bytes
+    std::string value;  // the option's bytes
   };
-  std::vector<Raw> raw;            // Envoy's socket_options
+  std::vector<Raw> raw;  // Envoy's socket_options
 };
 
 struct RecvOptions {
@@ -108,10 +108,10 @@ class Loop {
   virtual void leave_netns() {}
   virtual Status bind(int fd, const Address& address) = 0;
   virtual Status listen(int fd, int backlog) = 0;
-  virtual Address local_address(int fd) = 0;   // getsockname; invalid Address on error
-  virtual Address peer_address(int fd) = 0;    // getpeername
+  virtual Address local_address(int fd) = 0;  // getsockname; invalid Address on error
+  virtual Address peer_address(int fd) = 0;  // getpeername
   virtual Status set_options(int fd, const SocketOptions& options) = 0;
-  virtual void shutdown_write(int fd) = 0;     // FIN after what was sent
+  virtual void shutdown_write(int fd) = 0;  // FIN after what was sent
   // Closes; may be carried out at the end of the turn. No operation on fd may be in flight. Descriptors that operations
   // were started on are closed here and nowhere else: a backend keeps state by descriptor. (A listening or polled one
   // may be closed elsewhere once its operation has completed.)
@@ -120,7 +120,7 @@ class Loop {
   virtual void close_reset(int fd) = 0;
 
   // ---- time ----
-  MonotonicTime now() const { return now_; }   // as of this turn
+  MonotonicTime now() const { return now_; }  // as of this turn
   virtual WallTime wall_now() = 0;
   Timers& timers() { return timers_; }
 
@@ -130,7 +130,7 @@ class Loop {
   size_t ops_in_flight() const { return ops_in_flight_; }
 
   // ---- the turn ----
-  void schedule(TurnEnd& hook);                // no effect if scheduled already
+  void schedule(TurnEnd& hook);  // no effect if scheduled already
   void defer_delete(std::unique_ptr<Deferred> object);
 
   // From any thread: runs `fn` on the loop's thread. Not for the data path.
@@ -139,7 +139,7 @@ class Loop {
   void run();
   // One turn: waits at most `max_wait` (and no longer than the next timer), then runs what is ready.
   virtual void run_once(Duration max_wait) = 0;
-  void stop();                                 // from any thread
+  void stop();  // from any thread
 
   virtual std::string_view backend_name() const = 0;
 
@@ -151,10 +151,10 @@ class Loop {
   // that posts calls wake().
   Duration begin_wait(Duration max_wait);
   void end_wait() { asleep_.store(false, std::memory_order_relaxed); }
-  void end_turn();                  // due timers, hooks until none, inbox, hooks again, deferred deletes
-  virtual void wake() = 0;          // from any thread: makes run_once return soon
-  virtual void read_clock() = 0;    // sets now_
-  virtual void leave() {}           // run() returns: carry out what was put off
+  void end_turn();  // due timers, hooks until none, inbox, hooks again, deferred deletes
+  virtual void wake() = 0;  // from any thread: makes run_once return soon
+  virtual void read_clock() = 0;  // sets now_
+  virtual void leave() {}  // run() returns: carry out what was put off
   // Lets go of what others left here while the backend still works; first thing in a backend's destructor.
   void drop_work();
 
@@ -178,7 +178,7 @@ class Loop {
   std::atomic<bool> asleep_{false};
   std::atomic<bool> stopping_{false};
   Hooks hooks_;
-  Hooks next_turn_;                 // have run in this turn and were scheduled again
+  Hooks next_turn_;  // have run in this turn and were scheduled again
   bool running_hooks_ = false;
   uint64_t hook_phase_ = 0;
   std::vector<std::unique_ptr<Deferred>> deferred_;
@@ -188,8 +188,8 @@ struct LoopOptions {
   enum class Backend : uint8_t { automatic, io_uring, epoll };
   Backend backend = Backend::automatic;  // automatic: io_uring, else epoll with one warning that says why
   unsigned ring_entries = 1024;
-  unsigned receive_buffers = 64;         // initial shared 16 KiB receive buffers; grows by need up to the maximum
-  unsigned receive_buffers_max = 4096;   // beyond it receives cost more, but nobody waits for another's buffer
+  unsigned receive_buffers = 64;  // initial shared 16 KiB receive buffers; grows by need up to the maximum
+  unsigned receive_buffers_max = 4096;  // beyond it receives cost more, but nobody waits for another's buffer
   // Most time to look for completions before sleeping, where it has proved to pay; 0: never. See io/spin.h.
   Duration spin = std::chrono::microseconds(50);
 };

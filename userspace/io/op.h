@@ -49,17 +49,17 @@ class Op {
     Phase phase = Phase::kernel;
     bool cancelled = false;
     bool bulk = false;
-    bool drained = false;       // receive: the last one on `fd` left the socket empty
+    bool drained = false;  // receive: the last one on `fd` left the socket empty
     int fd = -1;
-    uint32_t events = 0;        // poll
-    const iovec* iov = nullptr; // send: the owner's array, alive until completion
+    uint32_t events = 0;  // poll
+    const iovec* iov = nullptr;  // send: the owner's array, alive until completion
     uint32_t iov_count = 0;
     int send_flags = 0;
-    Block* block = nullptr;     // receive into a block of the pool
-    Op* next = nullptr;         // ready, waiting or per-descriptor lists of a backend
+    Block* block = nullptr;  // receive into a block of the pool
+    Op* next = nullptr;  // ready, waiting or per-descriptor lists of a backend
     Op* prev = nullptr;
-    msghdr msg{};               // send by more than one iovec
-    int32_t result = 0;         // so far: bytes sent, or what a backend completes with later
+    msghdr msg{};  // send by more than one iovec
+    int32_t result = 0;  // so far: bytes sent, or what a backend completes with later
   } state;
 
   void begin(Kind kind, int fd) {

@@ -29,7 +29,8 @@ const char* remedy(int error, int name_needs_admin) {
   return error == EPERM && name_needs_admin ? " (needs CAP_NET_ADMIN)" : "";
 }
 
-Status set(int fd, int level, int name, const void* value, socklen_t len, const char* text, bool needs_admin = false) {
+Status set(int fd, int level, int name, const void* value, socklen_t len, const char* text,
+           bool needs_admin = false) {
   if (setsockopt(fd, level, name, value, len) == 0) return {};
   int error = errno;
   return errno_error(error, std::string("socket option ") + text + remedy(error, needs_admin));
@@ -85,9 +86,13 @@ void SocketLoop::wake() {
   [[maybe_unused]] ssize_t n = write(event_fd_.get(), &one, sizeof one);
 }
 
-void SocketLoop::read_clock() { now_ = MonotonicTime(read(CLOCK_MONOTONIC)); }
+void SocketLoop::read_clock() {
+  now_ = MonotonicTime(read(CLOCK_MONOTONIC));
+}
 
-WallTime SocketLoop::wall_now() { return WallTime(read(CLOCK_REALTIME)); }
+WallTime SocketLoop::wall_now() {
+  return WallTime(read(CLOCK_REALTIME));
+}
 
 Result<int> SocketLoop::open_socket(int family, const SocketOptions& options, int netns_fd) {
   SLUICE_TRY(netns_.enter(netns_fd));
@@ -131,7 +136,8 @@ Address SocketLoop::peer_address(int fd) {
 Status SocketLoop::set_options(int fd, const SocketOptions& options) {
   int family = AF_UNSPEC;
   socklen_t len = sizeof family;
-  if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len) != 0) return errno_error(errno, "socket option SO_DOMAIN");
+  if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len) != 0)
+    return errno_error(errno, "socket option SO_DOMAIN");
   return set_options(fd, family, options);
 }
 
@@ -154,16 +160,20 @@ Status SocketLoop::set_options(int fd, int family, const SocketOptions& o) {
     SLUICE_TRY(set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1, "SO_KEEPALIVE"));
     if (k.probes) SLUICE_TRY(set_int(fd, SOL_TCP, TCP_KEEPCNT, static_cast<int>(k.probes), "TCP_KEEPCNT"));
     if (k.time_s) SLUICE_TRY(set_int(fd, SOL_TCP, TCP_KEEPIDLE, static_cast<int>(k.time_s), "TCP_KEEPIDLE"));
-    if (k.interval_s) SLUICE_TRY(set_int(fd, SOL_TCP, TCP_KEEPINTVL, static_cast<int>(k.interval_s), "TCP_KEEPINTVL"));
+    if (k.interval_s)
+      SLUICE_TRY(set_int(fd, SOL_TCP, TCP_KEEPINTVL, static_cast<int>(k.interval_s), "TCP_KEEPINTVL"));
   }
   for (const auto& raw : o.raw) {
     std::string text = "level " + std::to_string(raw.level) + " name " + std::to_string(raw.name);
-    SLUICE_TRY(set(fd, raw.level, raw.name, raw.value.data(), static_cast<socklen_t>(raw.value.size()), text.c_str()));
+    SLUICE_TRY(set(fd, raw.level, raw.name, raw.value.data(), static_cast<socklen_t>(raw.value.size()),
+                   text.c_str()));
   }
   return {};
 }
 
-void SocketLoop::shutdown_write(int fd) { ::shutdown(fd, SHUT_WR); }
+void SocketLoop::shutdown_write(int fd) {
+  ::shutdown(fd, SHUT_WR);
+}
 
 void SocketLoop::close_reset(int fd) {
   linger l{.l_onoff = 1, .l_linger = 0};
@@ -173,8 +183,15 @@ void SocketLoop::close_reset(int fd) {
 
 bool accept_error_is_transient(int error) {
   switch (error) {
-    case ECONNABORTED: case EINTR: case EPROTO: case ENETDOWN: case ENOPROTOOPT: case EHOSTDOWN: case ENONET:
-    case EHOSTUNREACH: case ENETUNREACH:
+    case ECONNABORTED:
+    case EINTR:
+    case EPROTO:
+    case ENETDOWN:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
       return true;
     default:
       return false;

@@ -33,7 +33,9 @@ class Spin {
     return false;
   }
   // A sleep without (or after) a spin.
-  void slept(Duration time) { short_sleeps_ = time <= window_ ? std::min(short_sleeps_ + 1, kShortSleeps) : 0; }
+  void slept(Duration time) {
+    short_sleeps_ = time <= window_ ? std::min(short_sleeps_ + 1, kShortSleeps) : 0;
+  }
   // Looks until something is there, true, or time is over. `clock` returns MonotonicTime, `look` true when there is.
   template <typename Clock, typename Look>
   bool run(Duration most, Clock clock, Look look) {
@@ -72,8 +74,8 @@ class Spin {
   static constexpr Duration kGap = std::chrono::microseconds(4);
   static constexpr uint32_t kWatchEvery = 8;
   static long preemptions();  // of this thread
-  static constexpr uint32_t kShortSleeps = 3;    // in a row, before the first try
-  static constexpr uint32_t kPreempted = 64;     // a shared core stays one for a while
+  static constexpr uint32_t kShortSleeps = 3;  // in a row, before the first try
+  static constexpr uint32_t kPreempted = 64;  // a shared core stays one for a while
   static constexpr uint32_t kPenaltyMax = 4096;  // sleeps without a try: 50 us in 4096 sleeps is nothing
 
   const Duration window_;

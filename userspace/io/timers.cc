@@ -74,6 +74,8 @@ void Timers::run(MonotonicTime now) {
   running_ = MonotonicTime::min();
 }
 
-MonotonicTime Timers::next() const { return heap_.empty() ? MonotonicTime::max() : heap_[0].deadline; }
+MonotonicTime Timers::next() const {
+  return heap_.empty() ? MonotonicTime::max() : heap_[0].deadline;
+}
 
 }  // namespace sluice::io

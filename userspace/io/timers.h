@@ -15,7 +15,8 @@ class Timer {
  public:
   using Callback = void (*)(Timer& timer);
 
-  Timer(Timers& timers, Callback callback, void* owner) : timers_(timers), callback_(callback), owner_(owner) {}
+  Timer(Timers& timers, Callback callback, void* owner)
+      : timers_(timers), callback_(callback), owner_(owner) {}
   Timer(const Timer&) = delete;
   Timer& operator=(const Timer&) = delete;
   ~Timer() { cancel(); }

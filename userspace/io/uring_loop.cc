@@ -20,12 +20,17 @@ constexpr uint64_t kWake = 1;
 Error unsupported(int error, std::string_view what) {
   switch (error) {
     case EPERM:
-      return errno_error(error, std::string(what) +
-                                    " (forbidden: see sysctl kernel.io_uring_disabled and the container's seccomp profile)");
-    case ENOSYS: return errno_error(error, std::string(what) + " (not in this kernel, or hidden by a seccomp profile)");
-    case EINVAL: return errno_error(error, std::string(what) + " (Linux 6.0 or later is needed)");
-    case ENOMEM: return errno_error(error, std::string(what) + " (locked memory: raise RLIMIT_MEMLOCK)");
-    default: return errno_error(error, what);
+      return errno_error(
+          error, std::string(what) +
+                     " (forbidden: see sysctl kernel.io_uring_disabled and the container's seccomp profile)");
+    case ENOSYS:
+      return errno_error(error, std::string(what) + " (not in this kernel, or hidden by a seccomp profile)");
+    case EINVAL:
+      return errno_error(error, std::string(what) + " (Linux 6.0 or later is needed)");
+    case ENOMEM:
+      return errno_error(error, std::string(what) + " (locked memory: raise RLIMIT_MEMLOCK)");
+    default:
+      return errno_error(error, what);
   }
 }
 
@@ -308,9 +313,12 @@ void UringLoop::complete(Op& op, Completion& completion) {
 void UringLoop::finish(const Done& done) {
   Op& op = *done.op;
   switch (op.state.kind) {
-    case Op::Kind::accept: return finish_accept(done);
-    case Op::Kind::recv: return finish_recv(done);
-    default: break;
+    case Op::Kind::accept:
+      return finish_accept(done);
+    case Op::Kind::recv:
+      return finish_recv(done);
+    default:
+      break;
   }
   Completion c;
   c.result = done.result == -EINTR && op.state.cancelled ? -ECANCELED : done.result;

@@ -38,7 +38,7 @@ class UringLoop final : public SocketLoop {
   explicit UringLoop(const LoopOptions& options) : spin_(options.spin) {}
   Status init(const LoopOptions& options);
   void leave() override;
-  void enable();                    // on the loop's thread, before the first entry into the kernel
+  void enable();  // on the loop's thread, before the first entry into the kernel
   io_uring_sqe* sqe();
   void begin(Op& op, Op::Kind kind, int fd);
   void submit_accept(Op& op);
@@ -54,13 +54,13 @@ class UringLoop final : public SocketLoop {
   void no_buffer(Op& op);
   void complete(Op& op, Completion& completion);
 
-  BufferRing buffers_;              // outlives ring_: the kernel fills it until the ring is gone
+  BufferRing buffers_;  // outlives ring_: the kernel fills it until the ring is gone
   io_uring ring_{};
   bool has_ring_ = false;
   bool enabled_ = false;
   pid_t thread_ = 0;
   bool in_turn_ = false;
-  uint64_t wake_count_ = 0;         // the kernel writes it
+  uint64_t wake_count_ = 0;  // the kernel writes it
   std::deque<Address> connecting_;  // until submitted
   std::vector<Done> batch_;
   Spin spin_;

@@ -8,7 +8,8 @@ namespace sluice {
 namespace {
 
 constexpr const char* kAbout =
-    "sluiced - Sluice's proxy: runs Envoy v3 configuration on io_uring; with --redirect ebpf it is the node's\n"
+    "sluiced - Sluice's proxy: runs Envoy v3 configuration on io_uring; with --redirect ebpf it is the "
+    "node's\n"
     "transparent proxy for enrolled pods, without iptables.\n";
 
 constexpr const char* kExamples = R"(
@@ -34,32 +35,48 @@ Result<std::optional<server::Options>> parse_flags(int argc, char** argv) {
   cxxopts::Options o("sluiced", kAbout);
   o.custom_help("-c FILE [options]");
   o.set_width(110);
-  o.add_options("Configuration")
-      ("c,config-path", "Envoy v3 bootstrap (.yaml, .yml, .json, .pb, .pb_text)", cxxopts::value<std::string>()->default_value(""), "FILE")
-      ("config-yaml", "bootstrap as inline YAML, merged over the file", cxxopts::value<std::string>()->default_value(""), "YAML")
-      ("mode", "serve, or validate: load the configuration, say what is wrong with it, exit", cxxopts::value<std::string>()->default_value("serve"), "MODE")
-      ("service-node", "node.id, over the file's", cxxopts::value<std::string>()->default_value(""), "ID")
-      ("service-cluster", "node.cluster, over the file's", cxxopts::value<std::string>()->default_value(""), "NAME")
-      ("service-zone", "node.locality.zone, over the file's", cxxopts::value<std::string>()->default_value(""), "ZONE");
-  o.add_options("Running")
-      ("concurrency", "workers; 0: one for each hardware thread", cxxopts::value<unsigned>()->default_value("0"), "N")
-      ("io-backend", "auto, io_uring or epoll; auto takes epoll where io_uring is forbidden, and says so", cxxopts::value<std::string>()->default_value("auto"), "NAME")
-      ("drain-time-s", "over how long connections are drained when a listener goes away", cxxopts::value<double>()->default_value("600"), "S")
-      ("shutdown-grace-s", "how long SIGTERM waits for connections to end", cxxopts::value<double>()->default_value("20"), "S")
-      ("admin-address-path", "write the admin listener's address to this file", cxxopts::value<std::string>()->default_value(""), "FILE")
-      ("disable-hot-restart", "for Envoy's command lines: there is no hot restart to disable");
-  o.add_options("Logging")
-      ("l,log-level", "trace, debug, info, warning, error, critical, off", cxxopts::value<std::string>()->default_value("info"), "LEVEL")
-      ("component-log-level", "levels by component: upstream:debug,connection:trace", cxxopts::value<std::string>()->default_value(""), "LIST")
-      ("log-path", "write the log here instead of standard error", cxxopts::value<std::string>()->default_value(""), "FILE")
-      ("log-format", "spdlog pattern", cxxopts::value<std::string>()->default_value(""), "PATTERN")
-      ("file-flush-interval-msec", "how often access logs are written out (64 KiB at once in between)", cxxopts::value<unsigned>()->default_value("1000"), "MS");
-  o.add_options("Interception")
-      ("redirect", "none, or ebpf: serve enrolled workloads (root, BTF, cgroup2, bpffs: see sluicectl check)", cxxopts::value<std::string>()->default_value("none"), "HOW")
-      ("cgroup", "attach the hooks to this cgroup v2 folder instead of the root", cxxopts::value<std::string>()->default_value(""), "DIR")
-      ("bpffs-root", "where programs, maps and links are pinned", cxxopts::value<std::string>()->default_value("/sys/fs/bpf/sluice"), "DIR")
-      ("state-dir", "enrolled workloads are remembered here", cxxopts::value<std::string>()->default_value("/run/sluice"), "DIR")
-      ("control-socket", "sluicectl's and sluice-cni's socket; default: control.sock in the state folder, with ebpf", cxxopts::value<std::string>()->default_value(""), "PATH");
+  o.add_options("Configuration")("c,config-path", "Envoy v3 bootstrap (.yaml, .yml, .json, .pb, .pb_text)",
+                                 cxxopts::value<std::string>()->default_value(""),
+                                 "FILE")("config-yaml", "bootstrap as inline YAML, merged over the file",
+                                         cxxopts::value<std::string>()->default_value(""), "YAML")(
+      "mode", "serve, or validate: load the configuration, say what is wrong with it, exit",
+      cxxopts::value<std::string>()->default_value("serve"), "MODE")(
+      "service-node", "node.id, over the file's", cxxopts::value<std::string>()->default_value(""), "ID")(
+      "service-cluster", "node.cluster, over the file's", cxxopts::value<std::string>()->default_value(""),
+      "NAME")("service-zone", "node.locality.zone, over the file's",
+              cxxopts::value<std::string>()->default_value(""), "ZONE");
+  o.add_options("Running")("concurrency", "workers; 0: one for each hardware thread",
+                           cxxopts::value<unsigned>()->default_value("0"), "N")(
+      "io-backend", "auto, io_uring or epoll; auto takes epoll where io_uring is forbidden, and says so",
+      cxxopts::value<std::string>()->default_value("auto"),
+      "NAME")("drain-time-s", "over how long connections are drained when a listener goes away",
+              cxxopts::value<double>()->default_value("600"),
+              "S")("shutdown-grace-s", "how long SIGTERM waits for connections to end",
+                   cxxopts::value<double>()->default_value("20"),
+                   "S")("admin-address-path", "write the admin listener's address to this file",
+                        cxxopts::value<std::string>()->default_value(""), "FILE")(
+      "disable-hot-restart", "for Envoy's command lines: there is no hot restart to disable");
+  o.add_options("Logging")("l,log-level", "trace, debug, info, warning, error, critical, off",
+                           cxxopts::value<std::string>()->default_value("info"), "LEVEL")(
+      "component-log-level", "levels by component: upstream:debug,connection:trace",
+      cxxopts::value<std::string>()->default_value(""),
+      "LIST")("log-path", "write the log here instead of standard error",
+              cxxopts::value<std::string>()->default_value(""), "FILE")(
+      "log-format", "spdlog pattern", cxxopts::value<std::string>()->default_value(""), "PATTERN")(
+      "file-flush-interval-msec", "how often access logs are written out (64 KiB at once in between)",
+      cxxopts::value<unsigned>()->default_value("1000"), "MS");
+  o.add_options("Interception")(
+      "redirect", "none, or ebpf: serve enrolled workloads (root, BTF, cgroup2, bpffs: see sluicectl check)",
+      cxxopts::value<std::string>()->default_value("none"),
+      "HOW")("cgroup", "attach the hooks to this cgroup v2 folder instead of the root",
+             cxxopts::value<std::string>()->default_value(""),
+             "DIR")("bpffs-root", "where programs, maps and links are pinned",
+                    cxxopts::value<std::string>()->default_value("/sys/fs/bpf/sluice"),
+                    "DIR")("state-dir", "enrolled workloads are remembered here",
+                           cxxopts::value<std::string>()->default_value("/run/sluice"), "DIR")(
+      "control-socket",
+      "sluicectl's and sluice-cni's socket; default: control.sock in the state folder, with ebpf",
+      cxxopts::value<std::string>()->default_value(""), "PATH");
   o.add_options("Help")("h,help", "this text")("version", "version");
 
   try {

@@ -32,8 +32,8 @@ int validate(const server::Options& o, const ext::Registry& registry) {
   auto configuration = config::load_configuration(server::load_options(o), registry, access_logs);
   if (!configuration) return fail(configuration.error());
   const model::ConfigSet& set = *configuration->model.config;
-  std::printf("configuration '%s' OK: %zu listeners, %zu clusters\n", o.config_path.c_str(), set.listeners.size(),
-              set.clusters.size());
+  std::printf("configuration '%s' OK: %zu listeners, %zu clusters\n", o.config_path.c_str(),
+              set.listeners.size(), set.clusters.size());
   return 0;
 }
 
@@ -54,4 +54,6 @@ int main(int argc, char** argv) {
 }  // namespace
 }  // namespace sluice
 
-int main(int argc, char** argv) { return sluice::main(argc, argv); }
+int main(int argc, char** argv) {
+  return sluice::main(argc, argv);
+}

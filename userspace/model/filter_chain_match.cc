@@ -69,7 +69,8 @@ class PrefixTable {
     if (g == groups.end() || g->len != p.len) g = groups.insert(g, Group{p.len, mask(p.v6, p.len), {}});
     Bits key = p.bits & g->mask;
     auto e = std::lower_bound(g->entries.begin(), g->entries.end(), key, before);
-    if (e == g->entries.end() || e->bits != key) e = g->entries.insert(e, Entry{key, std::make_unique<Node>()});
+    if (e == g->entries.end() || e->bits != key)
+      e = g->entries.insert(e, Entry{key, std::make_unique<Node>()});
     return *e->node;
   }
 
@@ -113,9 +114,9 @@ struct SourceTypes {
   std::array<PrefixTable<SourcePorts>, 3> by_type;  // indexed by SourceType
 };
 using DirectSources = PrefixTable<SourceTypes>;
-using ApplicationProtocols = StringMap<DirectSources>;       // "" : any
+using ApplicationProtocols = StringMap<DirectSources>;  // "" : any
 using TransportProtocols = StringMap<ApplicationProtocols>;  // "" : any
-using ServerNames = StringMap<TransportProtocols>;           // "" : any; ".example.com" for "*.example.com"
+using ServerNames = StringMap<TransportProtocols>;  // "" : any; ".example.com" for "*.example.com"
 using Destinations = PrefixTable<ServerNames>;
 
 std::string lower(std::string_view s) {
@@ -130,7 +131,9 @@ const std::vector<std::string>& or_any(const std::vector<std::string>& values) {
 }
 
 // Envoy's Utility::isLoopbackAddress: 127.0.0.1 and ::1, not the whole of 127/8.
-bool is_canonical_loopback(const IpAddress& ip) { return to_bits(ip) == (ip.is_v4() ? Bits{0x7f000001} : Bits{1}); }
+bool is_canonical_loopback(const IpAddress& ip) {
+  return to_bits(ip) == (ip.is_v4() ? Bits{0x7f000001} : Bits{1});
+}
 
 // Envoy's Utility::isSameIpOrLoopback.
 bool is_same_ip_or_loopback(const FilterChainMatchInput& input) {
@@ -172,7 +175,8 @@ int insert(std::unordered_map<uint16_t, Destinations>& ports, const FilterChainM
   const auto direct_sources = to_prefixes(m.direct_source_prefix_ranges);
   const auto sources = to_prefixes(m.source_prefix_ranges);
   std::vector<std::string> names;
-  for (const std::string& n : or_any(m.server_names)) names.push_back(lower(n.starts_with("*.") ? n.substr(1) : n));
+  for (const std::string& n : or_any(m.server_names))
+    names.push_back(lower(n.starts_with("*.") ? n.substr(1) : n));
 
   for (const Prefix& destination : destinations) {
     ServerNames& by_name = ports[m.destination_port.value_or(0)].at(destination);
@@ -215,7 +219,8 @@ Result<FilterChainMatcher> FilterChainMatcher::build(std::span<const FilterChain
       std::string_view rest = name;
       if (rest.starts_with("*.")) rest.remove_prefix(2);
       if (rest.find('*') != std::string_view::npos) {
-        return Error{"filter chain " + quoted(i) + ": partial wildcards are not supported in \"server_names\": '" + name +
+        return Error{"filter chain " + quoted(i) +
+                     ": partial wildcards are not supported in \"server_names\": '" + name +
                      "' (write the whole name, or \"*.\" and a domain)"};
       }
     }
@@ -228,8 +233,9 @@ Result<FilterChainMatcher> FilterChainMatcher::build(std::span<const FilterChain
     if (same(matches[i], matches[o])) {
       return Error{"filter chain " + quoted(i) + " has the same matching rules defined as " + quoted(o)};
     }
-    return Error{"multiple filter chains with overlapping matching rules are defined: " + quoted(o) + " and " +
-                 quoted(i) + " (a connection could match both equally well; make one of them more specific)"};
+    return Error{"multiple filter chains with overlapping matching rules are defined: " + quoted(o) +
+                 " and " + quoted(i) +
+                 " (a connection could match both equally well; make one of them more specific)"};
   }
   FilterChainMatcher matcher;
   matcher.impl_ = std::move(impl);

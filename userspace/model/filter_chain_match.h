@@ -49,10 +49,11 @@ class FilterChainMatcher {
   FilterChainMatcher& operator=(FilterChainMatcher&&) noexcept;
 
   // `matches[i]` belongs to chain i. Refuses two chains with the same criteria; the error names both by `names`.
-  static Result<FilterChainMatcher> build(std::span<const FilterChainMatch> matches, std::span<const std::string> names);
+  static Result<FilterChainMatcher> build(std::span<const FilterChainMatch> matches,
+                                          std::span<const std::string> names);
 
   static constexpr int kNone = -1;
-  int find(const FilterChainMatchInput& input) const;   // index of the chain, or kNone
+  int find(const FilterChainMatchInput& input) const;  // index of the chain, or kNone
 
  private:
   struct Impl;

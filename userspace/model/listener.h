@@ -29,28 +29,29 @@ struct FilterChain {
 // connections whose restored original destination is its address.
 struct Listener {
   std::shared_ptr<const std::string> name;
-  std::string stat_prefix;              // "" : derived from the address, Envoy's "0.0.0.0_15001"
+  std::string stat_prefix;  // "" : derived from the address, Envoy's "0.0.0.0_15001"
   Address address;
   std::vector<Address> additional_addresses;
   bool bind_to_port = true;
-  bool use_original_dst = false;        // hand off to the listener of the restored address
-  uint32_t buffer_limit = 1 << 20;      // per_connection_buffer_limit_bytes
+  bool use_original_dst = false;  // hand off to the listener of the restored address
+  uint32_t buffer_limit = 1 << 20;  // per_connection_buffer_limit_bytes
   TrafficDirection direction = TrafficDirection::unspecified;
 
   std::vector<ext::ListenerFilterFactory> listener_filters;
   Duration listener_filters_timeout = std::chrono::seconds(15);  // 0: none
   bool continue_on_listener_filters_timeout = false;
 
-  FilterChainMatcher matcher;           // indexes into filter_chains
+  FilterChainMatcher matcher;  // indexes into filter_chains
   std::vector<std::shared_ptr<const FilterChain>> filter_chains;
   std::shared_ptr<const FilterChain> default_filter_chain;  // may be null
 
-  std::vector<ext::AccessLoggerPtr> access_logs;  // for connections that get no filter chain, and at their end
+  std::vector<ext::AccessLoggerPtr>
+      access_logs;  // for connections that get no filter chain, and at their end
   io::SocketOptions socket_options;
-  uint32_t tcp_backlog = 128;           // Envoy: net.core.somaxconn
-  uint32_t max_connections_per_event = 0;   // max_connections_to_accept_per_socket_event; 0: no limit
-  uint64_t max_connections = ~0ull;     // runtime/limit of the listener
-  uint64_t hash = 0;                    // of the resource it came from
+  uint32_t tcp_backlog = 128;  // Envoy: net.core.somaxconn
+  uint32_t max_connections_per_event = 0;  // max_connections_to_accept_per_socket_event; 0: no limit
+  uint64_t max_connections = ~0ull;  // runtime/limit of the listener
+  uint64_t hash = 0;  // of the resource it came from
 };
 
 }  // namespace sluice::model

@@ -54,11 +54,23 @@ std::string_view name_of(ResponseFlag flag, std::string_view Names::* which) {
 
 }  // namespace
 
-std::string_view short_name(ResponseFlag flag) { return name_of(flag, &Names::short_name); }
-std::string_view long_name(ResponseFlag flag) { return name_of(flag, &Names::long_name); }
-std::string ResponseFlags::to_short_string() const { return join(*this, &Names::short_name); }
-void ResponseFlags::append_short(std::string& out) const { append(*this, &Names::short_name, out); }
-void ResponseFlags::append_long(std::string& out) const { append(*this, &Names::long_name, out); }
-std::string ResponseFlags::to_long_string() const { return join(*this, &Names::long_name); }
+std::string_view short_name(ResponseFlag flag) {
+  return name_of(flag, &Names::short_name);
+}
+std::string_view long_name(ResponseFlag flag) {
+  return name_of(flag, &Names::long_name);
+}
+std::string ResponseFlags::to_short_string() const {
+  return join(*this, &Names::short_name);
+}
+void ResponseFlags::append_short(std::string& out) const {
+  append(*this, &Names::short_name, out);
+}
+void ResponseFlags::append_long(std::string& out) const {
+  append(*this, &Names::long_name, out);
+}
+std::string ResponseFlags::to_long_string() const {
+  return join(*this, &Names::long_name);
+}
 
 }  // namespace sluice::ext

@@ -21,11 +21,15 @@ constexpr size_t kIovMax = 64;
 // The socket's own send buffer keeps the wire busy; more than two large blocks of ours behind it only costs memory.
 constexpr uint32_t kBufferLimitMax = 2 * BlockPool::kLarge;
 
-bool is_reset(int error) { return error == ECONNRESET || error == EPIPE; }
+bool is_reset(int error) {
+  return error == ECONNRESET || error == EPIPE;
+}
 
 }  // namespace
 
-void ConnectionRelease::operator()(Connection* c) const { c->release(); }
+void ConnectionRelease::operator()(Connection* c) const {
+  c->release();
+}
 
 ConnectionPtr Connection::create(io::Loop& loop, int fd, const Options& options, ConnectionHandler& handler) {
   return ConnectionPtr(new Connection(loop, fd, options, handler));
@@ -42,7 +46,9 @@ Connection::Connection(io::Loop& loop, int fd, const Options& options, Connectio
   options_.buffer_limit = std::min(options_.buffer_limit, kBufferLimitMax);
 }
 
-Connection::~Connection() { assert(state_ == State::closed && fd_ < 0); }
+Connection::~Connection() {
+  assert(state_ == State::closed && fd_ < 0);
+}
 
 void Connection::start(const Address& local, const Address& remote) {
   assert(state_ == State::idle);
@@ -141,7 +147,9 @@ void Connection::deliver(bool end_stream) {
   arm_recv();
 }
 
-void Connection::pause_reading() { ++paused_; }
+void Connection::pause_reading() {
+  ++paused_;
+}
 
 void Connection::resume_reading() {
   assert(paused_ > 0);
@@ -255,11 +263,12 @@ void Connection::check_watermarks() {
 
 // FIN both ways and nothing left to send: over.
 void Connection::check_both_ended() {
-  if (state_ == State::open && end_delivered_ && received_.empty() && fin_sent_) finish(ext::CloseCause::remote_close, 0, false);
+  if (state_ == State::open && end_delivered_ && received_.empty() && fin_sent_)
+    finish(ext::CloseCause::remote_close, 0, false);
 }
 
 void Connection::fail(int error) {
-  ext::CloseCause cause = is_reset(error) ? ext::CloseCause::remote_reset
+  ext::CloseCause cause = is_reset(error)      ? ext::CloseCause::remote_reset
                           : error == ETIMEDOUT ? ext::CloseCause::timeout
                                                : ext::CloseCause::error;
   finish(cause, error, false);
@@ -288,7 +297,8 @@ void Connection::close(ext::CloseKind kind, std::string_view details) {
 void Connection::flush_timeout(io::Timer& timer) {
   Connection& self = *timer.owner<Connection>();
   bool lingered = self.fin_sent_;  // everything was sent: this is the ordinary end
-  self.finish(lingered ? ext::CloseCause::local : ext::CloseCause::timeout, lingered ? 0 : ETIMEDOUT, !lingered);
+  self.finish(lingered ? ext::CloseCause::local : ext::CloseCause::timeout, lingered ? 0 : ETIMEDOUT,
+              !lingered);
 }
 
 void Connection::finish(ext::CloseCause cause, int error, bool reset) {

@@ -83,11 +83,11 @@ class Connection final : public ext::Connection, public io::Deferred {
  private:
   friend struct ConnectionRelease;
   enum class State : uint8_t {
-    idle,        // neither started nor connecting
+    idle,  // neither started nor connecting
     connecting,
     open,
-    flushing,    // close(flush): sends what is queued, then FIN; what still comes in is dropped
-    closing,     // waits for operations in flight, then closes the descriptor
+    flushing,  // close(flush): sends what is queued, then FIN; what still comes in is dropped
+    closing,  // waits for operations in flight, then closes the descriptor
     closed,
   };
 
@@ -108,7 +108,7 @@ class Connection final : public ext::Connection, public io::Deferred {
   void check_both_ended();
   void fail(int error);
   void finish(ext::CloseCause cause, int error, bool reset);
-  void settle();   // closes the descriptor once nothing is in flight; frees a released connection
+  void settle();  // closes the descriptor once nothing is in flight; frees a released connection
   void release();
   void check_watermarks();
 
@@ -119,14 +119,14 @@ class Connection final : public ext::Connection, public io::Deferred {
   State state_ = State::idle;
   bool reset_on_close_ = false;
   bool released_ = false;
-  bool read_ended_ = false;      // FIN received
+  bool read_ended_ = false;  // FIN received
   bool end_delivered_ = false;
-  bool write_ended_ = false;     // write(end_stream) was called
+  bool write_ended_ = false;  // write(end_stream) was called
   bool fin_sent_ = false;
   bool above_high_ = false;
   bool bulk_ = false;
   bool redeliver_ = false;
-  bool notify_closed_ = false;   // on_closed is due at the end of the turn
+  bool notify_closed_ = false;  // on_closed is due at the end of the turn
   uint8_t small_in_a_row_ = 0;
   uint16_t paused_ = 0;
   ext::CloseEvent close_event_;
@@ -135,7 +135,7 @@ class Connection final : public ext::Connection, public io::Deferred {
   Buffer received_, queued_, sending_;
   uint64_t bytes_received_ = 0, bytes_sent_ = 0;
   std::string close_details_;
-  io::Op recv_op_, send_op_;     // send_op_ also carries connect
+  io::Op recv_op_, send_op_;  // send_op_ also carries connect
   io::TurnEnd turn_end_;
   std::array<iovec, 4> iov_;
   std::unique_ptr<iovec[]> more_iov_;

@@ -29,16 +29,23 @@ struct Stats {
   stats::Gauge pending_resolutions;
 };
 
-Error ares_error(int status, std::string_view what) { return Error{std::string(what) + ": " + ares_strerror(status)}; }
+Error ares_error(int status, std::string_view what) {
+  return Error{std::string(what) + ": " + ares_strerror(status)};
+}
 
 // The family to ask first, and the one to ask if there is nothing of it (AF_UNSPEC: none).
 std::pair<int, int> families(DnsFamily family) {
   switch (family) {
-    case DnsFamily::auto_: return {AF_INET6, AF_INET};
-    case DnsFamily::v4_only: return {AF_INET, AF_UNSPEC};
-    case DnsFamily::v6_only: return {AF_INET6, AF_UNSPEC};
-    case DnsFamily::v4_preferred: return {AF_INET, AF_INET6};
-    case DnsFamily::all: break;
+    case DnsFamily::auto_:
+      return {AF_INET6, AF_INET};
+    case DnsFamily::v4_only:
+      return {AF_INET, AF_UNSPEC};
+    case DnsFamily::v6_only:
+      return {AF_INET6, AF_UNSPEC};
+    case DnsFamily::v4_preferred:
+      return {AF_INET, AF_INET6};
+    case DnsFamily::all:
+      break;
   }
   return {AF_UNSPEC, AF_UNSPEC};
 }
@@ -52,7 +59,7 @@ struct Watch {
   static void ready(io::Op& op, io::Completion& c);
   void want(uint32_t new_events);
 
-  AresResolver* resolver;   // null: c-ares has closed it
+  AresResolver* resolver;  // null: c-ares has closed it
   io::Loop& loop;
   const int fd;
   uint32_t events = 0;
@@ -62,10 +69,10 @@ struct Watch {
 struct Question {
   std::string name;
   int family, fallback;
-  DnsResolver::Callback callback;   // empty: cancelled
+  DnsResolver::Callback callback;  // empty: cancelled
   AresResolver* resolver;
   Result<std::vector<DnsAddress>> answer = std::vector<DnsAddress>();
-  std::list<std::shared_ptr<Question>>::iterator place;   // in asking_
+  std::list<std::shared_ptr<Question>>::iterator place;  // in asking_
 };
 
 class Query final : public DnsQuery {
@@ -80,7 +87,11 @@ class Query final : public DnsQuery {
 class AresResolver final : public DnsResolver {
  public:
   AresResolver(io::Loop& loop, DnsOptions options, const stats::Scope& stats)
-      : loop_(loop), options_(std::move(options)), stats_(stats), timer_(loop.timers(), &timed_out, this), deliver_(&deliver, this) {}
+      : loop_(loop),
+        options_(std::move(options)),
+        stats_(stats),
+        timer_(loop.timers(), &timed_out, this),
+        deliver_(&deliver, this) {}
   ~AresResolver() override {
     close_channel();
     stats_.pending_resolutions.sub(asking_.size() + answered_.size());
@@ -105,20 +116,23 @@ class AresResolver final : public DnsResolver {
   static int do_connect(ares_socket_t fd, const sockaddr* address, ares_socklen_t len, void*) {
     return ::connect(fd, address, len);
   }
-  static ares_ssize_t do_recv(ares_socket_t fd, void* to, size_t n, int flags, sockaddr* from, ares_socklen_t* len, void*) {
+  static ares_ssize_t do_recv(ares_socket_t fd, void* to, size_t n, int flags, sockaddr* from,
+                              ares_socklen_t* len, void*) {
     return ::recvfrom(fd, to, n, flags, from, len);
   }
-  static ares_ssize_t do_send(ares_socket_t fd, const iovec* iov, int n, void*) { return ::writev(fd, iov, n); }
+  static ares_ssize_t do_send(ares_socket_t fd, const iovec* iov, int n, void*) {
+    return ::writev(fd, iov, n);
+  }
 
   io::Loop& loop_;
   const DnsOptions options_;
   Stats stats_;
   ares_channel channel_ = nullptr;
   bool closing_ = false;
-  bool stale_ = false;   // servers do not answer: read /etc/resolv.conf again before the next question
+  bool stale_ = false;  // servers do not answer: read /etc/resolv.conf again before the next question
   std::unordered_map<int, std::unique_ptr<Watch>> watches_;
-  std::list<std::shared_ptr<Question>> asking_;     // c-ares has them
-  std::list<std::shared_ptr<Question>> answered_;   // delivered at the end of the turn
+  std::list<std::shared_ptr<Question>> asking_;  // c-ares has them
+  std::list<std::shared_ptr<Question>> answered_;  // delivered at the end of the turn
   io::Timer timer_;
   io::TurnEnd deliver_;
 };
@@ -130,7 +144,7 @@ void Watch::want(uint32_t new_events) {
   if (!op.in_flight()) {
     if (events != 0) loop.poll(op, fd, events);
   } else if (changed) {
-    loop.cancel(op);   // polls anew when that is done
+    loop.cancel(op);  // polls anew when that is done
   }
 }
 
@@ -140,7 +154,8 @@ void Watch::ready(io::Op& op, io::Completion& c) {
     delete &self;
     return;
   }
-  if (c.result > 0) return self.resolver->socket_ready(self.fd, static_cast<uint32_t>(c.result));   // may close it
+  if (c.result > 0)
+    return self.resolver->socket_ready(self.fd, static_cast<uint32_t>(c.result));  // may close it
   if (c.result == -ECANCELED) self.want(self.events);
 }
 
@@ -173,7 +188,7 @@ int AresResolver::do_close(ares_socket_t fd, void* self) {
   if (!w->op.in_flight()) return 0;
   w->resolver = nullptr;
   r.loop_.cancel(w->op);
-  w.release();   // goes when the loop has let go of it
+  w.release();  // goes when the loop has let go of it
   return 0;
 }
 
@@ -194,7 +209,8 @@ Status AresResolver::open_channel() {
   o.sock_state_cb = &socket_state;
   o.sock_state_cb_data = this;
   o.flags = (options_.use_tcp ? ARES_FLAG_USEVC : 0) | (options_.no_search ? ARES_FLAG_NOSEARCH : 0);
-  o.timeout = static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(options_.timeout).count());
+  o.timeout =
+      static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(options_.timeout).count());
   o.tries = static_cast<int>(options_.tries);
   if (int status = ares_init_options(&channel_, &o, mask); status != ARES_SUCCESS) {
     channel_ = nullptr;
@@ -214,7 +230,7 @@ Status AresResolver::open_channel() {
 void AresResolver::close_channel() {
   if (!channel_) return;
   closing_ = true;
-  ares_destroy(channel_);   // answers every question with ARES_EDESTRUCTION, closes every socket
+  ares_destroy(channel_);  // answers every question with ARES_EDESTRUCTION, closes every socket
   channel_ = nullptr;
   closing_ = false;
 }
@@ -235,7 +251,8 @@ void AresResolver::timed_out(io::Timer& timer) {
 
 // ---- questions ----
 
-std::unique_ptr<DnsQuery> AresResolver::resolve(const std::string& name, DnsFamily family, Callback callback) {
+std::unique_ptr<DnsQuery> AresResolver::resolve(const std::string& name, DnsFamily family,
+                                                Callback callback) {
   auto q = std::make_shared<Question>();
   q->name = name;
   std::tie(q->family, q->fallback) = families(family);
@@ -271,7 +288,7 @@ std::unique_ptr<DnsQuery> AresResolver::resolve(const std::string& name, DnsFami
 void AresResolver::ask(const std::shared_ptr<Question>& q) {
   ares_addrinfo_hints hints{};
   hints.ai_family = q->family;
-  hints.ai_flags = ARES_AI_NOSORT;   // sorting would open a socket an address
+  hints.ai_flags = ARES_AI_NOSORT;  // sorting would open a socket an address
   q->place = asking_.insert(asking_.end(), q);
   ares_getaddrinfo(channel_, q->name.c_str(), nullptr, &hints, &answered, q.get());
 }
@@ -283,7 +300,7 @@ void AresResolver::answered(void* arg, int status, int timeouts, ares_addrinfo* 
 }
 
 void AresResolver::finish(Question& question, int status, int timeouts, ares_addrinfo* info) {
-  if (closing_) return;   // the resolver goes, or no question is left
+  if (closing_) return;  // the resolver goes, or no question is left
   std::shared_ptr<Question> q = *question.place;
   asking_.erase(q->place);
   if (timeouts > 0) stats_.timeouts.add(static_cast<uint64_t>(timeouts));
@@ -323,7 +340,8 @@ void AresResolver::deliver(io::TurnEnd& hook) {
 
 }  // namespace
 
-Result<std::unique_ptr<DnsResolver>> make_dns_resolver(io::Loop& loop, const DnsOptions& options, stats::Scope stats) {
+Result<std::unique_ptr<DnsResolver>> make_dns_resolver(io::Loop& loop, const DnsOptions& options,
+                                                       stats::Scope stats) {
   auto resolver = std::make_unique<AresResolver>(loop, options, stats);
   SLUICE_TRY(resolver->open_channel());
   return std::unique_ptr<DnsResolver>(std::move(resolver));

@@ -47,15 +47,16 @@ class DnsResolver {
 };
 
 struct DnsOptions {
-  std::vector<Address> servers;      // empty: those of /etc/resolv.conf
+  std::vector<Address> servers;  // empty: those of /etc/resolv.conf
   bool use_tcp = false;
-  bool no_search = false;            // names are complete: no search domains
+  bool no_search = false;  // names are complete: no search domains
   Duration timeout = std::chrono::seconds(5);  // of the first try; later ones wait longer
-  unsigned tries = 4;                // of each server
+  unsigned tries = 4;  // of each server
   friend bool operator==(const DnsOptions&, const DnsOptions&) = default;
 };
 
 // On c-ares, driven by `loop`, which outlives it and runs a turn after it is gone. `stats`: "dns.cares.".
-Result<std::unique_ptr<DnsResolver>> make_dns_resolver(io::Loop& loop, const DnsOptions& options, stats::Scope stats);
+Result<std::unique_ptr<DnsResolver>> make_dns_resolver(io::Loop& loop, const DnsOptions& options,
+                                                       stats::Scope stats);
 
 }  // namespace sluice::net

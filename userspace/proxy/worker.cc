@@ -22,7 +22,10 @@ constexpr Duration kTrimAfter = std::chrono::seconds(1);
 
 struct Worker::Socket {
   Socket(Worker& w, ListenSocket s)
-      : worker(w), listen(std::move(s)), op(&Worker::accepted, this), retry(w.loop().timers(), &resume, this) {}
+      : worker(w),
+        listen(std::move(s)),
+        op(&Worker::accepted, this),
+        retry(w.loop().timers(), &resume, this) {}
   static void resume(io::Timer& t) {
     Socket& s = *t.owner<Socket>();
     s.worker.loop_.accept(s.op, s.listen.fd);
@@ -38,11 +41,17 @@ struct Worker::Socket {
 };
 
 Worker::Worker(io::Loop& loop, stats::Store& store, const Options& options, const MakeClusters& make_clusters)
-    : loop_(loop), store_(store), options_(options), random_(options.seed), trim_timer_(loop.timers(), &trim, this) {
+    : loop_(loop),
+      store_(store),
+      options_(options),
+      random_(options.seed),
+      trim_timer_(loop.timers(), &trim, this) {
   clusters_ = make_clusters(*this);
 }
 
-Worker::~Worker() { assert(idle()); }
+Worker::~Worker() {
+  assert(idle());
+}
 
 void Worker::set_config(std::shared_ptr<const model::ConfigSet> config) {
   config_ = std::move(config);
@@ -72,7 +81,8 @@ void Worker::accepted(io::Op& op, io::Completion& c) {
     w.sockets_.remove_if([&](const auto& p) { return p.get() == &s; });
     return;
   }
-  if (c.result >= 0 || c.result == -ECONNABORTED || c.result == -ECANCELED) return w.loop_.accept(s.op, s.listen.fd);
+  if (c.result >= 0 || c.result == -ECONNABORTED || c.result == -ECANCELED)
+    return w.loop_.accept(s.op, s.listen.fd);
   if (w.loop_.now() >= s.next_warning) {
     s.next_warning = w.loop_.now() + kAcceptWarningInterval;
     SLUICE_LOG(listener, warn, "{}: accept: {}; clients wait in the backlog{}", s.listen.bound.to_string(),
@@ -120,7 +130,9 @@ void Worker::connection_ended() {
   if (loop_.blocks().can_trim() && !trim_timer_.armed()) trim_timer_.arm(loop_.now() + kTrimAfter);
 }
 
-void Worker::trim(io::Timer& timer) { timer.owner<Worker>()->loop_.blocks().trim(); }
+void Worker::trim(io::Timer& timer) {
+  timer.owner<Worker>()->loop_.blocks().trim();
+}
 
 uint64_t Worker::next_connection_id() {
   // Unique in the process without sharing: the worker's index is in the low byte.

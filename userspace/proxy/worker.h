@@ -28,10 +28,10 @@ class OriginalDestinations {
 
 // A listening socket handed to a worker. It shares its address with those of the other workers (SO_REUSEPORT).
 struct ListenSocket {
-  int fd = -1;                                       // owned by the worker from then on
+  int fd = -1;  // owned by the worker from then on
   Address bound;
   std::shared_ptr<const model::Listener> listener;
-  std::shared_ptr<const Workload> workload;          // null: the proxy's own network namespace
+  std::shared_ptr<const Workload> workload;  // null: the proxy's own network namespace
 };
 
 // A connection as `sluicectl connections` shows it.
@@ -48,9 +48,9 @@ struct ConnectionSnapshot {
 class Worker {
  public:
   struct Options {
-    unsigned index = 0;           // statistics slot index + 1
+    unsigned index = 0;  // statistics slot index + 1
     uint64_t seed = 1;
-    OriginalDestinations* original_destinations = nullptr;   // outlives the worker
+    OriginalDestinations* original_destinations = nullptr;  // outlives the worker
   };
   using MakeClusters = std::function<std::unique_ptr<ext::ClusterManager>(Worker&)>;
 
@@ -102,7 +102,7 @@ class Worker {
   std::shared_ptr<const model::ConfigSet> config_;
   ListenerIndex listeners_;
   std::list<std::unique_ptr<Socket>> sockets_;
-  Downstream* connections_ = nullptr;   // intrusive list
+  Downstream* connections_ = nullptr;  // intrusive list
   size_t connection_count_ = 0;
   uint64_t connections_made_ = 0;
   bool draining_ = false;

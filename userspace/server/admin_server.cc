@@ -23,7 +23,8 @@ Status AdminServer::start_admin() {
   if (!bootstrap.admin) return {};
   add_common(admin_router_);
   admin_ = std::make_unique<admin::Server>(*server_.loop_, admin_router_);
-  if (Status s = admin_->listen(bootstrap.admin->address); !s) return std::move(s).error().prefixed("admin.address");
+  if (Status s = admin_->listen(bootstrap.admin->address); !s)
+    return std::move(s).error().prefixed("admin.address");
   const Address& bound = admin_->addresses().front();
   SLUICE_LOG(admin, info, "admin interface on {}", bound.to_string());
   if (const std::string& path = server_.options_.admin_address_path; !path.empty()) {
@@ -43,7 +44,8 @@ Status AdminServer::start_control() {
   add_control_routes(control_router_, server_.workloads_.get(), server_.redirector_.get(), server_.workers_);
   control_ = std::make_unique<admin::Server>(*server_.loop_, control_router_);
   SLUICE_ASSIGN(Address address, Address::pipe(path));
-  if (Status s = control_->listen(address); !s) return std::move(s).error().prefixed("--control-socket " + path);
+  if (Status s = control_->listen(address); !s)
+    return std::move(s).error().prefixed("--control-socket " + path);
   SLUICE_LOG(admin, info, "control socket {}", path);
   return {};
 }
@@ -53,17 +55,33 @@ void AdminServer::stop() {
   if (control_) control_->stop();
 }
 
-bool AdminServer::idle() const { return (!admin_ || admin_->idle()) && (!control_ || control_->idle()); }
+bool AdminServer::idle() const {
+  return (!admin_ || admin_->idle()) && (!control_ || control_->idle());
+}
 
 // ---- admin::View ----
 
-admin::State AdminServer::state() { return server_.state_; }
-Duration AdminServer::uptime() { return server_.loop_->now() - server_.started_; }
-WallTime AdminServer::config_loaded_at() { return server_.config_loaded_at_; }
-std::string AdminServer::version() { return SLUICE_VERSION; }
-const Options& AdminServer::options() { return server_.options_; }
-unsigned AdminServer::concurrency() { return static_cast<unsigned>(server_.workers_.size()); }
-config::BootstrapPtr AdminServer::bootstrap() { return server_.configuration_.bootstrap; }
+admin::State AdminServer::state() {
+  return server_.state_;
+}
+Duration AdminServer::uptime() {
+  return server_.loop_->now() - server_.started_;
+}
+WallTime AdminServer::config_loaded_at() {
+  return server_.config_loaded_at_;
+}
+std::string AdminServer::version() {
+  return SLUICE_VERSION;
+}
+const Options& AdminServer::options() {
+  return server_.options_;
+}
+unsigned AdminServer::concurrency() {
+  return static_cast<unsigned>(server_.workers_.size());
+}
+config::BootstrapPtr AdminServer::bootstrap() {
+  return server_.configuration_.bootstrap;
+}
 
 std::vector<admin::ListenerStatus> AdminServer::listeners() {
   std::vector<admin::ListenerStatus> all;
@@ -83,7 +101,8 @@ std::vector<admin::ListenerStatus> AdminServer::listeners() {
 void AdminServer::clusters(std::function<void(std::vector<admin::ClusterStatus>)> done) {
   std::vector<admin::ClusterStatus> all;
   auto thresholds = [](const model::CircuitBreaker& b) {
-    return admin::ClusterStatus::Thresholds{b.max_connections, b.max_pending_requests, b.max_requests, b.max_retries};
+    return admin::ClusterStatus::Thresholds{b.max_connections, b.max_pending_requests, b.max_requests,
+                                            b.max_retries};
   };
   for (const upstream::ClusterView& v : server_.clusters_->view()) {
     admin::ClusterStatus c{v.config->name,
@@ -104,7 +123,8 @@ void AdminServer::clusters(std::function<void(std::vector<admin::ClusterStatus>)
       s.degraded = d.health == model::HealthStatus::degraded;
       s.weight = d.weight;
       s.priority = d.priority;
-      if (d.locality) s.region = d.locality->region, s.zone = d.locality->zone, s.sub_zone = d.locality->sub_zone;
+      if (d.locality)
+        s.region = d.locality->region, s.zone = d.locality->zone, s.sub_zone = d.locality->sub_zone;
       c.hosts.push_back(std::move(s));
     }
     all.push_back(std::move(c));
@@ -112,7 +132,9 @@ void AdminServer::clusters(std::function<void(std::vector<admin::ClusterStatus>)
   done(std::move(all));
 }
 
-void AdminServer::quit() { server_.shut_down("/quitquitquit"); }
+void AdminServer::quit() {
+  server_.shut_down("/quitquitquit");
+}
 
 // https://www.envoyproxy.io/docs/envoy/latest/operations/admin#post--drain_listeners
 void AdminServer::drain_listeners(const admin::DrainRequest& request) {
@@ -130,6 +152,8 @@ void AdminServer::drain_listeners(const admin::DrainRequest& request) {
   server_.drain_timer_->arm(server_.loop_->now() + server_.options_.drain_time);
 }
 
-void AdminServer::reopen_logs() { server_.access_logs_->reopen(); }
+void AdminServer::reopen_logs() {
+  server_.access_logs_->reopen();
+}
 
 }  // namespace sluice::server

@@ -17,8 +17,8 @@ class AdminServer final : private admin::View {
  public:
   explicit AdminServer(Server& server);
   ~AdminServer();
-  Status start_admin();     // before workers: it answers while clusters are resolved
-  Status start_control();   // after workloads
+  Status start_admin();  // before workers: it answers while clusters are resolved
+  Status start_control();  // after workloads
   // Closes both once answers are sent; true when nothing is in flight any more.
   void stop();
   bool idle() const;

@@ -17,19 +17,26 @@ Response refuse(int status, const std::string& why) {
 }
 
 Response refuse(const Error& e) {
-  int status = e.code == ENOENT || e.code == ESRCH ? 404 : e.code == EEXIST || e.code == EBUSY ? 409 : e.code == EINVAL ? 400 : 500;
+  int status = e.code == ENOENT || e.code == ESRCH   ? 404
+               : e.code == EEXIST || e.code == EBUSY ? 409
+               : e.code == EINVAL                    ? 400
+                                                     : 500;
   return refuse(status, e.message);
 }
 
-Json address(const Address& a) { return a.valid() ? Json(a.to_string()) : Json(); }
+Json address(const Address& a) {
+  return a.valid() ? Json(a.to_string()) : Json();
+}
 
 Json to_json(const proxy::ConnectionSnapshot& c) {
   Json j = Json::object();
   j.set("id", c.id).set("workload", c.workload);
-  j.set("downstream", Json::object().set("local", address(c.downstream_local)).set("remote", address(c.downstream_remote)));
+  j.set("downstream",
+        Json::object().set("local", address(c.downstream_local)).set("remote", address(c.downstream_remote)));
   j.set("original_destination", address(c.original_destination));
   j.set("listener", c.listener).set("filter_chain", c.filter_chain).set("cluster", c.cluster);
-  j.set("upstream", Json::object().set("local", address(c.upstream_local)).set("remote", address(c.upstream_remote)));
+  j.set("upstream",
+        Json::object().set("local", address(c.upstream_local)).set("remote", address(c.upstream_remote)));
   j.set("bytes_received", c.bytes_received).set("bytes_sent", c.bytes_sent).set("age_ms", c.age_ms);
   return j;
 }
@@ -54,7 +61,8 @@ void add_control_routes(admin::Router& router, Workloads* workloads, redirect::R
              [workloads, redirector](const Request& request) {
                if (!workloads) return refuse(409, kNoEbpf);
                if (request.method == "POST") return enrol(*workloads, request);
-               if (request.method != "GET") return refuse(405, "GET lists, POST enrols, DELETE /workloads/NAME releases");
+               if (request.method != "GET")
+                 return refuse(405, "GET lists, POST enrols, DELETE /workloads/NAME releases");
                auto all = redirector->workloads();
                if (!all) return refuse(all.error());
                Json list = Json::array();
@@ -65,18 +73,20 @@ void add_control_routes(admin::Router& router, Workloads* workloads, redirect::R
              [workloads](const Request& request) {
                if (!workloads) return refuse(409, kNoEbpf);
                if (request.method != "DELETE") return refuse(405, "DELETE /workloads/NAME releases it");
-               if (Status s = workloads->release(request.path.substr(std::string_view("/workloads/").size())); !s)
+               if (Status s = workloads->release(request.path.substr(std::string_view("/workloads/").size()));
+                   !s)
                  return refuse(s.error());
                return Response::json("{}");
              });
-  router.add({.path = "/connections", .help = "live connections, both legs joined"}, [&workers](const Request&) {
-    Json list = Json::array();
-    for (auto& w : workers)
-      w->call([&](proxy::Worker& me) {
-        for (const auto& c : me.connections()) list.push(to_json(c));
-      });
-    return Response::json(list.dump());
-  });
+  router.add({.path = "/connections", .help = "live connections, both legs joined"},
+             [&workers](const Request&) {
+               Json list = Json::array();
+               for (auto& w : workers)
+                 w->call([&](proxy::Worker& me) {
+                   for (const auto& c : me.connections()) list.push(to_json(c));
+                 });
+               return Response::json(list.dump());
+             });
 }
 
 }  // namespace sluice::server

@@ -9,16 +9,19 @@ namespace sluice::server {
 namespace {
 
 Error explain(Error e, const model::Listener& listener, const Address& address) {
-  std::string text = "listener '" + *listener.name + "': cannot listen on " + address.to_string() + ": " + e.message;
-  if (e.code == EADDRINUSE) text += "; another process has the port (see `ss -ltnp`), or two listeners share an address";
+  std::string text =
+      "listener '" + *listener.name + "': cannot listen on " + address.to_string() + ": " + e.message;
+  if (e.code == EADDRINUSE)
+    text += "; another process has the port (see `ss -ltnp`), or two listeners share an address";
   if (e.code == EACCES) text += "; ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE";
-  if (e.code == EADDRNOTAVAIL) text += "; no interface has this address (freebind: true allows it all the same)";
+  if (e.code == EADDRNOTAVAIL)
+    text += "; no interface has this address (freebind: true allows it all the same)";
   if (e.code == EPERM) text += "; transparent, freebind and mark need CAP_NET_ADMIN";
   return Error{std::move(text), e.code};
 }
 
-Result<Fd> open_one(io::Loop& loop, const model::Listener& listener, const Address& address, bool reuse_port, bool v6_only,
-                    int netns_fd) {
+Result<Fd> open_one(io::Loop& loop, const model::Listener& listener, const Address& address, bool reuse_port,
+                    bool v6_only, int netns_fd) {
   io::SocketOptions options = listener.socket_options;
   options.reuse_port = reuse_port && address.is_ip();
   options.v6_only |= v6_only;
@@ -37,13 +40,16 @@ Result<Fd> open_one(io::Loop& loop, const model::Listener& listener, const Addre
 }  // namespace
 
 bool intercepting(const model::Listener& listener) {
-  return listener.bind_to_port && (listener.use_original_dst || listener.direction != model::TrafficDirection::unspecified);
+  return listener.bind_to_port &&
+         (listener.use_original_dst || listener.direction != model::TrafficDirection::unspecified);
 }
 
-Result<std::vector<SocketGroup>> open_listener(io::Loop& loop, const std::shared_ptr<const model::Listener>& listener,
+Result<std::vector<SocketGroup>> open_listener(io::Loop& loop,
+                                               const std::shared_ptr<const model::Listener>& listener,
                                                unsigned workers, int netns_fd, bool dual_stack) {
   std::vector<Address> addresses{listener->address};
-  addresses.insert(addresses.end(), listener->additional_addresses.begin(), listener->additional_addresses.end());
+  addresses.insert(addresses.end(), listener->additional_addresses.begin(),
+                   listener->additional_addresses.end());
   std::vector<SocketGroup> groups;
   struct GoHome {
     io::Loop& loop;
@@ -72,7 +78,8 @@ Result<std::vector<SocketGroup>> open_listener(io::Loop& loop, const std::shared
     SLUICE_TRY(open_group(a, false));
     if (!dual_stack || !a.ip().is_v4() || !a.ip().is_any()) continue;
     Status v6 = open_group(Address(IpAddress::v6({}), a.port()), true);
-    if (!v6 && v6.error().code != EAFNOSUPPORT) return std::move(v6).error();  // a host without IPv6 has none to take
+    if (!v6 && v6.error().code != EAFNOSUPPORT)
+      return std::move(v6).error();  // a host without IPv6 has none to take
   }
   return groups;
 }

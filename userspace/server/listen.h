@@ -24,7 +24,8 @@ bool intercepting(const model::Listener& listener);
 
 // Binds and listens. `netns_fd` -1: this process' network namespace. `dual_stack`: a 0.0.0.0 listener gets a [::] twin.
 // The error names the listener, the address and what to do.
-Result<std::vector<SocketGroup>> open_listener(io::Loop& loop, const std::shared_ptr<const model::Listener>& listener,
+Result<std::vector<SocketGroup>> open_listener(io::Loop& loop,
+                                               const std::shared_ptr<const model::Listener>& listener,
                                                unsigned workers, int netns_fd, bool dual_stack);
 
 }  // namespace sluice::server

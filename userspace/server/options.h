@@ -22,15 +22,15 @@ struct Options {
   unsigned concurrency = 0;       // 0: hardware threads
   std::string service_node, service_cluster, service_zone;
   Duration drain_time = std::chrono::seconds(600);
-  Duration shutdown_grace = std::chrono::seconds(20);   // ours: SIGTERM waits so long for connections to end
+  Duration shutdown_grace = std::chrono::seconds(20);  // ours: SIGTERM waits so long for connections to end
   Duration file_flush_interval = std::chrono::seconds(10);
   std::string admin_address_path;
 
   RedirectMode redirect = RedirectMode::none;
   std::string bpffs_root = "/sys/fs/bpf/sluice";
-  std::string cgroup;             // empty: the cgroup2 root
+  std::string cgroup;  // empty: the cgroup2 root
   std::string state_dir = "/run/sluice";
-  std::string control_socket;     // empty: STATE_DIR/control.sock with ebpf, none otherwise; "none": none
+  std::string control_socket;  // empty: STATE_DIR/control.sock with ebpf, none otherwise; "none": none
   io::LoopOptions loop;
 };
 

@@ -8,7 +8,8 @@
 namespace sluice::server {
 namespace {
 
-constexpr int kSoOriginalDst = 80;  // linux/netfilter_ipv4.h SO_ORIGINAL_DST, ip6t_ipv6.h IP6T_SO_ORIGINAL_DST
+constexpr int kSoOriginalDst =
+    80;  // linux/netfilter_ipv4.h SO_ORIGINAL_DST, ip6t_ipv6.h IP6T_SO_ORIGINAL_DST
 
 std::optional<Address> from_conntrack(int fd, int family) {
   sockaddr_storage storage{};
@@ -20,7 +21,8 @@ std::optional<Address> from_conntrack(int fd, int family) {
 
 }  // namespace
 
-std::optional<Address> SystemOriginalDestinations::find(int fd, const Address& local, const Address& listening) {
+std::optional<Address> SystemOriginalDestinations::find(int fd, const Address& local,
+                                                        const Address& listening) {
   if (!local.is_ip()) return std::nullopt;
   if (redirector_)
     if (auto record = redirector_->original_destination(fd)) return record->address;

@@ -56,7 +56,8 @@ struct Server::ServerStats {
   stats::Counter listener_added, create_success;
 };
 
-Server::Server(Options options, const ext::Registry& registry) : options_(std::move(options)), registry_(registry) {}
+Server::Server(Options options, const ext::Registry& registry)
+    : options_(std::move(options)), registry_(registry) {}
 
 Server::~Server() {
   // The kernel side first: with the sockets gone it applies the fail modes.
@@ -66,7 +67,8 @@ Server::~Server() {
   if (admin_) admin_->stop();
   if (signals_) signals_->stop();
   // What the control thread's own operations still have in flight ends before the loop does.
-  for (int i = 0; loop_ && i < kLastTurns && (i == 0 || loop_->ops_in_flight() > 0 || (admin_ && !admin_->idle())); ++i)
+  for (int i = 0;
+       loop_ && i < kLastTurns && (i == 0 || loop_->ops_in_flight() > 0 || (admin_ && !admin_->idle())); ++i)
     loop_->run_once(std::chrono::milliseconds(1));
   admin_.reset();
   signals_.reset();
@@ -87,13 +89,15 @@ Status Server::start() {
   stats_->concurrency.set(options_.concurrency);
   access_logs_ = std::make_unique<access_loggers::FileLogManager>(
       store_->root(0), access_loggers::FileLogManager::Options{
-                           .flush_interval = std::chrono::duration_cast<std::chrono::milliseconds>(options_.file_flush_interval)});
+                           .flush_interval = std::chrono::duration_cast<std::chrono::milliseconds>(
+                               options_.file_flush_interval)});
 
   SLUICE_ASSIGN(configuration_, config::load_configuration(load_options(options_), registry_, *access_logs_));
   config_loaded_at_ = loop_->wall_now();
   set_state(admin::State::initializing);
 
-  SLUICE_ASSIGN(signals_, Signals::watch(*loop_, {SIGTERM, SIGINT, SIGUSR1, SIGHUP}, [this](int s) { on_signal(s); }));
+  SLUICE_ASSIGN(signals_,
+                Signals::watch(*loop_, {SIGTERM, SIGINT, SIGUSR1, SIGHUP}, [this](int s) { on_signal(s); }));
   if (options_.redirect == RedirectMode::ebpf) SLUICE_TRY(start_redirect());
   original_destinations_ = std::make_unique<SystemOriginalDestinations>(redirector_.get());
   admin_ = std::make_unique<AdminServer>(*this);
@@ -107,9 +111,9 @@ Status Server::start() {
   stats_->live.set(1);
   tick_timer_ = std::make_unique<io::Timer>(loop_->timers(), &tick, this);
   tick(*tick_timer_);
-  SLUICE_LOG(main, info, "sluiced is ready: {} listeners, {} clusters, {} workers on {}{}", configuration_.model.config->listeners.size(),
-             configuration_.model.config->clusters.size(), workers_.size(), workers_[0]->backend(),
-             redirector_ ? ", eBPF interception in force" : "");
+  SLUICE_LOG(main, info, "sluiced is ready: {} listeners, {} clusters, {} workers on {}{}",
+             configuration_.model.config->listeners.size(), configuration_.model.config->clusters.size(),
+             workers_.size(), workers_[0]->backend(), redirector_ ? ", eBPF interception in force" : "");
   return {};
 }
 
@@ -132,7 +136,8 @@ Status Server::start_workers() {
       *loop_, *store_, upstream::ClusterDirectory::Options{.loop_guard = guard, .seed = random_seed()});
   SLUICE_TRY(clusters_->apply(*configuration_.model.config));
   for (unsigned i = 0; i < options_.concurrency; ++i) {
-    proxy::Worker::Options w{.index = i, .seed = random_seed(), .original_destinations = original_destinations_.get()};
+    proxy::Worker::Options w{
+        .index = i, .seed = random_seed(), .original_destinations = original_destinations_.get()};
     SLUICE_ASSIGN(auto worker, WorkerThread::start(options_.loop, w, *store_, [&](proxy::Worker& me) {
                     return clusters_->make_worker(me.loop(), i + 1, random_seed());
                   }));
@@ -159,7 +164,8 @@ Status Server::start_listeners() {
     stats_->listener_added.add();
   }
   for (const auto& listener : configuration_.model.config->listeners)
-    if (listener->bind_to_port && !(redirector_ && intercepting(*listener))) SLUICE_TRY(start_listener(listener));
+    if (listener->bind_to_port && !(redirector_ && intercepting(*listener)))
+      SLUICE_TRY(start_listener(listener));
   stats_->total_active.set(configuration_.model.config->listeners.size());
   if (!redirector_) return {};
   workloads_ = std::make_unique<Workloads>(*loop_, *redirector_, workers_);
@@ -169,7 +175,8 @@ Status Server::start_listeners() {
 }
 
 Status Server::start_listener(const std::shared_ptr<const model::Listener>& listener) {
-  SLUICE_ASSIGN(auto groups, open_listener(*loop_, listener, static_cast<unsigned>(workers_.size()), -1, false));
+  SLUICE_ASSIGN(auto groups,
+                open_listener(*loop_, listener, static_cast<unsigned>(workers_.size()), -1, false));
   for (SocketGroup& g : groups) {
     if (g.bound.is_ip()) loop_guard_.add_port(g.bound.port());
     for (size_t i = 0; i < workers_.size(); ++i) {
@@ -223,7 +230,9 @@ void Server::stop_accepting(bool inbound_only) {
   };
   if (workloads_ && !inbound_only) workloads_->close_listeners();
   for (auto& w : workers_)
-    w->call([&](proxy::Worker& me) { me.close_sockets([&](const proxy::ListenSocket& s) { return which(*s.listener); }); });
+    w->call([&](proxy::Worker& me) {
+      me.close_sockets([&](const proxy::ListenSocket& s) { return which(*s.listener); });
+    });
   std::erase_if(listeners_, [&](const SocketGroup& g) { return which(*g.listener); });
   stats_->total_active.set(listeners_.size());
 }

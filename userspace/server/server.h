@@ -66,7 +66,7 @@ class Server {
   std::unique_ptr<SystemOriginalDestinations> original_destinations_;
   std::unique_ptr<upstream::ClusterDirectory> clusters_;
   std::vector<std::unique_ptr<WorkerThread>> workers_;
-  std::vector<SocketGroup> listeners_;            // descriptors are the workers'; kept for /listeners
+  std::vector<SocketGroup> listeners_;  // descriptors are the workers'; kept for /listeners
   std::unique_ptr<Workloads> workloads_;
   std::unique_ptr<AdminServer> admin_;
   std::unique_ptr<Signals> signals_;

@@ -46,7 +46,8 @@ void Signals::ready(io::Op& op, io::Completion&) {
   Signals& self = *op.owner<Signals>();
   if (self.stopped_) return;
   signalfd_siginfo info;
-  while (::read(self.fd_.get(), &info, sizeof info) == sizeof info) self.on_signal_(static_cast<int>(info.ssi_signo));
+  while (::read(self.fd_.get(), &info, sizeof info) == sizeof info)
+    self.on_signal_(static_cast<int>(info.ssi_signo));
   if (!self.stopped_) self.loop_.poll(op, self.fd_.get(), POLLIN);
 }
 

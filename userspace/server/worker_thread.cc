@@ -13,7 +13,8 @@ constexpr int kLastTurns = 1000;
 }  // namespace
 
 Result<std::unique_ptr<WorkerThread>> WorkerThread::start(const io::LoopOptions& loop_options,
-                                                          const proxy::Worker::Options& options, stats::Store& store,
+                                                          const proxy::Worker::Options& options,
+                                                          stats::Store& store,
                                                           const proxy::Worker::MakeClusters& make_clusters) {
   std::unique_ptr<WorkerThread> t(new WorkerThread(options));
   std::promise<Status> started;
@@ -46,7 +47,9 @@ void WorkerThread::main(const io::LoopOptions& loop_options, stats::Store& store
     // A connection is over before the kernel has let go of its last operation.
     auto quiet = [&] { return worker.idle() && loop_->ops_in_flight() == 0; };
     for (int i = 0; i < kLastTurns && !quiet(); ++i) loop_->run_once(std::chrono::milliseconds(1));
-    if (!quiet()) SLUICE_LOG(main, warn, "worker {}: {} connections did not end", options_.index, worker.connection_count());
+    if (!quiet())
+      SLUICE_LOG(main, warn, "worker {}: {} connections did not end", options_.index,
+                 worker.connection_count());
     worker_ = nullptr;
   }
 }

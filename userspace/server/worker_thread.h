@@ -17,7 +17,8 @@ class WorkerThread {
  public:
   // Returns once the loop runs, or with the reason why it cannot.
   static Result<std::unique_ptr<WorkerThread>> start(const io::LoopOptions& loop_options,
-                                                     const proxy::Worker::Options& options, stats::Store& store,
+                                                     const proxy::Worker::Options& options,
+                                                     stats::Store& store,
                                                      const proxy::Worker::MakeClusters& make_clusters);
   // Stops the loop and joins; sockets and connections that are left are reset.
   ~WorkerThread();
@@ -30,8 +31,8 @@ class WorkerThread {
 
  private:
   explicit WorkerThread(const proxy::Worker::Options& options) : options_(options) {}
-  void main(const io::LoopOptions& loop_options, stats::Store& store, const proxy::Worker::MakeClusters& make_clusters,
-            std::promise<Status> started);
+  void main(const io::LoopOptions& loop_options, stats::Store& store,
+            const proxy::Worker::MakeClusters& make_clusters, std::promise<Status> started);
 
   proxy::Worker::Options options_;
   std::string backend_;

@@ -20,8 +20,8 @@ class AccessLogManager {
  public:
   virtual ~AccessLogManager() = default;
   virtual Result<std::shared_ptr<LogFile>> open(const std::string& path) = 0;
-  virtual void reopen() = 0;   // admin /reopen_logs, SIGUSR1
-  virtual void flush() = 0;    // blocks until everything is written
+  virtual void reopen() = 0;  // admin /reopen_logs, SIGUSR1
+  virtual void flush() = 0;  // blocks until everything is written
 };
 
 }  // namespace sluice::ext

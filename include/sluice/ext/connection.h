@@ -60,7 +60,7 @@ class Connection {
   virtual void resume_reading() = 0;
   // `details`: for %CONNECTION_TERMINATION_DETAILS%; kept if nothing is there yet.
   virtual void close(CloseKind kind, std::string_view details = {}) = 0;
-  virtual bool open() const = 0;        // neither closed nor closing
+  virtual bool open() const = 0;  // neither closed nor closing
   virtual size_t unsent() const = 0;
   virtual bool above_high_watermark() const = 0;
 };

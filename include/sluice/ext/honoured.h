@@ -19,8 +19,8 @@ struct Honoured {
     std::string_view field;
     std::string_view reason;  // why it may be set without effect; shown by nobody but the reader of the table
   };
-  std::string_view message;   // full name
-  std::string_view fields;    // separated by blanks; "*": all of them
+  std::string_view message;  // full name
+  std::string_view fields;  // separated by blanks; "*": all of them
   std::vector<Meaningless> meaningless = {};
 };
 

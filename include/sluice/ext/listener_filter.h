@@ -25,9 +25,9 @@ class ListenerFilterContext {
 };
 
 enum class ListenerFilterStatus : uint8_t {
-  proceed,    // the next filter
+  proceed,  // the next filter
   need_data,  // call on_data with more
-  reject,     // close the socket
+  reject,  // close the socket
 };
 
 class ListenerFilter {
@@ -36,7 +36,8 @@ class ListenerFilter {
   virtual ListenerFilterStatus on_accept(ListenerFilterContext& context) = 0;
   // `bytes`: all that has arrived so far, from the first; nothing is consumed, the filter chain sees the same bytes.
   // end_stream: no more will come.
-  virtual ListenerFilterStatus on_data(ListenerFilterContext&, std::string_view /*bytes*/, bool /*end_stream*/) {
+  virtual ListenerFilterStatus on_data(ListenerFilterContext&, std::string_view /*bytes*/,
+                                       bool /*end_stream*/) {
     return ListenerFilterStatus::proceed;
   }
   virtual size_t max_bytes() const { return 0; }  // how much on_data may ask for; 0: none

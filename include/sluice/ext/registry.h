@@ -25,7 +25,8 @@ class FactoryContext {
  public:
   virtual AccessLogManager& access_logs() = 0;
   // Translates a repeated envoy.config.accesslog.v3.AccessLog entry; `path` is for error messages.
-  virtual Result<AccessLoggerPtr> make_access_logger(const google::protobuf::Message& entry, std::string_view path) = 0;
+  virtual Result<AccessLoggerPtr> make_access_logger(const google::protobuf::Message& entry,
+                                                     std::string_view path) = 0;
 
  protected:
   ~FactoryContext() = default;
@@ -35,11 +36,13 @@ class FactoryContext {
 // configuration's place ("static_resources.listeners[0].filter_chains[0].filters[0].typed_config"), for errors.
 template <typename Product>
 struct Extension {
-  std::string name;      // "envoy.filters.network.tcp_proxy"
-  std::string type;      // "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
-  bool terminal = false; // network filters: must be the last of its chain (and only there)
-  Result<Product> (*create)(const google::protobuf::Message& config, FactoryContext& context, std::string_view path);
-  std::vector<Honoured> honoured = {};  // lists for `type` and the messages inside it that are this extension's alone
+  std::string name;  // "envoy.filters.network.tcp_proxy"
+  std::string type;  // "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+  bool terminal = false;  // network filters: must be the last of its chain (and only there)
+  Result<Product> (*create)(const google::protobuf::Message& config, FactoryContext& context,
+                            std::string_view path);
+  std::vector<Honoured> honoured =
+      {};  // lists for `type` and the messages inside it that are this extension's alone
 };
 
 // All built-in extensions, registered by name in userspace/main/builtin.cc: one readable list, no static initialisers.
@@ -50,8 +53,12 @@ class Registry {
   void add(Extension<AccessLoggerPtr> e) { access_[e.type] = std::move(e); }
 
   // By the type of the typed_config (Envoy's rule); nullptr: not supported.
-  const Extension<NetworkFilterFactory>* network_filter(std::string_view type) const { return find(network_, type); }
-  const Extension<ListenerFilterFactory>* listener_filter(std::string_view type) const { return find(listener_, type); }
+  const Extension<NetworkFilterFactory>* network_filter(std::string_view type) const {
+    return find(network_, type);
+  }
+  const Extension<ListenerFilterFactory>* listener_filter(std::string_view type) const {
+    return find(listener_, type);
+  }
   const Extension<AccessLoggerPtr>* access_logger(std::string_view type) const { return find(access_, type); }
 
   template <typename F>

@@ -55,15 +55,15 @@ struct StreamInfo {
   uint64_t connection_id = 0;
   WallTime start_time{};
   MonotonicTime start{};
-  MonotonicTime end{};                     // set when the stream is over; before that, when a record is written
+  MonotonicTime end{};  // set when the stream is over; before that, when a record is written
 
-  Address downstream_local;                // after original_dst: the original destination
+  Address downstream_local;  // after original_dst: the original destination
   Address downstream_remote;
-  Address downstream_direct_local;         // the accepted socket's own
+  Address downstream_direct_local;  // the accepted socket's own
   Address downstream_direct_remote;
   bool local_address_restored = false;
 
-  std::string transport_protocol;          // "raw_buffer", "tls"; detected by listener filters
+  std::string transport_protocol;  // "raw_buffer", "tls"; detected by listener filters
   std::vector<std::string> application_protocols;
   std::string requested_server_name;
 
@@ -73,24 +73,24 @@ struct StreamInfo {
   uint32_t upstream_mark = 0;
 
   std::string route_name;
-  std::string upstream_cluster;            // its observability name
-  std::string upstream_cluster_raw;        // its name, where that differs
-  Address upstream_remote, upstream_local; // remote: the chosen host, also if connecting to it failed
-  uint64_t upstream_connection_id = 0;     // 0: there was none
+  std::string upstream_cluster;  // its observability name
+  std::string upstream_cluster_raw;  // its name, where that differs
+  Address upstream_remote, upstream_local;  // remote: the chosen host, also if connecting to it failed
+  uint64_t upstream_connection_id = 0;  // 0: there was none
   CloseType downstream_close = CloseType::normal, upstream_close = CloseType::normal;
   std::string upstream_host_name;
   std::string upstream_transport_failure_reason;
   uint32_t upstream_attempts = 0;
   MonotonicTime upstream_connect_start{}, upstream_connect_done{};
 
-  uint64_t bytes_received = 0;             // from downstream
-  uint64_t bytes_sent = 0;                 // to downstream
-  uint64_t upstream_bytes_sent = 0;        // on the upstream connection
+  uint64_t bytes_received = 0;  // from downstream
+  uint64_t bytes_sent = 0;  // to downstream
+  uint64_t upstream_bytes_sent = 0;  // on the upstream connection
   uint64_t upstream_bytes_received = 0;
 
   ResponseFlags flags;
-  std::string response_code_details;       // %RESPONSE_CODE_DETAILS%
-  std::string termination_details;         // %CONNECTION_TERMINATION_DETAILS%
+  std::string response_code_details;  // %RESPONSE_CODE_DETAILS%
+  std::string termination_details;  // %CONNECTION_TERMINATION_DETAILS%
 };
 
 // Where a log record is written from (%ACCESS_LOG_TYPE%).

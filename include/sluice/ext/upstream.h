@@ -25,8 +25,8 @@ class Upstream {
     const StreamInfo* stream = nullptr;    // original destination, downstream addresses
     int netns_fd = -1;                     // the workload's network namespace; -1: the proxy's own
     uint32_t mark = 0;                     // SO_MARK of the upstream socket; 0: none
-    Address source;                        // bind here first (original_src), keeping the caller's address; or invalid
-    bool transparent = false;              // IP_TRANSPARENT for `source`
+    Address source;  // bind here first (original_src), keeping the caller's address; or invalid
+    bool transparent = false;  // IP_TRANSPARENT for `source`
   };
 
   class Callbacks : public ConnectionObserver {
@@ -42,8 +42,8 @@ class Upstream {
   };
 
   virtual ~Upstream() = default;
-  virtual Connection& connection() = 0;              // after on_connected
-  virtual const Address& host_address() const = 0;   // after a host was chosen
+  virtual Connection& connection() = 0;  // after on_connected
+  virtual const Address& host_address() const = 0;  // after a host was chosen
   virtual const std::string& host_name() const = 0;
   virtual Address local_address() const = 0;
 };
@@ -53,18 +53,19 @@ class Cluster {
  public:
   virtual ~Cluster() = default;
   virtual const std::string& name() const = 0;
-  virtual const std::string& observability_name() const = 0;   // alt_stat_name, else name
+  virtual const std::string& observability_name() const = 0;  // alt_stat_name, else name
   // Counts upstream_cx_connect_attempts_exceeded: the caller has used up its attempts.
   virtual void note_connect_attempts_exceeded() = 0;
   // Chooses a host and starts to connect. The outcome comes by callback, never before connect() has returned: also
   // when nobody is there to connect to.
-  virtual std::unique_ptr<Upstream> connect(const Upstream::Origin& origin, Upstream::Callbacks& callbacks) = 0;
+  virtual std::unique_ptr<Upstream> connect(const Upstream::Origin& origin,
+                                            Upstream::Callbacks& callbacks) = 0;
 };
 
 class ClusterManager {
  public:
   virtual ~ClusterManager() = default;
-  virtual Cluster* find(std::string_view name) = 0;   // nullptr: unknown
+  virtual Cluster* find(std::string_view name) = 0;  // nullptr: unknown
 };
 
 }  // namespace sluice::ext

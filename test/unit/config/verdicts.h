@@ -5,9 +5,9 @@
 namespace sluice::config::test {
 
 enum class Verdict {
-  accepted,     // by both
-  refused,      // by both
-  stricter,     // Envoy accepts, and ignores something or fails later; Sluice says so at once
+  accepted,  // by both
+  refused,  // by both
+  stricter,  // Envoy accepts, and ignores something or fails later; Sluice says so at once
 };
 
 struct Row {
@@ -18,18 +18,22 @@ struct Row {
 };
 
 #define ENDPOINT(address) "endpoints: [{lb_endpoints: [{endpoint: {address: " address "}}]}]"
-#define ASSIGNED "load_assignment: {cluster_name: c, " ENDPOINT("{socket_address: {address: 127.0.0.1, port_value: 80}}") "}"
-#define NAMED "load_assignment: {cluster_name: c, " ENDPOINT("{socket_address: {address: localhost, port_value: 80}}") "}"
+#define ASSIGNED \
+  "load_assignment: {cluster_name: c, " ENDPOINT("{socket_address: {address: 127.0.0.1, port_value: 80}}") "}"
+#define NAMED \
+  "load_assignment: {cluster_name: c, " ENDPOINT("{socket_address: {address: localhost, port_value: 80}}") "}"
 #define CLUSTER(fields) "static_resources: {clusters: [{name: c, " fields "}]}"
 #define TYPE(name) "\"@type\": type.googleapis.com/envoy.extensions." name
 #define ECHO "{name: envoy.filters.network.echo, typed_config: {" TYPE("filters.network.echo.v3.Echo") "}}"
-#define TCP(fields) "{name: t, typed_config: {" TYPE("filters.network.tcp_proxy.v3.TcpProxy") ", stat_prefix: p, " fields "}}"
+#define TCP(fields) \
+  "{name: t, typed_config: {" TYPE("filters.network.tcp_proxy.v3.TcpProxy") ", stat_prefix: p, " fields "}}"
 #define AT "address: {socket_address: {address: 127.0.0.1, port_value: 18080}}"
 #define LISTENER(fields) "static_resources: {listeners: [{name: l, " fields "}]}"
 #define CHAIN "filter_chains: [{filters: [" ECHO "]}]"
 #define MATCH(match) LISTENER(AT ", filter_chains: [{filter_chain_match: {" match "}, filters: [" ECHO "]}]")
-#define POLICY(name) \
-  "load_balancing_policy: {policies: [{typed_extension_config: {name: x, typed_config: {" TYPE("load_balancing_policies." name) "}}}]}"
+#define POLICY(name)                                                                            \
+  "load_balancing_policy: {policies: [{typed_extension_config: {name: x, typed_config: {" TYPE( \
+      "load_balancing_policies." name) "}}}]}"
 
 inline constexpr Row kRows[] = {
     // ---- reading ----
@@ -40,11 +44,16 @@ inline constexpr Row kRows[] = {
     {"a number for a string", Verdict::refused, "node: {id: 123}", "in quotes"},
     {"a boolean for a string", Verdict::refused, "node: {id: yes}", "in quotes"},
     {"a decimal for a string", Verdict::accepted, "node: {id: 1.5}"},
-    {"an octal port", Verdict::accepted, "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 010}}}"},
-    {"a hexadecimal port", Verdict::accepted, "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0x10}}}"},
-    {"a port in quotes", Verdict::accepted, "admin: {address: {socket_address: {address: 127.0.0.1, port_value: \"8080\"}}}"},
-    {"a whole decimal port", Verdict::accepted, "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 1.0}}}"},
-    {"half a port", Verdict::refused, "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 1.5}}}", "integer"},
+    {"an octal port", Verdict::accepted,
+     "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 010}}}"},
+    {"a hexadecimal port", Verdict::accepted,
+     "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0x10}}}"},
+    {"a port in quotes", Verdict::accepted,
+     "admin: {address: {socket_address: {address: 127.0.0.1, port_value: \"8080\"}}}"},
+    {"a whole decimal port", Verdict::accepted,
+     "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 1.0}}}"},
+    {"half a port", Verdict::refused,
+     "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 1.5}}}", "integer"},
     {"an enum in lower case", Verdict::accepted, CLUSTER("type: static, " ASSIGNED)},
     {"an enum by number", Verdict::accepted, CLUSTER("type: 0, " ASSIGNED)},
     {"an enum by quoted number", Verdict::accepted, CLUSTER("type: \"0\", " ASSIGNED)},
@@ -52,12 +61,14 @@ inline constexpr Row kRows[] = {
     {"1 for true", Verdict::refused, CLUSTER("respect_dns_ttl: 1"), "true or false"},
     {"yes for true", Verdict::accepted, CLUSTER("respect_dns_ttl: yes, " ASSIGNED)},
     {"\"true\" for true", Verdict::accepted, CLUSTER("respect_dns_ttl: \"true\", " ASSIGNED)},
-    {"two of a oneof", Verdict::refused, "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 1, named_port: x}}}",
-     "excludes"},
+    {"two of a oneof", Verdict::refused,
+     "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 1, named_port: x}}}", "excludes"},
     {"a key twice", Verdict::stricter, "node: {id: a}\nnode: {id: b}", "duplicate key"},
-    {"a field in both spellings", Verdict::stricter, "stats_flush_interval: 1s\nstatsFlushInterval: 2s", "given twice"},
+    {"a field in both spellings", Verdict::stricter, "stats_flush_interval: 1s\nstatsFlushInterval: 2s",
+     "given twice"},
     {"two documents", Verdict::stricter, "node: {id: a}\n---\nnode: {id: b}", "second YAML document"},
-    {"a merge key", Verdict::refused, "admin: {address: &a {pipe: {path: /x}}}\nnode: {<<: *a}", "merge keys"},
+    {"a merge key", Verdict::refused, "admin: {address: &a {pipe: {path: /x}}}\nnode: {<<: *a}",
+     "merge keys"},
     {"a duration without unit", Verdict::refused, "stats_flush_interval: 5", "5s"},
     {"milliseconds", Verdict::refused, "stats_flush_interval: 500ms", "in seconds"},
     {"a fraction of a second", Verdict::accepted, "stats_flush_interval: 0.25s"},
@@ -72,34 +83,41 @@ inline constexpr Row kRows[] = {
     // ---- clusters ----
     {"a static cluster", Verdict::accepted, CLUSTER(ASSIGNED)},
     {"no load assignment", Verdict::accepted, CLUSTER("type: STATIC")},
-    {"a load assignment of another name", Verdict::accepted, CLUSTER("type: STATIC, load_assignment: {cluster_name: d}")},
-    {"a load assignment without name", Verdict::refused, CLUSTER("type: STATIC, load_assignment: {}"), "cluster_name"},
+    {"a load assignment of another name", Verdict::accepted,
+     CLUSTER("type: STATIC, load_assignment: {cluster_name: d}")},
+    {"a load assignment without name", Verdict::refused, CLUSTER("type: STATIC, load_assignment: {}"),
+     "cluster_name"},
     {"a host name in a static cluster", Verdict::refused, CLUSTER("type: STATIC, " NAMED), "'STRICT_DNS'"},
     {"an address in a DNS cluster", Verdict::accepted, CLUSTER("type: STRICT_DNS, " ASSIGNED)},
     {"a Unix socket in a static cluster", Verdict::accepted,
      CLUSTER("load_assignment: {cluster_name: c, " ENDPOINT("{pipe: {path: /x}}") "}")},
     {"a Unix socket in a DNS cluster", Verdict::stricter,
-     CLUSTER("type: STRICT_DNS, load_assignment: {cluster_name: c, " ENDPOINT("{pipe: {path: /x}}") "}"), "name to resolve"},
+     CLUSTER("type: STRICT_DNS, load_assignment: {cluster_name: c, " ENDPOINT("{pipe: {path: /x}}") "}"),
+     "name to resolve"},
     {"ORIGINAL_DST", Verdict::accepted, CLUSTER("type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED")},
-    {"ORIGINAL_DST with a balancer", Verdict::refused, CLUSTER("type: ORIGINAL_DST"), "Only 'CLUSTER_PROVIDED' is allowed"},
-    {"ORIGINAL_DST with endpoints", Verdict::refused, CLUSTER("type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED, " ASSIGNED),
-     "must have no load assignment"},
+    {"ORIGINAL_DST with a balancer", Verdict::refused, CLUSTER("type: ORIGINAL_DST"),
+     "Only 'CLUSTER_PROVIDED' is allowed"},
+    {"ORIGINAL_DST with endpoints", Verdict::refused,
+     CLUSTER("type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED, " ASSIGNED), "must have no load assignment"},
     {"ORIGINAL_DST with a typed policy alone", Verdict::refused,
      CLUSTER("type: ORIGINAL_DST, " POLICY("cluster_provided.v3.ClusterProvided")), "CLUSTER_PROVIDED"},
     {"a port over 65535", Verdict::refused,
-     CLUSTER("type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED, original_dst_lb_config: {upstream_port_override: 70000}"),
+     CLUSTER("type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED, original_dst_lb_config: "
+             "{upstream_port_override: 70000}"),
      "upstream_port_override"},
-    {"CLUSTER_PROVIDED by a static cluster", Verdict::refused, CLUSTER("lb_policy: CLUSTER_PROVIDED, " ASSIGNED),
-     "cluster provided LB specified"},
+    {"CLUSTER_PROVIDED by a static cluster", Verdict::refused,
+     CLUSTER("lb_policy: CLUSTER_PROVIDED, " ASSIGNED), "cluster provided LB specified"},
     {"a typed ClusterProvided in a static cluster", Verdict::refused,
      CLUSTER(POLICY("cluster_provided.v3.ClusterProvided") ", " ASSIGNED), "cluster provided LB specified"},
     {"a typed policy", Verdict::accepted, CLUSTER(POLICY("least_request.v3.LeastRequest") ", " ASSIGNED)},
     {"a policy by name alone", Verdict::refused,
-     CLUSTER("load_balancing_policy: {policies: [{typed_extension_config: {name: x}}]}, " ASSIGNED), "load_balancing_policy"},
+     CLUSTER("load_balancing_policy: {policies: [{typed_extension_config: {name: x}}]}, " ASSIGNED),
+     "load_balancing_policy"},
     {"LOGICAL_DNS", Verdict::accepted, CLUSTER("type: LOGICAL_DNS, " NAMED)},
-    {"LOGICAL_DNS without a name", Verdict::refused, CLUSTER("type: LOGICAL_DNS, load_assignment: {cluster_name: c}"),
-     "single lb_endpoint"},
-    {"STRICT_DNS without a name", Verdict::accepted, CLUSTER("type: STRICT_DNS, load_assignment: {cluster_name: c}")},
+    {"LOGICAL_DNS without a name", Verdict::refused,
+     CLUSTER("type: LOGICAL_DNS, load_assignment: {cluster_name: c}"), "single lb_endpoint"},
+    {"STRICT_DNS without a name", Verdict::accepted,
+     CLUSTER("type: STRICT_DNS, load_assignment: {cluster_name: c}")},
     {"an endpoint without address", Verdict::refused,
      CLUSTER("load_assignment: {cluster_name: c, endpoints: [{lb_endpoints: [{}]}]}"), "Address must be set"},
     {"an endpoint with only a name", Verdict::refused,
@@ -107,127 +125,169 @@ inline constexpr Row kRows[] = {
      "Address must be set"},
     {"a gap between priorities", Verdict::accepted,
      CLUSTER("load_assignment: {cluster_name: c, endpoints: [{priority: 5}]}")},
-    {"two clusters of one name", Verdict::refused, "static_resources: {clusters: [{name: c}, {name: c}]}", "duplicate cluster 'c'"},
+    {"two clusters of one name", Verdict::refused, "static_resources: {clusters: [{name: c}, {name: c}]}",
+     "duplicate cluster 'c'"},
     {"a cluster without name", Verdict::refused, "static_resources: {clusters: [{}]}", "clusters[0].name"},
     {"thresholds twice for a priority", Verdict::accepted,
      CLUSTER("circuit_breakers: {thresholds: [{max_connections: 1}, {max_connections: 2}]}")},
-    {"a host name to bind to", Verdict::refused, CLUSTER("upstream_bind_config: {source_address: {address: foo, port_value: 0}}"),
+    {"a host name to bind to", Verdict::refused,
+     CLUSTER("upstream_bind_config: {source_address: {address: foo, port_value: 0}}"),
      "malformed IP address: foo"},
     {"binding to an address", Verdict::accepted,
      CLUSTER("upstream_bind_config: {source_address: {address: 127.0.0.6, port_value: 0}}")},
     {"binding to nothing", Verdict::accepted, CLUSTER("upstream_bind_config: {}")},
     {"a resolver", Verdict::accepted,
-     CLUSTER("type: STRICT_DNS, dns_resolution_config: {resolvers: [{socket_address: {address: 127.0.0.1, port_value: 53}}]}, " NAMED)},
+     CLUSTER("type: STRICT_DNS, dns_resolution_config: {resolvers: [{socket_address: {address: 127.0.0.1, "
+             "port_value: 53}}]}, " NAMED)},
     {"a resolver by name", Verdict::refused,
-     CLUSTER("type: STRICT_DNS, dns_resolution_config: {resolvers: [{socket_address: {address: foo, port_value: 53}}]}, " NAMED),
+     CLUSTER("type: STRICT_DNS, dns_resolution_config: {resolvers: [{socket_address: {address: foo, "
+             "port_value: 53}}]}, " NAMED),
      "malformed IP address: foo"},
     {"failure refresh the wrong way round", Verdict::refused,
-     CLUSTER("type: STRICT_DNS, dns_failure_refresh_rate: {base_interval: 5s, max_interval: 1s}, " NAMED), "max_interval"},
+     CLUSTER("type: STRICT_DNS, dns_failure_refresh_rate: {base_interval: 5s, max_interval: 1s}, " NAMED),
+     "max_interval"},
     {"a DnsCluster", Verdict::accepted,
-     CLUSTER("cluster_type: {name: envoy.clusters.dns, typed_config: {" TYPE("clusters.dns.v3.DnsCluster") "}}, " NAMED)},
-    {"raw_buffer by name alone", Verdict::refused, CLUSTER("transport_socket: {name: envoy.transport_sockets.raw_buffer}, " ASSIGNED),
+     CLUSTER("cluster_type: {name: envoy.clusters.dns, typed_config: {" TYPE(
+         "clusters.dns.v3.DnsCluster") "}}, " NAMED)},
+    {"raw_buffer by name alone", Verdict::refused,
+     CLUSTER("transport_socket: {name: envoy.transport_sockets.raw_buffer}, " ASSIGNED),
      "typed_config is missing"},
     {"raw_buffer", Verdict::accepted,
-     CLUSTER("transport_socket: {name: x, typed_config: {" TYPE("transport_sockets.raw_buffer.v3.RawBuffer") "}}, " ASSIGNED)},
-    {"a kind of cluster to come", Verdict::stricter, CLUSTER("lb_policy: MAGLEV, " ASSIGNED), "MAGLEV is not supported"},
-    {"a field to come", Verdict::stricter, CLUSTER("lb_subset_config: {fallback_policy: ANY_ENDPOINT}, " ASSIGNED), "lb_subset_config"},
+     CLUSTER("transport_socket: {name: x, typed_config: {" TYPE(
+         "transport_sockets.raw_buffer.v3.RawBuffer") "}}, " ASSIGNED)},
+    {"a kind of cluster to come", Verdict::stricter, CLUSTER("lb_policy: MAGLEV, " ASSIGNED),
+     "MAGLEV is not supported"},
+    {"a field to come", Verdict::stricter,
+     CLUSTER("lb_subset_config: {fallback_policy: ANY_ENDPOINT}, " ASSIGNED), "lb_subset_config"},
 
     // ---- listeners ----
     {"a listener", Verdict::accepted, LISTENER(AT ", " CHAIN)},
-    {"a cluster nobody has", Verdict::accepted, LISTENER(AT ", filter_chains: [{filters: [" TCP("cluster: nobody") "]}]")},
+    {"a cluster nobody has", Verdict::accepted,
+     LISTENER(AT ", filter_chains: [{filters: [" TCP("cluster: nobody") "]}]")},
     {"no address", Verdict::refused, LISTENER(CHAIN), "address is necessary"},
     {"no filter chain", Verdict::refused, LISTENER(AT), "no filter chains specified"},
     {"a chain without filters", Verdict::accepted, LISTENER(AT ", filter_chains: [{filters: []}]")},
     {"only a default chain", Verdict::accepted, LISTENER(AT ", default_filter_chain: {filters: [" ECHO "]}")},
-    {"two terminal filters", Verdict::refused, LISTENER(AT ", filter_chains: [{filters: [" ECHO ", " ECHO "]}]"),
-     "must be the last filter"},
+    {"two terminal filters", Verdict::refused,
+     LISTENER(AT ", filter_chains: [{filters: [" ECHO ", " ECHO "]}]"), "must be the last filter"},
     {"no terminal filter", Verdict::refused,
-     LISTENER(AT ", filter_chains: [{filters: [{name: x, typed_config: {" TYPE("filters.listener.original_dst.v3.OriginalDst") "}}]}]"),
+     LISTENER(AT ", filter_chains: [{filters: [{name: x, typed_config: {" TYPE(
+         "filters.listener.original_dst.v3.OriginalDst") "}}]}]"),
      "is not a network filter"},
     {"a filter without name", Verdict::refused,
-     LISTENER(AT ", filter_chains: [{filters: [{typed_config: {" TYPE("filters.network.echo.v3.Echo") "}}]}]"), "filters[0].name"},
-    {"a filter by name alone", Verdict::refused, LISTENER(AT ", filter_chains: [{filters: [{name: envoy.filters.network.echo}]}]"),
-     "v3.Echo"},
-    {"an unknown filter", Verdict::refused, LISTENER(AT ", filter_chains: [{filters: [{name: foo}]}]"), "typed_config is missing"},
+     LISTENER(AT
+              ", filter_chains: [{filters: [{typed_config: {" TYPE("filters.network.echo.v3.Echo") "}}]}]"),
+     "filters[0].name"},
+    {"a filter by name alone", Verdict::refused,
+     LISTENER(AT ", filter_chains: [{filters: [{name: envoy.filters.network.echo}]}]"), "v3.Echo"},
+    {"an unknown filter", Verdict::refused, LISTENER(AT ", filter_chains: [{filters: [{name: foo}]}]"),
+     "typed_config is missing"},
     {"two chains that match the same", Verdict::refused,
      LISTENER(AT ", filter_chains: [{filters: [" ECHO "]}, {filters: [" ECHO "]}]"), "same matching rules"},
     {"two chains that differ", Verdict::accepted,
-     LISTENER(AT ", filter_chains: [{name: a, filters: [" ECHO "]}, {name: a, filter_chain_match: {destination_port: 80}, filters: [" ECHO "]}]")},
+     LISTENER(AT ", filter_chains: [{name: a, filters: [" ECHO
+                 "]}, {name: a, filter_chain_match: {destination_port: 80}, filters: [" ECHO "]}]")},
     {"address_suffix", Verdict::refused, MATCH("address_suffix: x"), "address_suffix"},
-    {"a prefix that is none", Verdict::refused, MATCH("prefix_ranges: [{address_prefix: foo, prefix_len: 8}]"), "malformed IP address"},
+    {"a prefix that is none", Verdict::refused,
+     MATCH("prefix_ranges: [{address_prefix: foo, prefix_len: 8}]"), "malformed IP address"},
     {"a prefix without length", Verdict::accepted, MATCH("prefix_ranges: [{address_prefix: 10.0.0.0}]")},
-    {"a prefix longer than an address", Verdict::stricter, MATCH("prefix_ranges: [{address_prefix: 10.0.0.0, prefix_len: 40}]"),
-     "prefix length 40"},
+    {"a prefix longer than an address", Verdict::stricter,
+     MATCH("prefix_ranges: [{address_prefix: 10.0.0.0, prefix_len: 40}]"), "prefix length 40"},
     {"a wildcard name", Verdict::accepted, MATCH("server_names: ['*.a.com']")},
     {"half a wildcard", Verdict::refused, MATCH("server_names: ['w*.a.com']"), "partial wildcards"},
     {"nothing but a wildcard", Verdict::refused, MATCH("server_names: ['*']"), "partial wildcards"},
     {"source port 0", Verdict::refused, MATCH("source_ports: [0]"), "source_ports"},
     {"any transport protocol", Verdict::accepted, MATCH("transport_protocol: foo")},
-    {"a host name to listen on", Verdict::refused, LISTENER("address: {socket_address: {address: localhost, port_value: 1}}, " CHAIN),
+    {"a host name to listen on", Verdict::refused,
+     LISTENER("address: {socket_address: {address: localhost, port_value: 1}}, " CHAIN),
      "malformed IP address: localhost"},
-    {"a Unix socket", Verdict::accepted, LISTENER("address: {pipe: {path: /tmp/sluice-verdict.sock}}, " CHAIN)},
+    {"a Unix socket", Verdict::accepted,
+     LISTENER("address: {pipe: {path: /tmp/sluice-verdict.sock}}, " CHAIN)},
     {"a dual-stack address", Verdict::accepted,
      LISTENER("address: {socket_address: {address: '::', port_value: 18080, ipv4_compat: true}}, " CHAIN)},
-    {"port 0", Verdict::accepted, LISTENER("address: {socket_address: {address: 127.0.0.1, port_value: 0}}, " CHAIN)},
+    {"port 0", Verdict::accepted,
+     LISTENER("address: {socket_address: {address: 127.0.0.1, port_value: 0}}, " CHAIN)},
     {"UDP with filter chains", Verdict::refused,
-     LISTENER("address: {socket_address: {protocol: UDP, address: 127.0.0.1, port_value: 1}}, " CHAIN), "UDP is not supported"},
+     LISTENER("address: {socket_address: {protocol: UDP, address: 127.0.0.1, port_value: 1}}, " CHAIN),
+     "UDP is not supported"},
     {"original_dst", Verdict::accepted,
-     LISTENER(AT ", listener_filters: [{name: x, typed_config: {" TYPE("filters.listener.original_dst.v3.OriginalDst") "}}], " CHAIN)},
-    {"original_dst by name alone", Verdict::refused, LISTENER(AT ", listener_filters: [{name: envoy.filters.listener.original_dst}], " CHAIN),
+     LISTENER(AT ", listener_filters: [{name: x, typed_config: {" TYPE(
+         "filters.listener.original_dst.v3.OriginalDst") "}}], " CHAIN)},
+    {"original_dst by name alone", Verdict::refused,
+     LISTENER(AT ", listener_filters: [{name: envoy.filters.listener.original_dst}], " CHAIN),
      "v3.OriginalDst"},
     {"a network filter as a listener filter", Verdict::refused,
-     LISTENER(AT ", listener_filters: [{name: x, typed_config: {" TYPE("filters.network.echo.v3.Echo") "}}], " CHAIN),
+     LISTENER(AT ", listener_filters: [{name: x, typed_config: {" TYPE(
+         "filters.network.echo.v3.Echo") "}}], " CHAIN),
      "is not a listener filter"},
     {"use_original_dst", Verdict::accepted, LISTENER(AT ", use_original_dst: true, " CHAIN)},
     {"a second address", Verdict::accepted,
-     LISTENER(AT ", additional_addresses: [{address: {socket_address: {address: 127.0.0.1, port_value: 18081}}}], " CHAIN)},
+     LISTENER(AT ", additional_addresses: [{address: {socket_address: {address: 127.0.0.1, port_value: "
+                 "18081}}}], " CHAIN)},
     {"two listeners on one address", Verdict::refused,
-     "static_resources: {listeners: [{name: l, " AT ", " CHAIN "}, {name: m, " AT ", " CHAIN "}]}", "'m' has duplicate address"},
+     "static_resources: {listeners: [{name: l, " AT ", " CHAIN "}, {name: m, " AT ", " CHAIN "}]}",
+     "'m' has duplicate address"},
     {"two virtual listeners on one address", Verdict::refused,
-     "static_resources: {listeners: [{name: l, bind_to_port: false, " AT ", " CHAIN "}, {name: m, bind_to_port: false, " AT ", " CHAIN "}]}",
+     "static_resources: {listeners: [{name: l, bind_to_port: false, " AT ", " CHAIN
+     "}, {name: m, bind_to_port: false, " AT ", " CHAIN "}]}",
      "'m' has duplicate address"},
     {"two listeners of one name", Verdict::stricter,
-     "static_resources: {listeners: [{name: l, " AT ", " CHAIN "}, {name: l, address: {socket_address: {address: 127.0.0.1, "
+     "static_resources: {listeners: [{name: l, " AT ", " CHAIN
+     "}, {name: l, address: {socket_address: {address: 127.0.0.1, "
      "port_value: 18081}}, " CHAIN "}]}",
      "duplicate listener 'l'"},
     {"a listener without name", Verdict::accepted, "static_resources: {listeners: [{" AT ", " CHAIN "}]}"},
     {"no filter timeout", Verdict::accepted, LISTENER(AT ", listener_filters_timeout: 0s, " CHAIN)},
-    {"a negative filter timeout", Verdict::refused, LISTENER(AT ", listener_filters_timeout: -1s, " CHAIN), "listener_filters_timeout"},
-    {"an access log by name alone", Verdict::refused, LISTENER(AT ", access_log: [{name: foo}], " CHAIN), "access_log[0]"},
+    {"a negative filter timeout", Verdict::refused, LISTENER(AT ", listener_filters_timeout: -1s, " CHAIN),
+     "listener_filters_timeout"},
+    {"an access log by name alone", Verdict::refused, LISTENER(AT ", access_log: [{name: foo}], " CHAIN),
+     "access_log[0]"},
     {"an access log", Verdict::accepted,
-     LISTENER(AT ", access_log: [{name: x, typed_config: {" TYPE("access_loggers.stream.v3.StdoutAccessLog") "}}], " CHAIN)},
+     LISTENER(AT ", access_log: [{name: x, typed_config: {" TYPE(
+         "access_loggers.stream.v3.StdoutAccessLog") "}}], " CHAIN)},
     {"an access log of an unknown flag", Verdict::refused,
-     LISTENER(AT ", access_log: [{name: x, filter: {response_flag_filter: {flags: [ZZ]}}, typed_config: {" TYPE(
-         "access_loggers.stream.v3.StdoutAccessLog") "}}], " CHAIN),
+     LISTENER(AT
+              ", access_log: [{name: x, filter: {response_flag_filter: {flags: [ZZ]}}, typed_config: {" TYPE(
+                  "access_loggers.stream.v3.StdoutAccessLog") "}}], " CHAIN),
      "flags"},
     {"a Struct in place of a type", Verdict::refused,
-     LISTENER(AT ", filter_chains: [{filters: [{name: envoy.tcp_proxy, typed_config: {\"@type\": type.googleapis.com/"
-                 "google.protobuf.Struct, value: {stat_prefix: p, cluster: c}}}]}]"),
+     LISTENER(
+         AT
+         ", filter_chains: [{filters: [{name: envoy.tcp_proxy, typed_config: {\"@type\": type.googleapis.com/"
+         "google.protobuf.Struct, value: {stat_prefix: p, cluster: c}}}]}]"),
      "google.protobuf.Struct is not a network filter"},
     {"a TypedStruct", Verdict::accepted,
-     LISTENER(AT ", filter_chains: [{filters: [{name: t, typed_config: {\"@type\": type.googleapis.com/xds.type.v3.TypedStruct, "
+     LISTENER(AT ", filter_chains: [{filters: [{name: t, typed_config: {\"@type\": "
+                 "type.googleapis.com/xds.type.v3.TypedStruct, "
                  "type_url: type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, "
                  "value: {stat_prefix: p, cluster: c, idleTimeout: 5s}}}]}]")},
     {"a TypedStruct with a wrong field", Verdict::refused,
-     LISTENER(AT ", filter_chains: [{filters: [{name: t, typed_config: {\"@type\": type.googleapis.com/udpa.type.v1.TypedStruct, "
+     LISTENER(AT ", filter_chains: [{filters: [{name: t, typed_config: {\"@type\": "
+                 "type.googleapis.com/udpa.type.v1.TypedStruct, "
                  "type_url: type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, "
                  "value: {stat_prefix: p, clustr: c}}}]}]"),
      "clustr"},
     {"weights", Verdict::accepted,
-     LISTENER(AT ", filter_chains: [{filters: [" TCP("weighted_clusters: {clusters: [{name: a, weight: 6}, {name: b, weight: 4}]}") "]}]")},
+     LISTENER(AT ", filter_chains: [{filters: [" TCP(
+         "weighted_clusters: {clusters: [{name: a, weight: 6}, {name: b, weight: 4}]}") "]}]")},
     {"a weight of 0", Verdict::refused,
-     LISTENER(AT ", filter_chains: [{filters: [" TCP("weighted_clusters: {clusters: [{name: a, weight: 0}]}") "]}]"), "weight"},
+     LISTENER(AT ", filter_chains: [{filters: [" TCP(
+         "weighted_clusters: {clusters: [{name: a, weight: 0}]}") "]}]"),
+     "weight"},
     {"weights beyond 32 bits", Verdict::stricter,
-     LISTENER(AT ", filter_chains: [{filters: [" TCP("weighted_clusters: {clusters: [{name: a, weight: 4294967295}, {name: b, "
-                                                     "weight: 4294967295}]}") "]}]"),
+     LISTENER(AT ", filter_chains: [{filters: [" TCP(
+         "weighted_clusters: {clusters: [{name: a, weight: 4294967295}, {name: b, "
+         "weight: 4294967295}]}") "]}]"),
      "the weights add up"},
     {"a negative idle timeout", Verdict::refused,
      LISTENER(AT ", filter_chains: [{filters: [" TCP("cluster: c, idle_timeout: -1s") "]}]"), "idle_timeout"},
 
     // ---- admin ----
     {"admin without address", Verdict::accepted, "admin: {}"},
-    {"admin on a host name", Verdict::refused, "admin: {address: {socket_address: {address: foo, port_value: 1}}}", "malformed IP address: foo"},
-    {"admin on a Unix socket", Verdict::accepted, "admin: {address: {pipe: {path: /tmp/sluice-verdict-admin.sock}}}"},
+    {"admin on a host name", Verdict::refused,
+     "admin: {address: {socket_address: {address: foo, port_value: 1}}}", "malformed IP address: foo"},
+    {"admin on a Unix socket", Verdict::accepted,
+     "admin: {address: {pipe: {path: /tmp/sluice-verdict-admin.sock}}}"},
 };
 
 }  // namespace sluice::config::test

@@ -7,7 +7,8 @@ using namespace sluice;
 TEST_CASE("addresses parse and print as users write them") {
   for (const char* text : {"1.2.3.4:80", "[::1]:15001", "[2001:db8::5]:65535", "0.0.0.0:0"})
     CHECK(Address::parse(text)->to_string() == text);
-  for (const char* text : {"", "1.2.3.4", "1.2.3.4:", "1.2.3.4:65536", "::1:80", "[::1:80", "host:80", "1.2.3:80"})
+  for (const char* text :
+       {"", "1.2.3.4", "1.2.3.4:", "1.2.3.4:65536", "::1:80", "[::1:80", "host:80", "1.2.3:80"})
     CHECK_FALSE(Address::parse(text).ok());
 }
 

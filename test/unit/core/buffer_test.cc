@@ -30,7 +30,8 @@ TEST_CASE("buffers against strings, random operations") {
     for (int step = 0; step < 200; ++step) {
       const size_t i = random.below(3), j = (i + 1 + random.below(2)) % 3;
       switch (random.below(8)) {
-        case 0: case 1: {
+        case 0:
+        case 1: {
           std::string s = text(random, random.below(10) ? random.below(300) : random.below(40'000));
           buffers[i].append(pool, s);
           model[i] += s;

@@ -33,8 +33,25 @@ TEST_CASE("JSON: escapes and numbers") {
 }
 
 TEST_CASE("JSON: what is wrong is refused, with its place") {
-  for (const char* bad : {"", "{", "[1,]", "{\"a\":1,}", "{\"a\" 1}", "{a:1}", "[1 2]", "nul", "tru", "\"open", "\"\\x\"",
-                          "\"\\u12\"", "\"\\ud800\"", "\"\\ud800\\u0041\"", "\"\\udc00\"", "1 2", "--1", "1e", "\"a\nb\"",
+  for (const char* bad : {"",
+                          "{",
+                          "[1,]",
+                          "{\"a\":1,}",
+                          "{\"a\" 1}",
+                          "{a:1}",
+                          "[1 2]",
+                          "nul",
+                          "tru",
+                          "\"open",
+                          "\"\\x\"",
+                          "\"\\u12\"",
+                          "\"\\ud800\"",
+                          "\"\\ud800\\u0041\"",
+                          "\"\\udc00\"",
+                          "1 2",
+                          "--1",
+                          "1e",
+                          "\"a\nb\"",
                           "{\"a\":1,\"a\":2}"}) {
     INFO(std::string(bad));
     CHECK(!Json::parse(bad).ok());

@@ -52,7 +52,8 @@ SLUICE_EACH_BACKEND("many small pieces go out in one send, in order") {
   auto [a, b] = rig.connect();
   std::string all = pattern(3000);
   std::vector<iovec> iov;
-  for (size_t i = 0; i < all.size(); i += 7) iov.push_back({all.data() + i, std::min<size_t>(7, all.size() - i)});
+  for (size_t i = 0; i < all.size(); i += 7)
+    iov.push_back({all.data() + i, std::min<size_t>(7, all.size() - i)});
   iov.insert(iov.begin() + 5, iovec{nullptr, 0});
   Probe out;
   rig.loop->send(out.op, a, iov);
@@ -157,7 +158,8 @@ SLUICE_EACH_BACKEND("a scattered send continues in the middle of a piece") {
   auto [a, b] = rig.connect();
   std::string all = pattern(12 << 20);
   std::vector<iovec> iov;
-  for (size_t i = 0; i < all.size(); i += 100'003) iov.push_back({all.data() + i, std::min<size_t>(100'003, all.size() - i)});
+  for (size_t i = 0; i < all.size(); i += 100'003)
+    iov.push_back({all.data() + i, std::min<size_t>(100'003, all.size() - i)});
   Probe out;
   rig.loop->send(out.op, a, iov);
   rig.turns(20);
@@ -180,12 +182,20 @@ SLUICE_EACH_BACKEND("cancel: an operation that waits ends with ECANCELED, and th
   Rig rig(Backend::make());
   auto [a, b] = rig.connect();
   Probe p;
-  SUBCASE("recv") { rig.loop->recv(p.op, b); }
-  SUBCASE("bulk recv") { rig.loop->recv(p.op, b, {.bulk = true}); }
-  SUBCASE("poll") { rig.loop->poll(p.op, b, POLLIN); }
+  SUBCASE("recv") {
+    rig.loop->recv(p.op, b);
+  }
+  SUBCASE("bulk recv") {
+    rig.loop->recv(p.op, b, {.bulk = true});
+  }
+  SUBCASE("poll") {
+    rig.loop->poll(p.op, b, POLLIN);
+  }
   bool waited = false;
   SUBCASE("at once") {}
-  SUBCASE("after a while") { waited = true; }
+  SUBCASE("after a while") {
+    waited = true;
+  }
   if (!p.op.in_flight()) return;  // doctest enters each leaf alone
   if (waited) rig.turns(3);
   rig.loop->cancel(p.op);
@@ -347,7 +357,8 @@ SLUICE_EACH_BACKEND("closing ends the connection for the other side while the lo
   rig.turns(2);
   rig.close(a);
   const MonotonicTime before = rig.loop->now();
-  while (!in.finished && rig.loop->now() < before + std::chrono::seconds(60)) rig.loop->run_once(std::chrono::seconds(60));
+  while (!in.finished && rig.loop->now() < before + std::chrono::seconds(60))
+    rig.loop->run_once(std::chrono::seconds(60));
   CHECK(in.finished);
   CHECK(in.result == 0);
   CHECK(rig.loop->now() < before + std::chrono::seconds(30));

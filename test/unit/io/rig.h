@@ -69,11 +69,11 @@ struct Probe {
   Op op;
   bool finished = false;
   bool nonempty = false;
-  bool keep = false;            // hold on to received chunks
+  bool keep = false;  // hold on to received chunks
   int completions = 0;
   int32_t result = 0;
   std::string last;
-  std::vector<int> fds;         // accepted
+  std::vector<int> fds;  // accepted
   std::vector<Chunk> chunks;
 };
 

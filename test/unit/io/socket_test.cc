@@ -179,7 +179,8 @@ SLUICE_EACH_KERNEL_BACKEND("sockets open in another network namespace, and then 
   Fd other;
   std::thread([&] {  // a namespace of its own lives as long as its descriptor
     if (unshare(CLONE_NEWNET) == 0) other.reset(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
-  }).join();
+  })
+      .join();
   if (!other.valid()) {
     MESSAGE("skipped: making a network namespace needs root");
     return;

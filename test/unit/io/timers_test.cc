@@ -13,15 +13,22 @@ using namespace sluice::io;
 
 namespace {
 
-MonotonicTime at(int64_t ns) { return MonotonicTime(Duration(ns)); }
+MonotonicTime at(int64_t ns) {
+  return MonotonicTime(Duration(ns));
+}
 
 struct Alarm {
-  Alarm(Timers& timers, std::vector<Alarm*>& f) : fired(f), timer(timers, [](Timer& t) {
-    auto* a = t.owner<Alarm>();
-    a->fired.push_back(a);
-    if (a->rearm >= 0) t.arm(at(a->rearm));
-    if (a->victim) a->victim->cancel();
-  }, this) {}
+  Alarm(Timers& timers, std::vector<Alarm*>& f)
+      : fired(f),
+        timer(
+            timers,
+            [](Timer& t) {
+              auto* a = t.owner<Alarm>();
+              a->fired.push_back(a);
+              if (a->rearm >= 0) t.arm(at(a->rearm));
+              if (a->victim) a->victim->cancel();
+            },
+            this) {}
   std::vector<Alarm*>& fired;
   int64_t rearm = -1;
   Timer* victim = nullptr;
@@ -44,7 +51,9 @@ TEST_CASE("timers against a model, random operations") {
     for (int step = 0; step < 400; ++step) {
       size_t i = random.below(alarms.size());
       switch (random.below(5)) {
-        case 0: case 1: case 2:
+        case 0:
+        case 1:
+        case 2:
           model[i] = now + 1 + static_cast<int64_t>(random.below(50));
           alarms[i]->timer.arm(at(model[i]));
           break;

@@ -65,7 +65,8 @@ SLUICE_EACH_BACKEND("hooks: after callbacks, each once, in order; those they sch
   CHECK_FALSE(a.hook.scheduled());
 }
 
-SLUICE_EACH_BACKEND("hooks: one that schedules itself runs once a turn, and the loop does not sleep over it") {
+SLUICE_EACH_BACKEND(
+    "hooks: one that schedules itself runs once a turn, and the loop does not sleep over it") {
   Rig rig(Backend::make());
   std::string log;
   Hook a(log, 'a'), b(log, 'b');
@@ -110,8 +111,12 @@ SLUICE_EACH_BACKEND("the order of a turn: completions, timers, hooks, inbox, hoo
     Timer timer;
     Op op;
     State(Loop& l, std::string& s)
-        : loop(l), log(s), first(s, 'h'), second(s, 'H'),
-          timer(l.timers(), [](Timer& t) { t.owner<State>()->log += 't'; }, this),
+        : loop(l),
+          log(s),
+          first(s, 'h'),
+          second(s, 'H'),
+          timer(
+              l.timers(), [](Timer& t) { t.owner<State>()->log += 't'; }, this),
           op([](Op& o, Completion& c) { o.owner<State>()->received(c); }, this) {}
     void received(Completion& c) {
       log += 'c';

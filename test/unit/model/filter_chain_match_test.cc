@@ -11,8 +11,12 @@ using namespace sluice::model;
 
 namespace {
 
-Address addr(std::string_view text) { return std::move(Address::parse(text)).value(); }
-Cidr cidr(std::string_view text) { return std::move(Cidr::parse(text)).value(); }
+Address addr(std::string_view text) {
+  return std::move(Address::parse(text)).value();
+}
+Cidr cidr(std::string_view text) {
+  return std::move(Cidr::parse(text)).value();
+}
 using SourceType = FilterChainMatch::SourceType;
 
 struct Input {
@@ -100,7 +104,8 @@ TEST_CASE("an exact server name is not left for a wildcard when its transport do
   chains[0].server_names = {"a.example.com"};
   chains[0].transport_protocol = "tls";
   chains[1].server_names = {"*.example.com"};
-  CHECK(find(chains, {.server_name = "a.example.com", .transport = "raw_buffer"}) == FilterChainMatcher::kNone);
+  CHECK(find(chains, {.server_name = "a.example.com", .transport = "raw_buffer"}) ==
+        FilterChainMatcher::kNone);
   CHECK(find(chains, {.server_name = "a.example.com", .transport = "tls"}) == 0);
   CHECK(find(chains, {.server_name = "b.example.com", .transport = "raw_buffer"}) == 1);
 }
@@ -153,9 +158,11 @@ TEST_CASE("what cannot be told apart is refused, and both chains are named") {
   chains[2] = chains[1];
   CHECK(build_error(chains) == "filter chain 'chain2' has the same matching rules defined as 'chain1'");
   chains[2].server_names = {"b.com", "a.com"};
-  CHECK(build_error(chains).find("overlapping matching rules are defined: 'chain1' and 'chain2'") != std::string::npos);
+  CHECK(build_error(chains).find("overlapping matching rules are defined: 'chain1' and 'chain2'") !=
+        std::string::npos);
   chains[2].server_names = {"b.com", "b.com"};
-  CHECK(build_error(chains).find("'chain2': its filter_chain_match names the same value twice") != std::string::npos);
+  CHECK(build_error(chains).find("'chain2': its filter_chain_match names the same value twice") !=
+        std::string::npos);
   chains[2].server_names = {"w*.com"};
   CHECK(build_error(chains).find("partial wildcards are not supported") != std::string::npos);
   chains[2].server_names = {"*"};
@@ -226,7 +233,9 @@ int model_find(const std::vector<FilterChainMatch>& chains, const FilterChainMat
                   in.server_name.ends_with(r.name.substr(1));
     return suffix ? static_cast<int>(r.name.size()) : -1;
   });
-  keep_best(rows, [&](const Row& r) { return r.transport.empty() ? 0 : r.transport == in.transport_protocol ? 1 : -1; });
+  keep_best(rows, [&](const Row& r) {
+    return r.transport.empty() ? 0 : r.transport == in.transport_protocol ? 1 : -1;
+  });
   keep_best(rows, [&](const Row& r) {
     if (r.alpn.empty()) return 0;
     for (size_t i = 0; i < in.application_protocols.size(); ++i)
@@ -240,7 +249,9 @@ int model_find(const std::vector<FilterChainMatch>& chains, const FilterChainMat
     return (r.type == SourceType::same_ip_or_loopback) == local ? 1 : -1;
   });
   keep_best(rows, [&](const Row& r) { return prefix(r.any_source, r.source, in.source); });
-  keep_best(rows, [&](const Row& r) { return r.source_port == 0 ? 0 : r.source_port == in.source.port() ? 1 : -1; });
+  keep_best(rows, [&](const Row& r) {
+    return r.source_port == 0 ? 0 : r.source_port == in.source.port() ? 1 : -1;
+  });
   if (rows.empty()) return FilterChainMatcher::kNone;
   CHECK(rows.size() == 1);
   return rows[0].chain;
@@ -261,10 +272,11 @@ TEST_CASE("agrees with a plain reading of the rules on random chains") {
   const uint64_t seed = 20240607;
   CAPTURE(seed);
   Random r(seed);
-  const std::vector<Cidr> prefixes{cidr("10.0.0.0/8"), cidr("10.1.0.0/16"), cidr("10.1.1.0/24"), cidr("10.1.1.1/32"),
-                                   cidr("127.0.0.0/8")};
+  const std::vector<Cidr> prefixes{cidr("10.0.0.0/8"), cidr("10.1.0.0/16"), cidr("10.1.1.0/24"),
+                                   cidr("10.1.1.1/32"), cidr("127.0.0.0/8")};
   const std::vector<std::string> names{"a.b.com", "*.b.com", "*.com", "b.com"}, alpns{"h2", "http/1.1", "x"};
-  const std::vector<std::string> hosts{"10.1.1.1", "10.1.1.2", "10.1.2.2", "10.9.9.9", "127.0.0.1", "8.8.8.8"};
+  const std::vector<std::string> hosts{"10.1.1.1", "10.1.1.2",  "10.1.2.2",
+                                       "10.9.9.9", "127.0.0.1", "8.8.8.8"};
   const std::vector<std::string> transports{"", "tls", "raw_buffer"};
   const std::vector<std::string> offered_names{"", "a.b.com", "c.b.com", "b.com", "z.com", "org"};
   int built = 0, matched = 0;
@@ -287,8 +299,9 @@ TEST_CASE("agrees with a plain reading of the rules on random chains") {
     ++built;
     for (int i = 0; i < 20; ++i) {
       auto at = [&](uint64_t port) { return hosts[r.below(hosts.size())] + ":" + std::to_string(port); };
-      Input in{at(80 + r.below(3)), at(7 + r.below(3)), at(5), offered_names[r.below(offered_names.size())],
-               transports[1 + r.below(2)], some(r, alpns, 60)};
+      Input in{
+          at(80 + r.below(3)),        at(7 + r.below(3)), at(5), offered_names[r.below(offered_names.size())],
+          transports[1 + r.below(2)], some(r, alpns, 60)};
       if (r.chance(1, 2)) std::reverse(in.alpn.begin(), in.alpn.end());
       CAPTURE(in.destination);
       CAPTURE(in.source);

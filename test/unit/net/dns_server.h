@@ -35,7 +35,8 @@ class TestDnsServer {
       REQUIRE(::getsockname(udp_.get(), at_.sockaddr_ptr(), &len) == 0);
       at_.set_len(len);
       tcp_.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-      if (::bind(tcp_.get(), at_.sockaddr_ptr(), at_.len()) != 0 || ::listen(tcp_.get(), 8) != 0) tcp_.reset();
+      if (::bind(tcp_.get(), at_.sockaddr_ptr(), at_.len()) != 0 || ::listen(tcp_.get(), 8) != 0)
+        tcp_.reset();
     }
     REQUIRE(tcp_.valid());
     thread_ = std::thread([this] { serve(); });
@@ -79,7 +80,10 @@ class TestDnsServer {
   void serve() {
     Fd client;
     for (;;) {
-      pollfd fds[4] = {{wake_.get(), POLLIN, 0}, {udp_.get(), POLLIN, 0}, {tcp_.get(), POLLIN, 0}, {client.get(), POLLIN, 0}};
+      pollfd fds[4] = {{wake_.get(), POLLIN, 0},
+                       {udp_.get(), POLLIN, 0},
+                       {tcp_.get(), POLLIN, 0},
+                       {client.get(), POLLIN, 0}};
       if (::poll(fds, client.valid() ? 4 : 3, -1) < 0) continue;
       if (fds[0].revents) return;
       if (fds[2].revents) client.reset(::accept4(tcp_.get(), nullptr, nullptr, SOCK_CLOEXEC));
@@ -90,12 +94,14 @@ class TestDnsServer {
         ssize_t n = ::recvfrom(udp_.get(), buf, sizeof buf, 0, from.sockaddr_ptr(), &len);
         from.set_len(len);
         std::string reply = n < 12 ? "" : answer(buf, static_cast<size_t>(n), false);
-        if (!reply.empty()) ::sendto(udp_.get(), reply.data(), reply.size(), 0, from.sockaddr_ptr(), from.len());
+        if (!reply.empty())
+          ::sendto(udp_.get(), reply.data(), reply.size(), 0, from.sockaddr_ptr(), from.len());
       } else if (client.valid() && fds[3].revents) {
         uint8_t buf[1500];
         ssize_t n = ::recv(client.get(), buf, 2, MSG_WAITALL);
         size_t size = n == 2 ? static_cast<size_t>(buf[0]) << 8 | buf[1] : 0;
-        if (size < 12 || size > sizeof buf || ::recv(client.get(), buf, size, MSG_WAITALL) != static_cast<ssize_t>(size)) {
+        if (size < 12 || size > sizeof buf ||
+            ::recv(client.get(), buf, size, MSG_WAITALL) != static_cast<ssize_t>(size)) {
           client.reset();
           continue;
         }
@@ -108,8 +114,12 @@ class TestDnsServer {
     }
   }
 
-  static void put16(std::string& s, uint16_t v) { s += static_cast<char>(v >> 8), s += static_cast<char>(v & 255); }
-  static void put32(std::string& s, uint32_t v) { put16(s, static_cast<uint16_t>(v >> 16)), put16(s, static_cast<uint16_t>(v)); }
+  static void put16(std::string& s, uint16_t v) {
+    s += static_cast<char>(v >> 8), s += static_cast<char>(v & 255);
+  }
+  static void put32(std::string& s, uint32_t v) {
+    put16(s, static_cast<uint16_t>(v >> 16)), put16(s, static_cast<uint16_t>(v));
+  }
 
   // Empty: say nothing.
   std::string answer(const uint8_t* q, size_t n, bool tcp) {
@@ -136,7 +146,7 @@ class TestDnsServer {
     }
     const int code = mode_ == Mode::servfail ? 2 : record == records_.end() ? 3 : 0;
     std::string out(reinterpret_cast<const char*>(q), 2);
-    put16(out, static_cast<uint16_t>(0x8180 | code));   // response, recursion desired and available
+    put16(out, static_cast<uint16_t>(0x8180 | code));  // response, recursion desired and available
     put16(out, 1), put16(out, static_cast<uint16_t>(rdata.size())), put16(out, 0), put16(out, 0);
     out.append(reinterpret_cast<const char*>(q) + 12, at + 5 - 12);
     for (const std::string& r : rdata) {

@@ -41,7 +41,8 @@ class OneShot {
           want = head + 4 + (length < head ? std::strtoul(asked_.c_str() + length + 16, nullptr, 10) : 0);
       }
       for (size_t at = 0; at < reply.size(); at += 7)
-        if (::send(c.get(), reply.data() + at, std::min<size_t>(7, reply.size() - at), MSG_NOSIGNAL) < 0) break;
+        if (::send(c.get(), reply.data() + at, std::min<size_t>(7, reply.size() - at), MSG_NOSIGNAL) < 0)
+          break;
     });
   }
   ~OneShot() {
@@ -69,12 +70,15 @@ TEST_CASE("a request and its answer, by length and in chunks") {
     auto answer = ask_sluiced(server.path(), "POST", "/workloads", &body);
     REQUIRE(answer.ok());
     CHECK((*answer)["id"].as_int() == 17);
-    CHECK(server.asked() ==
-          "POST /workloads HTTP/1.1\r\nHost: sluiced\r\nConnection: close\r\nContent-Type: application/json\r\n"
-          "Content-Length: 20\r\n\r\n{\"name\":\"shop/cart\"}");
+    CHECK(
+        server.asked() ==
+        "POST /workloads HTTP/1.1\r\nHost: sluiced\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        "Content-Length: 20\r\n\r\n{\"name\":\"shop/cart\"}");
   }
   {
-    OneShot server("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n[{\"a\r\n7\r\n\": 1}, \r\n3\r\n2 ]\r\n0\r\n\r\n");
+    OneShot server(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n[{\"a\r\n7\r\n\": 1}, \r\n3\r\n2 "
+        "]\r\n0\r\n\r\n");
     auto answer = ask_sluiced(server.path(), "GET", "/connections");
     REQUIRE_MESSAGE(answer.ok(), (answer.ok() ? "" : answer.error().message));
     CHECK(answer->dump() == "[{\"a\":1},2]");
@@ -91,7 +95,8 @@ TEST_CASE("sluiced's refusals keep its words; a broken answer is an error") {
     const char* words;
     int code;
   } cases[] = {
-      {"HTTP/1.1 404 Not Found\r\nContent-Length: 28\r\n\r\n{\"error\":\"no such workload\"} ", "no such workload", ESRCH},
+      {"HTTP/1.1 404 Not Found\r\nContent-Length: 28\r\n\r\n{\"error\":\"no such workload\"} ",
+       "no such workload", ESRCH},
       {"HTTP/1.1 409 Conflict\r\n\r\n{\"error\":\"enrolled already\"}", "enrolled already", EEXIST},
       {"HTTP/1.1 500 Oops\r\n\r\nnot json", "not json", EINVAL},
       {"HTTP/1.1 503 No\r\n\r\n", "sluiced answered with status 503", EINVAL},

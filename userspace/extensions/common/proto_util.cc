@@ -9,7 +9,8 @@
 
 namespace sluice::extensions {
 
-Result<std::string> read_data_source(const envoy::config::core::v3::DataSource& source, std::string_view path) {
+Result<std::string> read_data_source(const envoy::config::core::v3::DataSource& source,
+                                     std::string_view path) {
   using Source = envoy::config::core::v3::DataSource;
   switch (source.specifier_case()) {
     case Source::kInlineString:
@@ -26,11 +27,13 @@ Result<std::string> read_data_source(const envoy::config::core::v3::DataSource& 
     case Source::kEnvironmentVariable: {
       const char* value = std::getenv(source.environment_variable().c_str());
       if (!value)
-        return Error{std::string(path) + ".environment_variable: " + source.environment_variable() + " is not set"};
+        return Error{std::string(path) + ".environment_variable: " + source.environment_variable() +
+                     " is not set"};
       return std::string(value);
     }
     case Source::SPECIFIER_NOT_SET:
-      return Error{std::string(path) + ": one of inline_string, inline_bytes, filename, environment_variable is needed"};
+      return Error{std::string(path) +
+                   ": one of inline_string, inline_bytes, filename, environment_variable is needed"};
   }
   return Error{std::string(path) + ": unknown kind of data source"};
 }

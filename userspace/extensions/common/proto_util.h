@@ -20,6 +20,7 @@ inline Duration to_duration(const google::protobuf::Duration& d) {
 }
 
 // The bytes of an envoy.config.core.v3.DataSource: inline, from a file or from the environment.
-Result<std::string> read_data_source(const envoy::config::core::v3::DataSource& source, std::string_view path);
+Result<std::string> read_data_source(const envoy::config::core::v3::DataSource& source,
+                                     std::string_view path);
 
 }  // namespace sluice::extensions

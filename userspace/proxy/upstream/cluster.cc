@@ -11,7 +11,9 @@ HostPtr OriginalDstHosts::find_or_add(const Address& address, const std::string&
   std::lock_guard lock(mutex_);
   HostPtr& host = hosts_[address];
   added = host == nullptr;
-  if (added) host = std::make_shared<Host>(Host::Description{.address = address, .hostname = hostname, .locality = {}}, slots_);
+  if (added)
+    host = std::make_shared<Host>(Host::Description{.address = address, .hostname = hostname, .locality = {}},
+                                  slots_);
   return host;
 }
 
@@ -55,8 +57,8 @@ LimitHandle limit_handle(SharedLimit& limit, const model::Cluster& config, const
 
 // ---- on a worker ----
 
-WorkerCluster::WorkerCluster(std::shared_ptr<SharedCluster> shared, io::Loop& loop, const stats::Scope& stats_root,
-                             Random& random)
+WorkerCluster::WorkerCluster(std::shared_ptr<SharedCluster> shared, io::Loop& loop,
+                             const stats::Scope& stats_root, Random& random)
     : shared_(std::move(shared)),
       loop_(loop),
       slot_(stats_root.slot()),
@@ -64,8 +66,9 @@ WorkerCluster::WorkerCluster(std::shared_ptr<SharedCluster> shared, io::Loop& lo
       connections_(limit_handle(shared_->connections, config(),
                                 stats_root.scope("cluster").scope(shared_->observability_name), "cx_open",
                                 "remaining_cx")),
-      pending_(limit_handle(shared_->pending, config(), stats_root.scope("cluster").scope(shared_->observability_name),
-                            "rq_pending_open", "remaining_pending")),
+      pending_(limit_handle(shared_->pending, config(),
+                            stats_root.scope("cluster").scope(shared_->observability_name), "rq_pending_open",
+                            "remaining_pending")),
       requests_(limit_handle(shared_->requests, config(),
                              stats_root.scope("cluster").scope(shared_->observability_name), "rq_open",
                              "remaining_rq")),
@@ -94,7 +97,8 @@ HostPtr WorkerCluster::original_dst_host(const ext::Upstream::Origin& origin) {
   if (uint16_t port = config().original_dst_port_override) destination = destination.with_port(port);
   if (shared_->guard && *shared_->guard && (*shared_->guard)(destination, origin)) {
     stats_.original_dst_host_invalid.add();
-    SLUICE_LOG(upstream, warn, "cluster {}: refused {} as original destination, it is a listener of this proxy", name(),
+    SLUICE_LOG(upstream, warn,
+               "cluster {}: refused {} as original destination, it is a listener of this proxy", name(),
                destination.to_string());
     return nullptr;
   }

@@ -40,13 +40,14 @@ class OriginalDstHosts {
 
 // What all workers share of one cluster. Immutable but for the limits and the ORIGINAL_DST hosts.
 struct SharedCluster {
-  SharedCluster(std::shared_ptr<const model::Cluster> config, unsigned slots, std::shared_ptr<const LoopGuard> guard);
+  SharedCluster(std::shared_ptr<const model::Cluster> config, unsigned slots,
+                std::shared_ptr<const LoopGuard> guard);
 
   const std::shared_ptr<const model::Cluster> config;
   const std::string observability_name;
   const unsigned slots;
-  const std::shared_ptr<const LoopGuard> guard;   // may be null
-  SharedLimit connections, pending, requests;     // RoutingPriority DEFAULT: TCP has no other
+  const std::shared_ptr<const LoopGuard> guard;  // may be null
+  SharedLimit connections, pending, requests;  // RoutingPriority DEFAULT: TCP has no other
   OriginalDstHosts original_dst;
 };
 
@@ -56,7 +57,8 @@ class UpstreamConnection;
 class WorkerCluster final : public ext::Cluster, public std::enable_shared_from_this<WorkerCluster> {
  public:
   // `stats_root`: of the worker's slot.
-  WorkerCluster(std::shared_ptr<SharedCluster> shared, io::Loop& loop, const stats::Scope& stats_root, Random& random);
+  WorkerCluster(std::shared_ptr<SharedCluster> shared, io::Loop& loop, const stats::Scope& stats_root,
+                Random& random);
 
   void set_hosts(HostSetPtr hosts) { balancer_.update(std::move(hosts)); }
 
@@ -84,7 +86,7 @@ class WorkerCluster final : public ext::Cluster, public std::enable_shared_from_
  private:
   struct Remembered {
     HostPtr host;
-    bool used;   // since the last forget()
+    bool used;  // since the last forget()
   };
   HostPtr original_dst_host(const ext::Upstream::Origin& origin);
   static void forget(io::Timer& timer);

@@ -125,7 +125,8 @@ ClusterDirectory::~ClusterDirectory() {
   entries_.clear();   // queries before their resolvers
 }
 
-std::unique_ptr<ext::ClusterManager> ClusterDirectory::make_worker(io::Loop& loop, unsigned slot, uint64_t seed) {
+std::unique_ptr<ext::ClusterManager> ClusterDirectory::make_worker(io::Loop& loop, unsigned slot,
+                                                                   uint64_t seed) {
   auto worker = std::make_shared<Worker>(loop);
   worker->clusters = std::make_shared<WorkerClusters>(loop, store_.root(slot), seed);
   std::lock_guard lock(mutex_);
@@ -181,7 +182,8 @@ void declare_remaining(const model::Cluster& config, const stats::Scope& cluster
 Status ClusterDirectory::apply(const model::ConfigSet& config) {
   std::set<std::string_view> wanted;
   for (const auto& c : config.clusters) {
-    if (!wanted.insert(c->name).second) return Error{"cluster '" + c->name + "' is defined twice; give each its own name"};
+    if (!wanted.insert(c->name).second)
+      return Error{"cluster '" + c->name + "' is defined twice; give each its own name"};
   }
   for (auto it = entries_.begin(); it != entries_.end();) {
     if (wanted.contains(it->first)) {
@@ -228,8 +230,8 @@ Status ClusterDirectory::apply(const model::ConfigSet& config) {
     if (dns) {
       if (c->wait_for_warm_on_init) set_warming(e, true);
       e.dns = std::make_unique<DnsCluster>(
-          c, store_.slots(), *names, loop_, random_, e.stats, [this, &e](const HostVector& all) { publish(e, all); },
-          [this, &e] { set_warming(e, false); });
+          c, store_.slots(), *names, loop_, random_, e.stats,
+          [this, &e](const HostVector& all) { publish(e, all); }, [this, &e] { set_warming(e, false); });
       e.dns->start();
       continue;
     }
@@ -258,7 +260,8 @@ Result<net::DnsResolver*> ClusterDirectory::resolver(const model::Cluster& confi
   for (auto& [o, r] : resolvers_) {
     if (o == options) return r.get();
   }
-  SLUICE_ASSIGN(auto made, net::make_dns_resolver(loop_, options, store_.root(0).scope("dns").scope("cares")));
+  SLUICE_ASSIGN(auto made,
+                net::make_dns_resolver(loop_, options, store_.root(0).scope("dns").scope("cares")));
   return resolvers_.emplace_back(std::move(options), std::move(made)).second.get();
 }
 
@@ -289,7 +292,8 @@ void ClusterDirectory::warming_timed_out(io::Timer& timer) {
   ClusterDirectory& self = *timer.owner<ClusterDirectory>();
   for (auto& [name, entry] : self.entries_) {
     if (!entry->warming) continue;
-    SLUICE_LOG(upstream, warn, "cluster {}: not resolved in time, going on without its hosts; check its DNS names", name);
+    SLUICE_LOG(upstream, warn,
+               "cluster {}: not resolved in time, going on without its hosts; check its DNS names", name);
     self.set_warming(*entry, false);
   }
 }
@@ -313,9 +317,11 @@ std::vector<ClusterView> ClusterDirectory::view() const {
     v.observability_name = entry->shared->observability_name;
     v.warming = entry->warming;
     HostVector hosts = entry->shared->original_dst.all();
-    for (const HostSet::Priority& p : entry->hosts->priorities) hosts.insert(hosts.end(), p.all.begin(), p.all.end());
+    for (const HostSet::Priority& p : entry->hosts->priorities)
+      hosts.insert(hosts.end(), p.all.begin(), p.all.end());
     for (HostPtr& host : hosts) {
-      uint64_t rq_total = host->sum(&HostCounters::rq_total), fail = host->sum(&HostCounters::cx_connect_fail);
+      uint64_t rq_total = host->sum(&HostCounters::rq_total),
+               fail = host->sum(&HostCounters::cx_connect_fail);
       // Envoy counts neither success nor failure of TCP "requests".
       v.hosts.push_back({.host = host,
                          .cx_active = host->sum(&HostCounters::cx_active),

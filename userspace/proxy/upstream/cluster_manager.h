@@ -49,15 +49,15 @@ class WorkerClusters final : public ext::ClusterManager {
 class ClusterDirectory {
  public:
   struct Options {
-    std::shared_ptr<const LoopGuard> loop_guard = nullptr;   // may be null
+    std::shared_ptr<const LoopGuard> loop_guard = nullptr;  // may be null
     uint64_t seed = 1;
     // Warming ends after this even if names are still unresolved; their hosts come when they come.
     Duration warming_timeout = std::chrono::seconds(15);
-    Duration dns_timeout = std::chrono::seconds(5);   // net::DnsOptions
+    Duration dns_timeout = std::chrono::seconds(5);  // net::DnsOptions
     unsigned dns_tries = 4;
   };
   ClusterDirectory(io::Loop& control_loop, stats::Store& store, Options options);
-  ~ClusterDirectory();   // after the workers' ClusterManagers
+  ~ClusterDirectory();  // after the workers' ClusterManagers
   ClusterDirectory(const ClusterDirectory&) = delete;
 
   // A worker's clusters, with all that is known now; later changes reach it through `loop`. From any thread that may
@@ -99,7 +99,7 @@ class ClusterDirectory {
   io::Timer warming_timer_;
   io::TurnEnd check_warm_;
 
-  mutable std::mutex mutex_;   // guards what make_worker() reads: `entries_`, `workers_`
+  mutable std::mutex mutex_;  // guards what make_worker() reads: `entries_`, `workers_`
   std::map<std::string, std::unique_ptr<Entry>, std::less<>> entries_;
   std::vector<std::shared_ptr<Worker>> workers_;
 };

@@ -63,30 +63,64 @@ ClusterUpdateStats::ClusterUpdateStats(const stats::Scope& s) {
 void ClusterStats::declare_all(const stats::Scope& s) {
   ClusterStats{s};
   ClusterUpdateStats{s};
-  for (const char* name :
-       {"assignment_stale", "assignment_timeout_received", "assignment_use_cached", "lb_local_cluster_not_ok",
-        "lb_recalculate_zone_structures", "lb_subsets_created", "lb_subsets_fallback", "lb_subsets_fallback_panic",
-        "lb_subsets_removed", "lb_subsets_selected", "lb_zone_cluster_too_small", "lb_zone_no_capacity_left",
-        "lb_zone_routing_all_directly", "lb_zone_routing_cross_zone", "lb_zone_routing_sampled",
-        "retry_or_shadow_abandoned", "upstream_cx_close_notify", "upstream_cx_connect_with_0_rtt",
-        "upstream_cx_http1_total", "upstream_cx_http2_total", "upstream_cx_http3_total", "upstream_cx_idle_timeout",
-        "upstream_cx_max_duration_reached", "upstream_cx_max_requests", "upstream_cx_pool_overflow",
-        "upstream_cx_preconnect_skipped", "upstream_cx_protocol_error", "upstream_flow_control_paused_reading_total",
-        "upstream_flow_control_resumed_reading_total", "upstream_http3_broken",
-        "upstream_internal_redirect_failed_total", "upstream_internal_redirect_succeeded_total",
-        "upstream_queue_overloaded", "upstream_rq_0rtt", "upstream_rq_active_overflow", "upstream_rq_completed",
-        "upstream_rq_maintenance_mode", "upstream_rq_max_duration_reached", "upstream_rq_per_try_idle_timeout",
-        "upstream_rq_per_try_timeout", "upstream_rq_retry", "upstream_rq_retry_backoff_exponential",
-        "upstream_rq_retry_backoff_ratelimited", "upstream_rq_retry_limit_exceeded", "upstream_rq_retry_overflow",
-        "upstream_rq_retry_success", "upstream_rq_rx_reset", "upstream_rq_rx_reset_no_error", "upstream_rq_timeout",
-        "upstream_rq_tx_reset"}) {
+  for (const char* name : {"assignment_stale",
+                           "assignment_timeout_received",
+                           "assignment_use_cached",
+                           "lb_local_cluster_not_ok",
+                           "lb_recalculate_zone_structures",
+                           "lb_subsets_created",
+                           "lb_subsets_fallback",
+                           "lb_subsets_fallback_panic",
+                           "lb_subsets_removed",
+                           "lb_subsets_selected",
+                           "lb_zone_cluster_too_small",
+                           "lb_zone_no_capacity_left",
+                           "lb_zone_routing_all_directly",
+                           "lb_zone_routing_cross_zone",
+                           "lb_zone_routing_sampled",
+                           "retry_or_shadow_abandoned",
+                           "upstream_cx_close_notify",
+                           "upstream_cx_connect_with_0_rtt",
+                           "upstream_cx_http1_total",
+                           "upstream_cx_http2_total",
+                           "upstream_cx_http3_total",
+                           "upstream_cx_idle_timeout",
+                           "upstream_cx_max_duration_reached",
+                           "upstream_cx_max_requests",
+                           "upstream_cx_pool_overflow",
+                           "upstream_cx_preconnect_skipped",
+                           "upstream_cx_protocol_error",
+                           "upstream_flow_control_paused_reading_total",
+                           "upstream_flow_control_resumed_reading_total",
+                           "upstream_http3_broken",
+                           "upstream_internal_redirect_failed_total",
+                           "upstream_internal_redirect_succeeded_total",
+                           "upstream_queue_overloaded",
+                           "upstream_rq_0rtt",
+                           "upstream_rq_active_overflow",
+                           "upstream_rq_completed",
+                           "upstream_rq_maintenance_mode",
+                           "upstream_rq_max_duration_reached",
+                           "upstream_rq_per_try_idle_timeout",
+                           "upstream_rq_per_try_timeout",
+                           "upstream_rq_retry",
+                           "upstream_rq_retry_backoff_exponential",
+                           "upstream_rq_retry_backoff_ratelimited",
+                           "upstream_rq_retry_limit_exceeded",
+                           "upstream_rq_retry_overflow",
+                           "upstream_rq_retry_success",
+                           "upstream_rq_rx_reset",
+                           "upstream_rq_rx_reset_no_error",
+                           "upstream_rq_timeout",
+                           "upstream_rq_tx_reset"}) {
     s.counter(name);
   }
   for (const char* name : {"lb_subsets_active", "warming_state"}) s.gauge(name);
   s.histogram("upstream_rq_per_cx", stats::Unit::none);
   for (const char* priority : {"default", "high"}) {
     stats::Scope breakers = s.scope("circuit_breakers").scope(priority);
-    for (const char* name : {"cx_open", "cx_pool_open", "rq_open", "rq_pending_open", "rq_retry_open"}) breakers.gauge(name);
+    for (const char* name : {"cx_open", "cx_pool_open", "rq_open", "rq_pending_open", "rq_retry_open"})
+      breakers.gauge(name);
   }
 }
 

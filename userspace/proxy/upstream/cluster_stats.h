@@ -14,22 +14,25 @@ struct ClusterStats {
   static void declare_all(const stats::Scope& cluster);
 
   stats::Counter upstream_cx_total, upstream_cx_connect_fail, upstream_cx_connect_timeout,
-      upstream_cx_connect_attempts_exceeded, upstream_cx_overflow, upstream_cx_none_healthy, upstream_cx_destroy,
-      upstream_cx_destroy_local, upstream_cx_destroy_remote, upstream_cx_destroy_with_active_rq,
-      upstream_cx_destroy_local_with_active_rq, upstream_cx_destroy_remote_with_active_rq, upstream_cx_rx_bytes_total,
-      upstream_cx_tx_bytes_total, upstream_flow_control_backed_up_total, upstream_flow_control_drained_total,
-      upstream_rq_total, upstream_rq_pending_total, upstream_rq_pending_overflow, upstream_rq_pending_failure_eject,
+      upstream_cx_connect_attempts_exceeded, upstream_cx_overflow, upstream_cx_none_healthy,
+      upstream_cx_destroy, upstream_cx_destroy_local, upstream_cx_destroy_remote,
+      upstream_cx_destroy_with_active_rq, upstream_cx_destroy_local_with_active_rq,
+      upstream_cx_destroy_remote_with_active_rq, upstream_cx_rx_bytes_total, upstream_cx_tx_bytes_total,
+      upstream_flow_control_backed_up_total, upstream_flow_control_drained_total, upstream_rq_total,
+      upstream_rq_pending_total, upstream_rq_pending_overflow, upstream_rq_pending_failure_eject,
       upstream_rq_cancelled, bind_errors, lb_healthy_panic, original_dst_host_invalid, membership_change;
-  stats::Gauge upstream_cx_active, upstream_cx_rx_bytes_buffered, upstream_cx_tx_bytes_buffered, upstream_rq_active,
-      upstream_rq_pending_active, membership_total, membership_healthy;
+  stats::Gauge upstream_cx_active, upstream_cx_rx_bytes_buffered, upstream_cx_tx_bytes_buffered,
+      upstream_rq_active, upstream_rq_pending_active, membership_total, membership_healthy;
   stats::Histogram upstream_cx_connect_ms, upstream_cx_length_ms;
 };
 
 // What the control thread counts for a cluster: its configuration and its members.
 struct ClusterUpdateStats {
   explicit ClusterUpdateStats(const stats::Scope& cluster);
-  stats::Counter update_attempt, update_success, update_failure, update_empty, update_no_rebuild, membership_change;
-  stats::Gauge membership_total, membership_healthy, membership_degraded, membership_excluded, max_host_weight, version;
+  stats::Counter update_attempt, update_success, update_failure, update_empty, update_no_rebuild,
+      membership_change;
+  stats::Gauge membership_total, membership_healthy, membership_degraded, membership_excluded,
+      max_host_weight, version;
 };
 
 }  // namespace sluice::upstream

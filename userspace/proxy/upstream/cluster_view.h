@@ -12,14 +12,15 @@ namespace sluice::upstream {
 // One host as the admin's /clusters shows it: who it is, and its counters summed over the threads when asked.
 struct HostView {
   HostPtr host;
-  uint64_t cx_active, cx_connect_fail, cx_total, rq_active, rq_error, rq_pending_active, rq_success, rq_timeout, rq_total;
+  uint64_t cx_active, cx_connect_fail, cx_total, rq_active, rq_error, rq_pending_active, rq_success,
+      rq_timeout, rq_total;
 };
 
 struct ClusterView {
-  std::shared_ptr<const model::Cluster> config;   // name, circuit breakers, type
+  std::shared_ptr<const model::Cluster> config;  // name, circuit breakers, type
   std::string observability_name;
   bool added_via_api = false;
-  bool warming = false;                           // its first resolution is not over
+  bool warming = false;  // its first resolution is not over
   std::vector<HostView> hosts;
 };
 

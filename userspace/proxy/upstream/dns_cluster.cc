@@ -10,11 +10,16 @@ namespace {
 
 net::DnsFamily to_net(model::DnsFamily f) {
   switch (f) {
-    case model::DnsFamily::v4_only: return net::DnsFamily::v4_only;
-    case model::DnsFamily::v6_only: return net::DnsFamily::v6_only;
-    case model::DnsFamily::v4_preferred: return net::DnsFamily::v4_preferred;
-    case model::DnsFamily::all: return net::DnsFamily::all;
-    case model::DnsFamily::auto_: break;
+    case model::DnsFamily::v4_only:
+      return net::DnsFamily::v4_only;
+    case model::DnsFamily::v6_only:
+      return net::DnsFamily::v6_only;
+    case model::DnsFamily::v4_preferred:
+      return net::DnsFamily::v4_preferred;
+    case model::DnsFamily::all:
+      return net::DnsFamily::all;
+    case model::DnsFamily::auto_:
+      break;
   }
   return net::DnsFamily::auto_;
 }
@@ -50,8 +55,9 @@ struct DnsCluster::Target {
   io::Timer timer;
 };
 
-DnsCluster::DnsCluster(std::shared_ptr<const model::Cluster> config, unsigned slots, net::DnsResolver& resolver,
-                       io::Loop& loop, Random& random, ClusterUpdateStats& stats, OnHosts on_hosts, OnTried on_tried)
+DnsCluster::DnsCluster(std::shared_ptr<const model::Cluster> config, unsigned slots,
+                       net::DnsResolver& resolver, io::Loop& loop, Random& random, ClusterUpdateStats& stats,
+                       OnHosts on_hosts, OnTried on_tried)
     : config_(std::move(config)),
       slots_(slots),
       resolver_(resolver),
@@ -108,14 +114,16 @@ void DnsCluster::answered(Target& target, Result<std::vector<net::DnsAddress>> a
       if (shortest.count() > 0) next = shortest;
     }
     if (config_->dns_jitter.count() > 0) {
-      next += Duration(static_cast<int64_t>(random_.below(static_cast<uint64_t>(config_->dns_jitter.count()))));
+      next +=
+          Duration(static_cast<int64_t>(random_.below(static_cast<uint64_t>(config_->dns_jitter.count()))));
     }
   } else {
     stats_.update_failure.add();
     next = after_failure(target);
     // Once until it succeeds again: a name may be out for hours.
     if (!std::exchange(target.failing, true)) {
-      SLUICE_LOG(dns, warn, "cluster {}: {}; {} host(s) kept, asking again until there is an answer", config_->name,
+      SLUICE_LOG(dns, warn, "cluster {}: {}; {} host(s) kept, asking again until there is an answer",
+                 config_->name,
                  answer.ok() ? "no address for " + target.endpoint.dns_name : answer.error().message,
                  target.hosts.size());
     }
@@ -128,7 +136,8 @@ void DnsCluster::answered(Target& target, Result<std::vector<net::DnsAddress>> a
 Duration DnsCluster::after_failure(Target& target) {
   if (config_->dns_failure_refresh_base.count() <= 0) return config_->dns_refresh_rate;
   Duration base = config_->dns_failure_refresh_base;
-  Duration longest = config_->dns_failure_refresh_max.count() > 0 ? config_->dns_failure_refresh_max : base * 10;
+  Duration longest =
+      config_->dns_failure_refresh_max.count() > 0 ? config_->dns_failure_refresh_max : base * 10;
   if (target.backoff.count() == 0) target.backoff = base;
   Duration wait(static_cast<int64_t>(random_.below(static_cast<uint64_t>(target.backoff.count()))));
   target.backoff = std::min(longest, target.backoff * 2);
@@ -142,7 +151,8 @@ bool DnsCluster::update_hosts(Target& target, const std::vector<net::DnsAddress>
   for (size_t i = 0; i < wanted; ++i) {
     Address address(addresses[i].ip, target.endpoint.dns_port);
     auto old = std::ranges::find_if(target.hosts, [&](const HostPtr& h) { return h->address() == address; });
-    now.push_back(old != target.hosts.end() ? *old : std::make_shared<Host>(target.description(address), slots_));
+    now.push_back(old != target.hosts.end() ? *old
+                                            : std::make_shared<Host>(target.description(address), slots_));
   }
   // The order in which a server lists addresses says nothing: it is no change.
   bool changed = now.size() != target.hosts.size() || std::ranges::any_of(now, [&](const HostPtr& h) {

@@ -20,10 +20,10 @@ namespace sluice::upstream {
 class DnsCluster {
  public:
   using OnHosts = std::function<void(const HostVector& hosts)>;  // all hosts, whenever they have changed
-  using OnTried = std::function<void()>;                         // every name was asked for once
+  using OnTried = std::function<void()>;  // every name was asked for once
 
-  DnsCluster(std::shared_ptr<const model::Cluster> config, unsigned slots, net::DnsResolver& resolver, io::Loop& loop,
-             Random& random, ClusterUpdateStats& stats, OnHosts on_hosts, OnTried on_tried);
+  DnsCluster(std::shared_ptr<const model::Cluster> config, unsigned slots, net::DnsResolver& resolver,
+             io::Loop& loop, Random& random, ClusterUpdateStats& stats, OnHosts on_hosts, OnTried on_tried);
   ~DnsCluster();
 
   void start();
@@ -46,7 +46,7 @@ class DnsCluster {
   OnTried on_tried_;
   size_t untried_ = 0;
   std::vector<std::unique_ptr<Target>> targets_;
-  HostVector fixed_;   // endpoints given by address
+  HostVector fixed_;  // endpoints given by address
 };
 
 }  // namespace sluice::upstream

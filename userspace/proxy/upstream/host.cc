@@ -34,8 +34,9 @@ struct Availability {
 };
 
 // Gives each priority its share of `load` by availability; returns what is left by rounding or shortage.
-uint32_t distribute(std::vector<Priority>& priorities, const std::vector<Availability>& availability, uint32_t load,
-                    uint32_t total_availability, uint32_t Availability::* which, uint32_t Priority::* share) {
+uint32_t distribute(std::vector<Priority>& priorities, const std::vector<Availability>& availability,
+                    uint32_t load, uint32_t total_availability, uint32_t Availability::* which,
+                    uint32_t Priority::* share) {
   for (size_t i = 0; i < priorities.size(); ++i) {
     priorities[i].*share = std::min(load, availability[i].*which * 100 / total_availability);
     load -= priorities[i].*share;
@@ -59,9 +60,15 @@ void distribute_in_total_panic(HostSet& set) {
 
 }  // namespace
 
-size_t HostSet::size() const { return total(*this, [](const Priority& p) { return p.all.size(); }); }
-size_t HostSet::healthy() const { return total(*this, [](const Priority& p) { return p.healthy.size(); }); }
-size_t HostSet::degraded() const { return total(*this, [](const Priority& p) { return p.degraded.size(); }); }
+size_t HostSet::size() const {
+  return total(*this, [](const Priority& p) { return p.all.size(); });
+}
+size_t HostSet::healthy() const {
+  return total(*this, [](const Priority& p) { return p.healthy.size(); });
+}
+size_t HostSet::degraded() const {
+  return total(*this, [](const Priority& p) { return p.degraded.size(); });
+}
 
 uint32_t HostSet::max_weight() const {
   uint32_t w = 0;
@@ -91,7 +98,8 @@ HostSetPtr HostSet::make(const model::Cluster& config, const HostVector& hosts) 
     const Priority& p = priorities[i];
     if (p.all.empty()) continue;
     auto percent = [&](size_t n) {
-      return static_cast<uint32_t>(std::min<uint64_t>(100, uint64_t{config.overprovisioning_factor} * n / p.all.size()));
+      return static_cast<uint32_t>(
+          std::min<uint64_t>(100, uint64_t{config.overprovisioning_factor} * n / p.all.size()));
     };
     availability[i] = {percent(p.healthy.size()), percent(p.degraded.size())};
     sum += availability[i].healthy + availability[i].degraded;
@@ -99,12 +107,14 @@ HostSetPtr HostSet::make(const model::Cluster& config, const HostVector& hosts) 
   sum = std::min(sum, 100u);
 
   if (sum > 0) {
-    uint32_t left = distribute(priorities, availability, 100, sum, &Availability::healthy, &Priority::healthy_load);
+    uint32_t left =
+        distribute(priorities, availability, 100, sum, &Availability::healthy, &Priority::healthy_load);
     left = distribute(priorities, availability, left, sum, &Availability::degraded, &Priority::degraded_load);
     // Rounding: the first priority with anybody, healthy ones before degraded ones.
     auto first = [&](uint32_t Availability::* which) {
       return static_cast<size_t>(
-          std::ranges::find_if(availability, [&](const Availability& a) { return a.*which > 0; }) - availability.begin());
+          std::ranges::find_if(availability, [&](const Availability& a) { return a.*which > 0; }) -
+          availability.begin());
     };
     if (size_t i = first(&Availability::healthy); i < priorities.size())
       priorities[i].healthy_load += left;
@@ -119,8 +129,9 @@ HostSetPtr HostSet::make(const model::Cluster& config, const HostVector& hosts) 
   }
   bool total_panic = true;
   for (Priority& p : priorities) {
-    double usable = p.all.empty() ? 0 : 100.0 * static_cast<double>(p.healthy.size() + p.degraded.size()) /
-                                            static_cast<double>(p.all.size());
+    double usable = p.all.empty() ? 0
+                                  : 100.0 * static_cast<double>(p.healthy.size() + p.degraded.size()) /
+                                        static_cast<double>(p.all.size());
     p.panic = sum < 100 && usable < threshold;
     total_panic &= p.panic;
   }

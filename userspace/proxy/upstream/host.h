@@ -36,7 +36,7 @@ class Host {
     uint32_t weight = 1;
     uint32_t priority = 0;
     model::HealthStatus health = model::HealthStatus::healthy;
-    std::shared_ptr<const HostLocality> locality;   // may be null
+    std::shared_ptr<const HostLocality> locality;  // may be null
   };
 
   // `slots`: threads that count, as in stats::Store.
@@ -69,9 +69,9 @@ struct HostSet {
   struct Priority {
     HostVector all, healthy, degraded;
     uint32_t healthy_load = 0, degraded_load = 0;  // percent; all priorities together give 100
-    bool panic = false;                            // too few are healthy: use all
+    bool panic = false;  // too few are healthy: use all
   };
-  std::vector<Priority> priorities;                // never empty
+  std::vector<Priority> priorities;  // never empty
 
   size_t size() const;
   size_t healthy() const;

@@ -42,14 +42,21 @@ void EdfSchedule::push(uint32_t index, double deadline) {
   std::push_heap(heap_.begin(), heap_.end(), later);
 }
 
-LoadBalancer::LoadBalancer(model::LbPolicy policy, uint32_t choices, bool fail_traffic_on_panic, Random& random)
-    : policy_(policy), choices_(std::max(choices, 1u)), fail_traffic_on_panic_(fail_traffic_on_panic), random_(random) {}
+LoadBalancer::LoadBalancer(model::LbPolicy policy, uint32_t choices, bool fail_traffic_on_panic,
+                           Random& random)
+    : policy_(policy),
+      choices_(std::max(choices, 1u)),
+      fail_traffic_on_panic_(fail_traffic_on_panic),
+      random_(random) {}
 
 const HostVector& LoadBalancer::hosts_of(const HostSet::Priority& p, Source source) {
   switch (source) {
-    case kHealthy: return p.healthy;
-    case kDegraded: return p.degraded;
-    default: return p.all;
+    case kHealthy:
+      return p.healthy;
+    case kDegraded:
+      return p.degraded;
+    default:
+      return p.all;
   }
 }
 
@@ -63,7 +70,8 @@ void LoadBalancer::update(HostSetPtr hosts) {
     if (i >= before) state.index = random_.next() >> 1;
     state.edf = EdfSchedule();
     const HostVector& all = hosts_of(hosts_->priorities[i / kSources], static_cast<Source>(i % kSources));
-    bool equal = std::ranges::all_of(all, [&](const HostPtr& h) { return h->weight() == all.front()->weight(); });
+    bool equal =
+        std::ranges::all_of(all, [&](const HostPtr& h) { return h->weight() == all.front()->weight(); });
     if (equal || policy_ == model::LbPolicy::random) continue;
     std::vector<double> weights;
     for (const HostPtr& h : all) weights.push_back(std::max(h->weight(), 1u));
@@ -106,7 +114,8 @@ const HostPtr* LoadBalancer::pick(const HostVector& hosts, State& state) {
       // Envoy with its active_request_bias of 1: weight / (active + 1).
       if (!state.edf.empty()) {
         return &hosts[state.edf.pick([&](uint32_t i) {
-          return static_cast<double>(std::max(hosts[i]->weight(), 1u)) / static_cast<double>(hosts[i]->active() + 1);
+          return static_cast<double>(std::max(hosts[i]->weight(), 1u)) /
+                 static_cast<double>(hosts[i]->active() + 1);
         })];
       }
       const HostPtr* best = nullptr;

@@ -60,7 +60,7 @@ class LoadBalancer {
  private:
   enum Source : uint8_t { kAll, kHealthy, kDegraded, kSources };
   struct State {
-    EdfSchedule edf;     // empty where the weights are equal
+    EdfSchedule edf;  // empty where the weights are equal
     uint64_t index = 0;  // ROUND_ROBIN with equal weights
   };
   static const HostVector& hosts_of(const HostSet::Priority& p, Source source);

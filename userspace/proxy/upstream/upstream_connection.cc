@@ -14,7 +14,8 @@ uint64_t milliseconds(Duration d) {
 
 }  // namespace
 
-UpstreamConnection::UpstreamConnection(std::shared_ptr<WorkerCluster> cluster, ext::Upstream::Callbacks& callbacks)
+UpstreamConnection::UpstreamConnection(std::shared_ptr<WorkerCluster> cluster,
+                                       ext::Upstream::Callbacks& callbacks)
     : cluster_(std::move(cluster)),
       callbacks_(&callbacks),
       timeout_(cluster_->loop().timers(), &connect_timeout, this),
@@ -35,7 +36,9 @@ const std::string& UpstreamConnection::host_name() const {
   return host_ ? host_->hostname() : none;
 }
 
-Address UpstreamConnection::local_address() const { return connection_ ? connection_->local_address() : Address(); }
+Address UpstreamConnection::local_address() const {
+  return connection_ ? connection_->local_address() : Address();
+}
 
 // The order of checks, and what each counts, is that of Envoy's tcp_proxy and its connection pool.
 void UpstreamConnection::connect(const Origin& origin) {
@@ -85,7 +88,7 @@ Status UpstreamConnection::open_socket(const Origin& origin, int& fd) {
   const model::Cluster& config = cluster_->config();
   io::Loop& loop = cluster_->loop();
   const Address source = origin.source.valid() ? origin.source.unmapped() : config.bind_address;
-  const bool bind = source.valid();   // of the wrong family: fails, rather than to go out from another address
+  const bool bind = source.valid();  // of the wrong family: fails, rather than to go out from another address
   auto open = [&](const io::SocketOptions& options) -> Status {
     SLUICE_ASSIGN(fd, loop.open_socket(host_->address().family(), options, origin.netns_fd));
     return {};
@@ -107,7 +110,8 @@ Status UpstreamConnection::open_socket(const Origin& origin, int& fd) {
   if (bound.ok()) return {};
   cluster_->stats().bind_errors.add();
   loop.close(std::exchange(fd, -1));
-  return Error{"failed to bind to " + source.to_string() + ": " + std::strerror(bound.error().code), bound.error().code};
+  return Error{"failed to bind to " + source.to_string() + ": " + std::strerror(bound.error().code),
+               bound.error().code};
 }
 
 // ---- failing ----
@@ -128,7 +132,7 @@ void UpstreamConnection::connect_timeout(io::Timer& timer) {
   UpstreamConnection& self = *timer.owner<UpstreamConnection>();
   self.cluster_->stats().upstream_cx_connect_timeout.add();
   self.connection_.reset();
-  self.fail(Failure::timeout, "");   // Envoy gives no reason
+  self.fail(Failure::timeout, "");  // Envoy gives no reason
 }
 
 void UpstreamConnection::on_connect_failed(net::Connection&, int error) {
@@ -182,7 +186,7 @@ void UpstreamConnection::on_data(net::Connection& c, Buffer& data, bool end_stre
   uint64_t received = c.bytes_received();
   cluster_->stats().upstream_cx_rx_bytes_total.add(received - received_);
   received_ = received;
-  callbacks_->on_upstream_data(data, end_stream);   // may destroy this
+  callbacks_->on_upstream_data(data, end_stream);  // may destroy this
 }
 
 void UpstreamConnection::on_above_high_watermark(ext::Connection& c) {
@@ -211,7 +215,7 @@ void UpstreamConnection::set_buffered(size_t bytes) {
 void UpstreamConnection::on_closed(ext::Connection& c, const ext::CloseEvent& event) {
   count_end(event.cause == ext::CloseCause::local);
   state_ = State::done;
-  callbacks_->on_closed(c, event);   // may destroy this
+  callbacks_->on_closed(c, event);  // may destroy this
 }
 
 void UpstreamConnection::count_end(bool local) {
@@ -223,7 +227,8 @@ void UpstreamConnection::count_end(bool local) {
   (local ? stats.upstream_cx_destroy_local : stats.upstream_cx_destroy_remote).add();
   if (state_ == State::open) {
     stats.upstream_cx_destroy_with_active_rq.add();
-    (local ? stats.upstream_cx_destroy_local_with_active_rq : stats.upstream_cx_destroy_remote_with_active_rq).add();
+    (local ? stats.upstream_cx_destroy_local_with_active_rq : stats.upstream_cx_destroy_remote_with_active_rq)
+        .add();
     stats.upstream_rq_active.sub();
     cluster_->requests().release();
     HostCounters::sub(counters.rq_active);

@@ -42,9 +42,9 @@ class Router {
     std::string name, help;
   };
   struct Entry {
-    std::string path;       // one that ends in "/*" takes everything below it
+    std::string path;  // one that ends in "/*" takes everything below it
     std::string help = {};  // empty: not listed
-    bool mutates = false;   // not by GET or HEAD
+    bool mutates = false;  // not by GET or HEAD
     std::vector<Param> params = {};
     AsyncHandler handler = {};
   };
@@ -52,7 +52,7 @@ class Router {
   void add(Entry entry, Handler handler);
   void add_async(Entry entry, AsyncHandler handler);
   void dispatch(const Request& request, Reply reply) const;
-  std::string help() const;        // Envoy's /help
+  std::string help() const;  // Envoy's /help
   std::string index_html() const;  // Envoy's admin home page, in its essentials
 
  private:
@@ -64,14 +64,14 @@ class Router {
 class Server {
  public:
   struct Options {
-    size_t connections_max = 64;                          // of all sockets together; more are closed at once
+    size_t connections_max = 64;  // of all sockets together; more are closed at once
     Duration request_timeout = std::chrono::seconds(10);  // from a request's first byte to its last
-    Duration idle_timeout = std::chrono::seconds(60);     // between requests
+    Duration idle_timeout = std::chrono::seconds(60);  // between requests
   };
   Server(io::Loop& loop, const Router& router) : Server(loop, router, Options{}) {}
   Server(io::Loop& loop, const Router& router, Options options);
   ~Server();  // closes everything; the loop must still run a few turns to let go of operations in flight: see
-              // stop()
+      // stop()
 
   // A Unix socket is made for its owner alone (mode 0600); a socket file that nobody listens on any more is
   // replaced.

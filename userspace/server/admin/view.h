@@ -48,7 +48,7 @@ struct ClusterStatus {
 
 struct DrainRequest {
   bool inbound_only = false;
-  bool graceful = false;   // wait for the drain time before listeners close
+  bool graceful = false;  // wait for the drain time before listeners close
   bool skip_exit = false;  // drain connections, keep listening
 };
 

@@ -123,7 +123,7 @@ extern size_t tk_len;  // of the session ticket held for --resume; 0: none yet
 void t_init(void);
 void t_open(TConn* c, int seq);
 int t_connected(TConn* c);  // the connection became writable: start the handshake; 0 ok
-int t_read(TConn* c);       // 1: response complete, 0: more, -1: error
+int t_read(TConn* c);  // 1: response complete, 0: more, -1: error
 int t_request(TConn* c, const uint8_t* pre, size_t pren);
 
 // ---- modes: the exit status ----

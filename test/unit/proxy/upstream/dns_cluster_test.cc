@@ -15,7 +15,8 @@ using std::chrono::seconds;
 namespace {
 
 struct DnsHarness : Harness {
-  model::Cluster& add_dns(const std::string& name, ClusterType type, std::vector<std::string> names, uint16_t port = 80) {
+  model::Cluster& add_dns(const std::string& name, ClusterType type, std::vector<std::string> names,
+                          uint16_t port = 80) {
     model::Cluster& c = add(name);
     c.type = type;
     c.dns_family = model::DnsFamily::v4_only;
@@ -130,7 +131,8 @@ TEST_CASE("warming waits no longer than its time-out") {
   server.set_mode(TestDnsServer::Mode::silent);
   auto loop = new_loop();
   stats::Store store(1);
-  auto owned = std::make_unique<ClusterDirectory>(*loop, store, ClusterDirectory::Options{.warming_timeout = milliseconds(80)});
+  auto owned = std::make_unique<ClusterDirectory>(
+      *loop, store, ClusterDirectory::Options{.warming_timeout = milliseconds(80)});
   ClusterDirectory& directory = *owned;
   model::ConfigSet config;
   auto c = std::make_shared<model::Cluster>();

@@ -15,7 +15,9 @@
 // Clusters on real loops with a listening socket to go to. One thread drives all loops in turn.
 namespace sluice::upstream {
 
-inline Address loopback(uint16_t port) { return Address(IpAddress::v4(htonl(INADDR_LOOPBACK)), port); }
+inline Address loopback(uint16_t port) {
+  return Address(IpAddress::v4(htonl(INADDR_LOOPBACK)), port);
+}
 
 inline std::unique_ptr<io::Loop> new_loop() {
   auto loop = io::make_loop({.backend = io::LoopOptions::Backend::epoll});
@@ -26,7 +28,8 @@ inline std::unique_ptr<io::Loop> new_loop() {
 // Listens on a free port of 127.0.0.1; connections stay in the backlog until accept().
 class Listener {
  public:
-  explicit Listener(int backlog = 64) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) {
+  explicit Listener(int backlog = 64)
+      : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) {
     Address a = loopback(0);
     REQUIRE(::bind(fd_.get(), a.sockaddr_ptr(), a.len()) == 0);
     REQUIRE(::listen(fd_.get(), backlog) == 0);
@@ -76,7 +79,8 @@ struct Harness {
   explicit Harness(unsigned workers = 1, std::shared_ptr<const LoopGuard> guard = nullptr)
       : loop(new_loop()),
         store(workers + 1),
-        owned_(std::make_unique<ClusterDirectory>(*loop, store, ClusterDirectory::Options{.loop_guard = guard, .seed = 7})),
+        owned_(std::make_unique<ClusterDirectory>(*loop, store,
+                                                  ClusterDirectory::Options{.loop_guard = guard, .seed = 7})),
         directory(*owned_) {
     for (unsigned i = 0; i < workers; ++i) managers.push_back(directory.make_worker(*loop, i + 1, 100 + i));
   }
@@ -116,7 +120,8 @@ struct Harness {
     }
     return true;
   }
-  std::unique_ptr<Outcome> connect(std::string_view cluster, const ext::Upstream::Origin& origin = {}, int worker = 0) {
+  std::unique_ptr<Outcome> connect(std::string_view cluster, const ext::Upstream::Origin& origin = {},
+                                   int worker = 0) {
     ext::Cluster* c = managers[worker]->find(cluster);
     REQUIRE(c != nullptr);
     auto o = std::make_unique<Outcome>();
@@ -124,7 +129,8 @@ struct Harness {
     CHECK_FALSE(o->over());   // never from inside connect()
     return o;
   }
-  std::unique_ptr<Outcome> connect_wait(std::string_view cluster, const ext::Upstream::Origin& origin = {}, int worker = 0) {
+  std::unique_ptr<Outcome> connect_wait(std::string_view cluster, const ext::Upstream::Origin& origin = {},
+                                        int worker = 0) {
     auto o = connect(cluster, origin, worker);
     REQUIRE(until([&] { return o->over(); }));
     return o;

@@ -24,7 +24,10 @@ HostPtr host(uint16_t port, uint32_t weight = 1, uint32_t priority = 0,
 
 struct Balancer {
   explicit Balancer(LbPolicy policy, const HostVector& hosts, uint64_t seed = kSeed, uint32_t choices = 2)
-      : random(seed), lb(policy, choices, false, random), scope(store.root(0)), panic(scope.counter("panic")) {
+      : random(seed),
+        lb(policy, choices, false, random),
+        scope(store.root(0)),
+        panic(scope.counter("panic")) {
     lb.update(HostSet::make({}, hosts));
   }
   // The port stands for the host; 0: nobody.

@@ -75,7 +75,9 @@ TEST_CASE("ORIGINAL_DST with upstream_port_override") {
 TEST_CASE("ORIGINAL_DST refuses the proxy's own listeners") {
   Listener server;
   auto guard = std::make_shared<const LoopGuard>(
-      [at = server.at()](const Address& destination, const ext::Upstream::Origin&) { return destination == at; });
+      [at = server.at()](const Address& destination, const ext::Upstream::Origin&) {
+        return destination == at;
+      });
   Harness h(1, guard);
   passthrough(h);
   h.apply();

@@ -56,7 +56,9 @@ struct Clusters {
   ClusterDirectory directory;
 };
 
-Address address(const std::string& text) { return *Address::parse(text); }
+Address address(const std::string& text) {
+  return *Address::parse(text);
+}
 
 }  // namespace
 
@@ -87,7 +89,8 @@ TEST_CASE("connect_timeout is kept to the millisecond") {
   CHECK(loop.leftovers() == "");
 }
 
-TEST_CASE("the socket is opened in the workload's network namespace, marked, and bound to the caller's address") {
+TEST_CASE(
+    "the socket is opened in the workload's network namespace, marked, and bound to the caller's address") {
   sim::SimNet net(2);
   sim::World world(net);
   sim::SimLoop loop(net);
@@ -101,7 +104,8 @@ TEST_CASE("the socket is opened in the workload's network namespace, marked, and
     Caller plain, asked;
     plain.upstream = manager->find("c")->connect({}, plain);
     asked.upstream = manager->find("c")->connect(
-        {.netns_fd = 77, .mark = 0x539, .source = address("[::ffff:192.0.2.9]:0"), .transparent = true}, asked);
+        {.netns_fd = 77, .mark = 0x539, .source = address("[::ffff:192.0.2.9]:0"), .transparent = true},
+        asked);
     REQUIRE(loop.run_until([&] { return plain.connected && asked.connected; }));
     int fd = dynamic_cast<net::Connection&>(plain.upstream->connection()).fd();
     CHECK(loop.netns_of(fd) == -1);
@@ -135,15 +139,17 @@ TEST_CASE("whatever happens, each connection is told and counted once, and nothi
       p.on_end = [](sim::Peer& q) { q.close(); };
     });
     sim.net.blackhole(hosts[2]);
-    if (random.chance(1, 2)) sim.net.unreachable(hosts[3]);   // else it refuses
+    if (random.chance(1, 2)) sim.net.unreachable(hosts[3]);  // else it refuses
 
     Clusters clusters(sim.loop, sim.net.seed());
     model::Cluster& config = clusters.add("c", hosts);
     config.connect_timeout = milliseconds(1 + random.below(100));
     config.lb_policy = static_cast<model::LbPolicy>(random.below(3));
     for (auto& e : config.localities[0].endpoints) e.weight = 1 + static_cast<uint32_t>(random.below(3));
-    if (random.chance(1, 3)) config.circuit_breaker[0].max_connections = 1 + static_cast<uint32_t>(random.below(4));
-    if (random.chance(1, 3)) config.circuit_breaker[0].max_pending_requests = 1 + static_cast<uint32_t>(random.below(3));
+    if (random.chance(1, 3))
+      config.circuit_breaker[0].max_connections = 1 + static_cast<uint32_t>(random.below(4));
+    if (random.chance(1, 3))
+      config.circuit_breaker[0].max_pending_requests = 1 + static_cast<uint32_t>(random.below(3));
     config.circuit_breaker[0].track_remaining = true;
     auto manager = clusters.directory.make_worker(sim.loop, 1, sim.net.seed());
     if (!sim.check(clusters.directory.apply(clusters.config).ok(), "apply")) return;
@@ -185,7 +191,7 @@ TEST_CASE("whatever happens, each connection is told and counted once, and nothi
       c->upstream.reset();
     }
     sim.loop.run_until([&] { return sim.loop.open_descriptors() == 0; }, seconds(10));
-    sim.loop.run_once(Duration(0));   // what ended in the last turn goes in the next
+    sim.loop.run_once(Duration(0));  // what ended in the last turn goes in the next
 
     std::map<std::string, uint64_t> v;
     for (const auto& m : clusters.store.snapshot()) v[m.name] = m.value;
@@ -194,17 +200,22 @@ TEST_CASE("whatever happens, each connection is told and counted once, and nothi
       sim.check(it != v.end(), name);
       return it == v.end() ? 0 : it->second;
     };
-    for (const char* gauge : {"upstream_cx_active", "upstream_rq_active", "upstream_rq_pending_active",
-                              "upstream_cx_tx_bytes_buffered", "circuit_breakers.default.cx_open",
-                              "circuit_breakers.default.rq_open", "circuit_breakers.default.rq_pending_open"}) {
+    for (const char* gauge :
+         {"upstream_cx_active", "upstream_rq_active", "upstream_rq_pending_active",
+          "upstream_cx_tx_bytes_buffered", "circuit_breakers.default.cx_open",
+          "circuit_breakers.default.rq_open", "circuit_breakers.default.rq_pending_open"}) {
       sim.check(n(gauge) == 0, gauge);
     }
-    sim.check(n("circuit_breakers.default.remaining_cx") == config.circuit_breaker[0].max_connections, "remaining_cx");
-    sim.check(n("circuit_breakers.default.remaining_pending") == config.circuit_breaker[0].max_pending_requests,
-              "remaining_pending");
+    sim.check(n("circuit_breakers.default.remaining_cx") == config.circuit_breaker[0].max_connections,
+              "remaining_cx");
+    sim.check(
+        n("circuit_breakers.default.remaining_pending") == config.circuit_breaker[0].max_pending_requests,
+        "remaining_pending");
     sim.check(n("upstream_cx_total") == n("upstream_cx_destroy"), "cx_total == cx_destroy");
-    sim.check(n("upstream_cx_destroy") == n("upstream_cx_destroy_local") + n("upstream_cx_destroy_remote"), "destroy");
-    sim.check(n("upstream_cx_total") == n("upstream_rq_total") + n("upstream_cx_connect_fail") + n("upstream_rq_cancelled"),
+    sim.check(n("upstream_cx_destroy") == n("upstream_cx_destroy_local") + n("upstream_cx_destroy_remote"),
+              "destroy");
+    sim.check(n("upstream_cx_total") ==
+                  n("upstream_rq_total") + n("upstream_cx_connect_fail") + n("upstream_rq_cancelled"),
               "each connection came, failed or was given up");
     sim.check(n("upstream_rq_total") == n("upstream_cx_destroy_with_active_rq"), "with_active_rq");
     uint64_t refused = n("upstream_cx_overflow") + n("upstream_rq_pending_overflow");

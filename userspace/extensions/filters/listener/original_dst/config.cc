@@ -5,7 +5,8 @@
 namespace sluice::extensions::original_dst {
 namespace {
 
-Result<ext::ListenerFilterFactory> create(const google::protobuf::Message&, ext::FactoryContext&, std::string_view) {
+Result<ext::ListenerFilterFactory> create(const google::protobuf::Message&, ext::FactoryContext&,
+                                          std::string_view) {
   return make_factory();
 }
 
@@ -15,7 +16,8 @@ ext::Extension<ext::ListenerFilterFactory> extension() {
   return {.name = "envoy.filters.listener.original_dst",
           .type = "envoy.extensions.filters.listener.original_dst.v3.OriginalDst",
           .create = &create,
-          .honoured = {{.message = "envoy.extensions.filters.listener.original_dst.v3.OriginalDst", .fields = "*"}}};
+          .honoured = {
+              {.message = "envoy.extensions.filters.listener.original_dst.v3.OriginalDst", .fields = "*"}}};
 }
 
 }  // namespace sluice::extensions::original_dst

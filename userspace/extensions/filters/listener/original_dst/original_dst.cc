@@ -12,7 +12,8 @@ class OriginalDst final : public ext::ListenerFilter {
     if (auto destination = context.original_destination()) {
       info.downstream_local = *destination;
       info.local_address_restored = true;
-      SLUICE_LOG(filter, debug, "[C{}] original destination {}", info.connection_id, destination->to_string());
+      SLUICE_LOG(filter, debug, "[C{}] original destination {}", info.connection_id,
+                 destination->to_string());
     }
     return ext::ListenerFilterStatus::proceed;
   }
@@ -21,7 +22,8 @@ class OriginalDst final : public ext::ListenerFilter {
 }  // namespace
 
 ext::ListenerFilterFactory make_factory() {
-  return [](stats::Scope) -> ext::ListenerFilterMaker { return [] { return std::make_unique<OriginalDst>(); }; };
+  return
+      [](stats::Scope) -> ext::ListenerFilterMaker { return [] { return std::make_unique<OriginalDst>(); }; };
 }
 
 }  // namespace sluice::extensions::original_dst

@@ -8,9 +8,11 @@ namespace {
 
 Result<ext::ListenerFilterFactory> create(const google::protobuf::Message& message, ext::FactoryContext&,
                                           std::string_view path) {
-  const auto& proto = static_cast<const envoy::extensions::filters::listener::original_src::v3::OriginalSrc&>(message);
+  const auto& proto =
+      static_cast<const envoy::extensions::filters::listener::original_src::v3::OriginalSrc&>(message);
   if (proto.bind_port())
-    return Error{std::string(path) + ".bind_port: true is not supported (Envoy refuses it too): the caller's address and "
+    return Error{std::string(path) +
+                 ".bind_port: true is not supported (Envoy refuses it too): the caller's address and "
                  "port together would make the two connections share one 4-tuple; remove the field"};
   return make_factory(proto.mark());
 }

@@ -9,7 +9,8 @@ namespace {
 
 Result<ext::NetworkFilterFactory> create(const google::protobuf::Message& message, ext::FactoryContext&,
                                          std::string_view path) {
-  const auto& proto = static_cast<const envoy::extensions::filters::network::direct_response::v3::Config&>(message);
+  const auto& proto =
+      static_cast<const envoy::extensions::filters::network::direct_response::v3::Config&>(message);
   if (!proto.has_response()) return make_factory("");
   SLUICE_ASSIGN(std::string body, read_data_source(proto.response(), std::string(path) + ".response"));
   return make_factory(std::move(body));

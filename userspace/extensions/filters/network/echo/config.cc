@@ -5,7 +5,8 @@
 namespace sluice::extensions::echo {
 namespace {
 
-Result<ext::NetworkFilterFactory> create(const google::protobuf::Message&, ext::FactoryContext&, std::string_view) {
+Result<ext::NetworkFilterFactory> create(const google::protobuf::Message&, ext::FactoryContext&,
+                                         std::string_view) {
   return make_factory();
 }
 

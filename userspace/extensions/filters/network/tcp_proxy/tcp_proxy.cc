@@ -18,7 +18,8 @@ Stats::Stats(const stats::Scope& s)
       downstream_cx_rx_bytes_total(s.counter("downstream_cx_rx_bytes_total")),
       downstream_cx_tx_bytes_total(s.counter("downstream_cx_tx_bytes_total")),
       downstream_flow_control_paused_reading_total(s.counter("downstream_flow_control_paused_reading_total")),
-      downstream_flow_control_resumed_reading_total(s.counter("downstream_flow_control_resumed_reading_total")),
+      downstream_flow_control_resumed_reading_total(
+          s.counter("downstream_flow_control_resumed_reading_total")),
       early_data_received_count_total(s.counter("early_data_received_count_total")),
       idle_timeout(s.counter("idle_timeout")),
       max_downstream_connection_duration(s.counter("max_downstream_connection_duration")),
@@ -127,7 +128,8 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
     i.upstream_connect_done = context_->loop().now();
     i.upstream_remote = upstream.host_address();
     i.upstream_host_name = upstream.host_name();
-    if (!config().access_logs.empty() || context_->access_logged()) i.upstream_local = upstream.local_address();
+    if (!config().access_logs.empty() || context_->access_logged())
+      i.upstream_local = upstream.local_address();
     i.upstream_connection_id = upstream.connection().id();
     probes::upstream_connected(i.connection_id, i.upstream_cluster.c_str(), i.upstream_remote,
                                (i.upstream_connect_done - i.upstream_connect_start).count());
@@ -137,17 +139,20 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
       for (const auto& log : config().access_logs) log->log(i, ext::AccessLogType::tcp_upstream_connected);
     }
     if (downstream().above_high_watermark()) upstream.connection().pause_reading(), upstream_paused_ = true;
-    if (std::exchange(holding_, false)) downstream().resume_reading();  // what was held comes to on_data again
+    if (std::exchange(holding_, false))
+      downstream().resume_reading();  // what was held comes to on_data again
   }
 
-  void on_connect_failed(ext::Upstream& upstream, ext::Upstream::Failure failure, std::string_view reason) override {
+  void on_connect_failed(ext::Upstream& upstream, ext::Upstream::Failure failure,
+                         std::string_view reason) override {
     using Failure = ext::Upstream::Failure;
     ext::StreamInfo& i = info();
     if (upstream.host_address().valid()) {
       i.upstream_remote = upstream.host_address();
       i.upstream_host_name = upstream.host_name();
     }
-    probes::upstream_failed(i.connection_id, i.upstream_cluster.c_str(), i.upstream_remote, static_cast<int>(failure), attempts_);
+    probes::upstream_failed(i.connection_id, i.upstream_cluster.c_str(), i.upstream_remote,
+                            static_cast<int>(failure), attempts_);
     bool retry = false;
     switch (failure) {
       case Failure::no_healthy_host:
@@ -163,7 +168,8 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
         retry = attempts_ < config().max_connect_attempts;
         if (!retry) {
           i.flags.set(ResponseFlag::upstream_retry_limit_exceeded);
-          if (ext::Cluster* c = context_->clusters().find(target_->cluster)) c->note_connect_attempts_exceeded();
+          if (ext::Cluster* c = context_->clusters().find(target_->cluster))
+            c->note_connect_attempts_exceeded();
         }
         break;
     }
@@ -223,7 +229,8 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
     }
     i.upstream_attempts = attempts_;
     upstream_ = cluster->connect(context_->origin(), *this);
-    probes::upstream_chosen(i.connection_id, i.upstream_cluster.c_str(), upstream_->host_address(), attempts_);
+    probes::upstream_chosen(i.connection_id, i.upstream_cluster.c_str(), upstream_->host_address(),
+                            attempts_);
   }
 
   // The app is told at once, by RST: a connection that cannot reach its destination must not look established.
@@ -237,7 +244,8 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
   void forward(Buffer& data, bool end_stream) {
     size_t n = data.size();
     stats().downstream_cx_rx_bytes_total.add(n);
-    if (info().bytes_received == 0 && n > 0) probes::first_bytes(info().connection_id, probes::Side::downstream, n);
+    if (info().bytes_received == 0 && n > 0)
+      probes::first_bytes(info().connection_id, probes::Side::downstream, n);
     if (end_stream) probes::half_close(info().connection_id, probes::Side::downstream);
     info().bytes_received += n;
     upstream_->connection().write(std::move(data), end_stream);
@@ -292,7 +300,8 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
     Duration base = config().backoff_base, max = config().backoff_max;
     unsigned doublings = std::min(attempts_ - 1, 20u);
     Duration ceiling = std::min(max, base * (1 << doublings));
-    return Duration(static_cast<int64_t>(context_->random().below(static_cast<uint64_t>(ceiling.count()) + 1)));
+    return Duration(
+        static_cast<int64_t>(context_->random().below(static_cast<uint64_t>(ceiling.count()) + 1)));
   }
 
   void stop_timers() {
@@ -329,7 +338,7 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
   uint32_t attempts_ = 0;
   bool started_ = false;
   bool connected_ = false;
-  bool holding_ = false;      // downstream data waits for the upstream; reading is paused
+  bool holding_ = false;  // downstream data waits for the upstream; reading is paused
   bool downstream_paused_ = false, upstream_paused_ = false;
   bool closed_by_upstream_reset_ = false;
   size_t downstream_buffered_ = 0;
@@ -341,7 +350,8 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
 
 ext::NetworkFilterFactory make_factory(std::shared_ptr<const Config> config) {
   return [config](stats::Scope root) -> ext::NetworkFilterMaker {
-    auto shared = std::make_shared<Shared>(Shared{config, Stats(root.scope("tcp").scope(config->stat_prefix))});
+    auto shared =
+        std::make_shared<Shared>(Shared{config, Stats(root.scope("tcp").scope(config->stat_prefix))});
     return [shared] { return std::make_unique<TcpProxy>(shared); };
   };
 }

@@ -32,9 +32,10 @@ struct Config {
 // Statistics of one worker under "tcp.<stat_prefix>.".
 struct Stats {
   explicit Stats(const stats::Scope& scope);
-  stats::Counter downstream_cx_total, downstream_cx_no_route, downstream_cx_rx_bytes_total, downstream_cx_tx_bytes_total,
-      downstream_flow_control_paused_reading_total, downstream_flow_control_resumed_reading_total,
-      early_data_received_count_total, idle_timeout, max_downstream_connection_duration, upstream_flush_total;
+  stats::Counter downstream_cx_total, downstream_cx_no_route, downstream_cx_rx_bytes_total,
+      downstream_cx_tx_bytes_total, downstream_flow_control_paused_reading_total,
+      downstream_flow_control_resumed_reading_total, early_data_received_count_total, idle_timeout,
+      max_downstream_connection_duration, upstream_flush_total;
   stats::Gauge downstream_cx_rx_bytes_buffered, downstream_cx_tx_bytes_buffered, upstream_flush_active;
 };
 
