@@ -26,21 +26,21 @@
 
 /* One 32-bit context field, read where it is written here. Left to itself the compiler folds the IPv4 and the IPv6
  * branch into one load through a computed context pointer, which the verifier refuses. */
-#define SL_CTX_U32(ctx, field)                                                                      \
-  ({                                                                                                \
-    __u32 value_;                                                                                   \
-    asm volatile("%0 = *(u32 *)(%1 + %2)"                                                           \
-                 : "=r"(value_)                                                                     \
-                 : "r"(ctx), "i"(__builtin_offsetof(typeof(*(ctx)), field)));                       \
-    value_;                                                                                         \
+#define SL_CTX_U32(ctx, field)                                                \
+  ({                                                                          \
+    __u32 value_;                                                             \
+    asm volatile("%0 = *(u32 *)(%1 + %2)"                                     \
+                 : "=r"(value_)                                               \
+                 : "r"(ctx), "i"(__builtin_offsetof(typeof(*(ctx)), field))); \
+    value_;                                                                   \
   })
-#define SL_CTX_ADDR6(to, ctx, field)              \
-  do {                                            \
-    __u32* to_ = (__u32*)(to);                    \
-    to_[0] = SL_CTX_U32(ctx, field[0]);           \
-    to_[1] = SL_CTX_U32(ctx, field[1]);           \
-    to_[2] = SL_CTX_U32(ctx, field[2]);           \
-    to_[3] = SL_CTX_U32(ctx, field[3]);           \
+#define SL_CTX_ADDR6(to, ctx, field)    \
+  do {                                  \
+    __u32* to_ = (__u32*)(to);          \
+    to_[0] = SL_CTX_U32(ctx, field[0]); \
+    to_[1] = SL_CTX_U32(ctx, field[1]); \
+    to_[2] = SL_CTX_U32(ctx, field[2]); \
+    to_[3] = SL_CTX_U32(ctx, field[3]); \
   } while (0)
 
 /* 16 bytes, compared and filled by words. */
@@ -72,7 +72,9 @@ SL_INLINE bool addr_is_v4(const __u8 addr[16]) {
   return w[0] == 0 && w[1] == 0 && w[2] == bpf_htonl(0xffff);
 }
 
-SL_INLINE __u32 addr_v4_be(const __u8 addr[16]) { return ((const __u32*)addr)[3]; }
+SL_INLINE __u32 addr_v4_be(const __u8 addr[16]) {
+  return ((const __u32*)addr)[3];
+}
 
 /* Loopback, or "any", which connect() takes to mean loopback. */
 SL_INLINE bool addr_is_local(const __u8 addr[16]) {

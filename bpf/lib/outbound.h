@@ -7,7 +7,7 @@
 /* A connect() as its hook saw it. */
 struct outbound_call {
   __u64 cgroup_id; /* of the calling task */
-  __u8 addr[16];   /* asked for; IPv4 as v4-mapped */
+  __u8 addr[16]; /* asked for; IPv4 as v4-mapped */
   __be16 port_be;
   __u8 is_tcp;
   __u8 family; /* of the socket's call: SL_AF_INET or SL_AF_INET6 */
@@ -74,8 +74,7 @@ SL_INLINE __u32 outbound_role(const struct outbound_call* call) {
  * connection round any more. `slack` covers those between this check and their entry. */
 SL_INLINE __u32 outbound_admit(__u32 decision, const struct sluice_workload* w, bool listening,
                                __u64 bridge_entries, __u64 bridge_max) {
-  if (!listening)
-    return outbound_fail(w, SLUICE_D_OUT_REFUSED_NO_PROXY, SLUICE_D_OUT_OPEN_NO_PROXY);
+  if (!listening) return outbound_fail(w, SLUICE_D_OUT_REFUSED_NO_PROXY, SLUICE_D_OUT_OPEN_NO_PROXY);
   if (bridge_entries >= bridge_max)
     return outbound_fail(w, SLUICE_D_OUT_REFUSED_BRIDGE_FULL, SLUICE_D_OUT_OPEN_BRIDGE_FULL);
   return decision;

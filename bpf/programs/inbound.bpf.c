@@ -1,6 +1,7 @@
 /* sk_lookup, one instance for each enrolled netns: the context cannot say which netns it is, so the instance knows. */
-#include "count.h"
 #include "inbound.h"
+
+#include "count.h"
 #include "listeners.h"
 
 char LICENSE[] SEC("license") = "GPL";

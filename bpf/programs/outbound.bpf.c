@@ -1,8 +1,9 @@
 /* The cgroup hooks: a connect() is redirected, its destination travels to the accepted socket, and the application is
  * told what it asked for. Each hook unpacks its context and asks bpf/lib. */
+#include "outbound.h"
+
 #include "count.h"
 #include "listeners.h"
-#include "outbound.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -99,7 +100,8 @@ SL_INLINE void forget(struct bpf_sock* sk, bool source_bound) {
 }
 
 /* Decides, and leaves the redirect in `r` (and in the socket) if there is one. */
-SL_INLINE __u32 decide_connect(struct bpf_sock_addr* ctx, struct outbound_call* call, struct sluice_redirect* r) {
+SL_INLINE __u32 decide_connect(struct bpf_sock_addr* ctx, struct outbound_call* call,
+                               struct sluice_redirect* r) {
   __u64 cookie = bpf_get_netns_cookie(ctx);
   const struct sluice_workload* w = bpf_map_lookup_elem(&sl_workloads, &cookie);
   if (!w) {

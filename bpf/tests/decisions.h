@@ -12,12 +12,12 @@ struct decisions_question {
   __u64 now_ns;
   __u64 bridge_entries;
   __u64 bridge_max;
-  __u8 addr[16];   /* destination; inbound: source */
+  __u8 addr[16]; /* destination; inbound: source */
   __u8 called[16]; /* inbound: destination */
   __u32 mark;
   __u32 uid;
   __u32 random;
-  __u16 port;      /* host order */
+  __u16 port; /* host order */
   __u16 peer_port; /* inbound: source port */
   __u8 is_tcp;
   __u8 family;

@@ -1,3 +1,5 @@
+#include "bpf/tests/decisions.h"
+
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -10,7 +12,6 @@
 #include <cstring>
 #include <functional>
 
-#include "bpf/tests/decisions.h"
 #include "core/random.h"
 #include "decisions.skel.h"
 #include "redirect/records.h"
@@ -52,7 +53,9 @@ class Decisions {
   Decisions(const Decisions&) = delete;
 
   const redirect::Maps& maps() const { return maps_; }
-  decisions_question outbound(const decisions_question& q) const { return run(skel_->progs.test_outbound, q); }
+  decisions_question outbound(const decisions_question& q) const {
+    return run(skel_->progs.test_outbound, q);
+  }
   decisions_question inbound(const decisions_question& q) const { return run(skel_->progs.test_inbound, q); }
 
  private:
@@ -116,14 +119,15 @@ struct Row {
   uint32_t decision;
 };
 
-void expect(const std::vector<Row>& rows, const std::function<decisions_question(const decisions_question&)>& ask,
+void expect(const std::vector<Row>& rows,
+            const std::function<decisions_question(const decisions_question&)>& ask,
             const decisions_question& base) {
   for (const Row& row : rows) {
     decisions_question q = base;
     row.change(q);
     uint32_t got = ask(q).decision;
-    CHECK_MESSAGE(got == row.decision, std::string(row.what), ": ", std::string(redirect::decision_name(got)), ", wanted ",
-                  std::string(redirect::decision_name(row.decision)));
+    CHECK_MESSAGE(got == row.decision, std::string(row.what), ": ", std::string(redirect::decision_name(got)),
+                  ", wanted ", std::string(redirect::decision_name(row.decision)));
   }
 }
 
@@ -148,8 +152,8 @@ TEST_CASE("outbound: every decision that needs no rules") {
           {"mark alone", [](Q& q) { q.mark = kMark; }, SLUICE_D_OUT_REDIRECTED},
           {"cgroup alone", [](Q& q) { q.cgroup_id = kProxyCgroup; }, SLUICE_D_OUT_REDIRECTED},
           {"another mark", [](Q& q) { q.mark = 1, q.cgroup_id = kProxyCgroup; }, SLUICE_D_OUT_REDIRECTED},
-          {"no proxy is known: mark 0 is nobody's",
-           [](Q& q) { q.config = {}, q.mark = 0, q.cgroup_id = 0; }, SLUICE_D_OUT_REDIRECTED},
+          {"no proxy is known: mark 0 is nobody's", [](Q& q) { q.config = {}, q.mark = 0, q.cgroup_id = 0; },
+           SLUICE_D_OUT_REDIRECTED},
           {"no transparent mark: mark 0 is not it",
            [](Q& q) { q.config.transparent_mark = 0, q.mark = 0, q.cgroup_id = kProxyCgroup; },
            SLUICE_D_OUT_REDIRECTED},
@@ -168,7 +172,8 @@ TEST_CASE("outbound: every decision that needs no rules") {
           {"no proxy, open", [](Q& q) { q.listening = 0, q.workload.fail_mode = SLUICE_FAIL_OPEN; },
            SLUICE_D_OUT_OPEN_NO_PROXY},
           {"no proxy, but not for the proxy to have",
-           [](Q& q) { q.listening = 0, put_addr(q.addr, *IpAddress::parse("127.0.0.1")); }, SLUICE_D_OUT_LOOPBACK},
+           [](Q& q) { q.listening = 0, put_addr(q.addr, *IpAddress::parse("127.0.0.1")); },
+           SLUICE_D_OUT_LOOPBACK},
           {"bridge one short of full", [](Q& q) { q.bridge_entries = 99; }, SLUICE_D_OUT_REDIRECTED},
           {"bridge full, closed", [](Q& q) { q.bridge_entries = 100; }, SLUICE_D_OUT_REFUSED_BRIDGE_FULL},
           {"bridge full, open", [](Q& q) { q.bridge_entries = 100, q.workload.fail_mode = SLUICE_FAIL_OPEN; },
@@ -251,7 +256,9 @@ namespace {
 
 // The same rules in plain words, from the specification and not from the BPF code.
 uint32_t outbound_by_the_book(const WorkloadSpec& s, const IpAddress& ip, uint16_t port, uint32_t uid) {
-  auto has = [](const auto& list, const auto& x) { return std::find(list.begin(), list.end(), x) != list.end(); };
+  auto has = [](const auto& list, const auto& x) {
+    return std::find(list.begin(), list.end(), x) != list.end();
+  };
   auto longest = [&](const std::vector<Cidr>& list) {
     int best = -1;
     for (const Cidr& c : list)
@@ -269,7 +276,9 @@ uint32_t outbound_by_the_book(const WorkloadSpec& s, const IpAddress& ip, uint16
 }
 
 uint32_t inbound_by_the_book(const WorkloadSpec& s, const IpAddress& source, uint16_t port) {
-  auto has = [](const auto& list, const auto& x) { return std::find(list.begin(), list.end(), x) != list.end(); };
+  auto has = [](const auto& list, const auto& x) {
+    return std::find(list.begin(), list.end(), x) != list.end();
+  };
   for (const Cidr& c : s.probe_sources)
     if (c.contains(source)) return SLUICE_D_IN_PROBE;
   if (has(s.exclude_inbound_ports, port)) return SLUICE_D_IN_EXCLUDED_PORT;
@@ -288,8 +297,9 @@ TEST_CASE("rules: 300 drawn rule sets decide 60 calls each as the specification 
   Random random(seed);
   // A small world, so that rules and calls meet.
   auto draw_ip = [&](bool v6) {
-    if (!v6) return IpAddress::v4(htonl(0x0a000000u | static_cast<uint32_t>(random.below(64)) << 2 |
-                                        static_cast<uint32_t>(random.below(4)) << 16));
+    if (!v6)
+      return IpAddress::v4(htonl(0x0a000000u | static_cast<uint32_t>(random.below(64)) << 2 |
+                                 static_cast<uint32_t>(random.below(4)) << 16));
     std::array<uint8_t, 16> a{0x20, 0x01, 0x0d, 0xb8};
     a[7] = static_cast<uint8_t>(random.below(4));
     a[15] = static_cast<uint8_t>(random.below(64));
@@ -305,7 +315,8 @@ TEST_CASE("rules: 300 drawn rule sets decide 60 calls each as the specification 
     for (auto& c : out) {
       bool v6 = random.chance(1, 2);
       unsigned max = v6 ? 128 : 32;
-      c = *Cidr::make(draw_ip(v6), static_cast<unsigned>(max - random.below(random.chance(1, 4) ? max + 1 : 20)));
+      c = *Cidr::make(draw_ip(v6),
+                      static_cast<unsigned>(max - random.below(random.chance(1, 4) ? max + 1 : 20)));
     }
     return out;
   };
@@ -335,9 +346,11 @@ TEST_CASE("rules: 300 drawn rule sets decide 60 calls each as the specification 
       if (out == want_out && in == want_in) continue;
       ++wrong;
       CHECK_MESSAGE(out == want_out, "set ", set, " to ", ip.to_string(), ":", q.port, ": ",
-                    std::string(redirect::decision_name(out)), ", wanted ", std::string(redirect::decision_name(want_out)));
+                    std::string(redirect::decision_name(out)), ", wanted ",
+                    std::string(redirect::decision_name(want_out)));
       CHECK_MESSAGE(in == want_in, "set ", set, " from ", ip.to_string(), " port ", q.port, ": ",
-                    std::string(redirect::decision_name(in)), ", wanted ", std::string(redirect::decision_name(want_in)));
+                    std::string(redirect::decision_name(in)), ", wanted ",
+                    std::string(redirect::decision_name(want_in)));
     }
     // Some generations stay, so that the others' rules are there to be confused with.
     if (random.chance(1, 2)) redirect::erase_rules(d.maps(), generation);

@@ -82,7 +82,9 @@ redirect::Options Host::options() const {
   return o;
 }
 
-uint64_t Host::cgroup_id() const { return *redirect::cgroup_id_of(cgroup_); }
+uint64_t Host::cgroup_id() const {
+  return *redirect::cgroup_id_of(cgroup_);
+}
 
 std::string Host::make_child_cgroup(const std::string& name) {
   std::string path = cgroup_ + "/" + name;
@@ -113,20 +115,26 @@ std::string Host::make_netns(const std::string& name) {
   return path;
 }
 
-void Host::drop_netns(const std::string& name) { redirect::unbind_netns(dir_ + "/ns-" + name); }
+void Host::drop_netns(const std::string& name) {
+  redirect::unbind_netns(dir_ + "/ns-" + name);
+}
 
 void Host::join(const std::string& a, const std::string& b) {
-  std::string in_a = "nsenter --net=" + dir_ + "/ns-" + a + " ", in_b = "nsenter --net=" + dir_ + "/ns-" + b + " ";
+  std::string in_a = "nsenter --net=" + dir_ + "/ns-" + a + " ",
+              in_b = "nsenter --net=" + dir_ + "/ns-" + b + " ";
   // The other end is moved by the inherited namespace file: `ip` takes names and pids only.
   shell(in_a + "ip link add eth0 type veth peer name eth1");
-  std::string move = in_b + "sleep 60 & peer=$!; while [ \"$(readlink /proc/$peer/ns/net)\" = \"$(readlink "
-                            "/proc/self/ns/net)\" ]; do :; done; " +
+  std::string move = in_b +
+                     "sleep 60 & peer=$!; while [ \"$(readlink /proc/$peer/ns/net)\" = \"$(readlink "
+                     "/proc/self/ns/net)\" ]; do :; done; " +
                      in_a + "ip link set eth1 netns $peer; code=$?; kill $peer; wait $peer; exit $code";
   shell("bash -c '" + move + "' 2>/dev/null");
-  shell(in_a + "sh -c 'ip addr add 10.77.0.1/24 dev eth0 && ip -6 addr add fd77::1/64 dev eth0 nodad && ip link set "
-               "eth0 up'");
-  shell(in_b + "sh -c 'ip addr add 10.77.0.2/24 dev eth1 && ip -6 addr add fd77::2/64 dev eth1 nodad && ip link set "
-               "eth1 up'");
+  shell(in_a +
+        "sh -c 'ip addr add 10.77.0.1/24 dev eth0 && ip -6 addr add fd77::1/64 dev eth0 nodad && ip link set "
+        "eth0 up'");
+  shell(in_b +
+        "sh -c 'ip addr add 10.77.0.2/24 dev eth1 && ip -6 addr add fd77::2/64 dev eth1 nodad && ip link set "
+        "eth1 up'");
 }
 
 void Host::in(const std::string& netns, const std::function<void()>& fn) {

@@ -15,7 +15,9 @@
 // network namespaces, all named by pid and removed whatever happens.
 template <>
 struct doctest::StringMaker<sluice::Address> {
-  static doctest::String convert(const sluice::Address& a) { return a.valid() ? a.to_string().c_str() : "no address"; }
+  static doctest::String convert(const sluice::Address& a) {
+    return a.valid() ? a.to_string().c_str() : "no address";
+  }
 };
 
 namespace sluice::test {
@@ -53,7 +55,7 @@ class Host {
 Fd listen_on(const std::string& address, uint16_t port, bool reuseport = false, bool v6only = true);
 Fd socket_for(int family, uint32_t mark = 0);
 int connect_errno(int fd, const Address& to);  // 0 or errno
-Fd accept_one(int listener);                   // fails the test after 5 s
+Fd accept_one(int listener);  // fails the test after 5 s
 bool nothing_to_accept(int listener);
 Address local_of(int fd);
 Address peer_of(int fd);

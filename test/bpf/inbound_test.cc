@@ -18,7 +18,8 @@ struct Wired : World {
     neighbour = host.make_netns("neighbour");
     host.join("pod", "neighbour");
   }
-  int call(const std::string& from, int family, const Address& to, const std::function<void(int)>& then = nullptr) {
+  int call(const std::string& from, int family, const Address& to,
+           const std::function<void(int)>& then = nullptr) {
     int err = -1;
     Host::in(from, [&] {
       Fd fd = socket_for(family);
@@ -52,9 +53,8 @@ TEST_CASE("inbound: any port arrives at virtualInbound, whose local address is t
   CHECK(counter(*w.redirector, "inbound.taken.default") == 5);
 
   // By their own numbers the proxy's listeners get connections as anybody would; there is no redirect to follow.
-  CHECK(w.call(w.neighbour, AF_INET, addr("10.77.0.1:15006"), [&](int) {
-    CHECK(accept_one(w.pod.in4.get()).valid());
-  }) == 0);
+  CHECK(w.call(w.neighbour, AF_INET, addr("10.77.0.1:15006"),
+               [&](int) { CHECK(accept_one(w.pod.in4.get()).valid()); }) == 0);
   CHECK(w.call(w.neighbour, AF_INET, addr("10.77.0.1:15001"), [&](int) {
     auto original = w.redirector->original_destination(accept_one(w.pod.out4.get()).get());
     CHECK(!original.ok());
@@ -74,8 +74,10 @@ TEST_CASE("inbound: loopback, excluded ports and probe sources reach the applica
     app6 = listen_on("::", 8080);
     excluded = listen_on("0.0.0.0", 9090);
   });
-  REQUIRE(std::system(("nsenter --net=" + w.neighbour + " sh -c 'ip addr add 10.77.0.3/24 dev eth1 && ip -6 addr add "
-                       "fd77::3/64 dev eth1 nodad'").c_str()) == 0);
+  REQUIRE(std::system(("nsenter --net=" + w.neighbour +
+                       " sh -c 'ip addr add 10.77.0.3/24 dev eth1 && ip -6 addr add "
+                       "fd77::3/64 dev eth1 nodad'")
+                          .c_str()) == 0);
   auto from = [&](const char* source, const Address& to) {
     int err = -1;
     Host::in(w.neighbour, [&] {
@@ -132,7 +134,8 @@ TEST_CASE("inbound: a self-call by the pod's own address is redirected outbound,
   });
 }
 
-TEST_CASE("inbound: the proxy may call the application under the caller's address, and does not meet itself") {
+TEST_CASE(
+    "inbound: the proxy may call the application under the caller's address, and does not meet itself") {
   if (!can_run()) return;
   Wired w;
   auto ip = [&](const std::string& what) {
@@ -245,10 +248,12 @@ TEST_CASE("one dual-stack socket may serve both families, in both directions") {
     w.pod.out6 = listen_on("::", 15001, false, false);
     w.pod.in6 = listen_on("::", 15006, false, false);
   });
-  REQUIRE(w.redirector->set_listeners(w.pod.workload.netns_cookie, {.outbound_v4 = w.pod.out6.get(),
-                                                                    .outbound_v6 = w.pod.out6.get(),
-                                                                    .inbound_v4 = w.pod.in6.get(),
-                                                                    .inbound_v6 = w.pod.in6.get()}).ok());
+  REQUIRE(w.redirector
+              ->set_listeners(w.pod.workload.netns_cookie, {.outbound_v4 = w.pod.out6.get(),
+                                                            .outbound_v6 = w.pod.out6.get(),
+                                                            .inbound_v4 = w.pod.in6.get(),
+                                                            .inbound_v6 = w.pod.in6.get()})
+              .ok());
   for (const char* to : {"10.77.0.1:80", "[fd77::1]:80"})
     CHECK(w.call(w.neighbour, addr(to).family(), addr(to), [&](int) {
       CHECK(local_of(accept_one(w.pod.in6.get()).get()).unmapped() == addr(to));

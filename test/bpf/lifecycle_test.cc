@@ -1,8 +1,8 @@
 #include <bpf/bpf.h>
-#include <linux/bpf.h>
-#include <linux/capability.h>
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -30,7 +30,8 @@ TEST_CASE("pins outlive the process: interception stays, and the next one adopts
   pid_t first = ::fork();
   if (first == 0) {  // attaches, enrols and dies without a word
     auto r = Redirector::attach(host.options());
-    bool ok = r.ok() && (*r)->set_proxy_identity(host.cgroup_id()).ok() && (*r)->enrol(spec_for("pod", netns)).ok();
+    bool ok =
+        r.ok() && (*r)->set_proxy_identity(host.cgroup_id()).ok() && (*r)->enrol(spec_for("pod", netns)).ok();
     ::_exit(ok ? 0 : 1);
   }
   int status = 0;
@@ -48,8 +49,13 @@ TEST_CASE("pins outlive the process: interception stays, and the next one adopts
   auto workloads = (*r)->workloads();
   REQUIRE(workloads.ok());
   REQUIRE(workloads->size() == 1);
-  Pod pod{.netns = workloads->at(0).netns_handle, .workload = workloads->at(0), .out4 = {}, .out6 = {}, .in4 = {},
-          .in6 = {}, .more = {}};
+  Pod pod{.netns = workloads->at(0).netns_handle,
+          .workload = workloads->at(0),
+          .out4 = {},
+          .out6 = {},
+          .in4 = {},
+          .in6 = {},
+          .more = {}};
   CHECK(pod.workload.spec.name == "pod");
   CHECK(pod.workload.inbound_attached);
   start_proxy(**r, pod);
@@ -95,7 +101,8 @@ TEST_CASE("another ABI version, or another cgroup, is refused and nothing is cha
   REQUIRE(::bpf_map_update_elem((*maps)[redirect::MapId::config], &zero, &config, 0) == 0);
   auto newer = Redirector::attach(host.options());
   REQUIRE(!newer.ok());
-  CHECK(newer.error().message.find("ABI version " + std::to_string(SLUICE_ABI_VERSION + 1)) != std::string::npos);
+  CHECK(newer.error().message.find("ABI version " + std::to_string(SLUICE_ABI_VERSION + 1)) !=
+        std::string::npos);
   config.abi_version = SLUICE_ABI_VERSION;
   REQUIRE(::bpf_map_update_elem((*maps)[redirect::MapId::config], &zero, &config, 0) == 0);
 
@@ -110,7 +117,8 @@ TEST_CASE("another ABI version, or another cgroup, is refused and nothing is cha
   CHECK(ids() == before);  // the same build: nothing to replace
 }
 
-TEST_CASE("ours runs before other programs on the same cgroup, also before those that came earlier or sit below") {
+TEST_CASE(
+    "ours runs before other programs on the same cgroup, also before those that came earlier or sit below") {
   if (!can_run()) return;
   Host host;
   // "return 1", as another load balancer's connect4 would at its simplest.
@@ -192,7 +200,8 @@ TEST_CASE("a lost link is attached again on adoption") {
   redirect::PinPaths paths(w.host.options().bpffs_root);
   REQUIRE(::unlink(paths.link(redirect::kHooks[0]).c_str()) == 0);
   Host::in(w.pod.netns, [&] {  // the kernel lets go of a link a moment after its last pin
-    CHECK(eventually([] { return connect_errno(socket_for(AF_INET).get(), addr("192.0.2.1:80")) == ENETUNREACH; }));
+    CHECK(eventually(
+        [] { return connect_errno(socket_for(AF_INET).get(), addr("192.0.2.1:80")) == ENETUNREACH; }));
   });
   REQUIRE(Redirector::attach(w.host.options()).ok());
   Host::in(w.pod.netns, [&] { CHECK(connect_errno(socket_for(AF_INET).get(), addr("192.0.2.1:80")) == 0); });
@@ -235,7 +244,8 @@ TEST_CASE("enrolment refuses what cannot be right, and leaves no trace of it") {
   refused(spec_for("bad name", w.pod.netns), "name:");
   refused(spec_for("42", w.pod.netns), "name:");
   CHECK(r.workloads()->size() == 1);
-  CHECK(redirect::list_dir(w.host.options().state_dir + "/workloads") == std::vector<std::string>{"pod.json"});
+  CHECK(redirect::list_dir(w.host.options().state_dir + "/workloads") ==
+        std::vector<std::string>{"pod.json"});
   CHECK(redirect::list_dir(w.host.options().state_dir + "/netns") == std::vector<std::string>{"pod"});
 }
 
@@ -320,7 +330,8 @@ TEST_CASE("redirects: what the kernel holds, both sides") {
       if (r.side == redirect::Redirect::Side::client && r.local == local_of(app.get()))
         matched += r.remote == local_of(proxy.get()) && r.original.address == addr("192.0.2.1:80") &&
                    r.target == r.remote;
-      if (r.side == redirect::Redirect::Side::accepted && r.local == local_of(proxy6.get()) && r.original.v4_mapped)
+      if (r.side == redirect::Redirect::Side::accepted && r.local == local_of(proxy6.get()) &&
+          r.original.v4_mapped)
         matched += r.remote == peer_of(proxy6.get()) && r.original.address == addr("192.0.2.2:81");
     }
     CHECK(matched == 2);
@@ -341,7 +352,8 @@ TEST_CASE("events tell decisions as they happen, and only while somebody listens
         [&, called = false]() mutable {
           if (!called) {  // events are on now
             connect_errno(socket_for(AF_INET).get(), addr("192.0.2.1:80"));
-            connect_errno(socket_for(AF_INET, w.redirector->options().proxy_mark).get(), addr("192.0.2.2:80"));
+            connect_errno(socket_for(AF_INET, w.redirector->options().proxy_mark).get(),
+                          addr("192.0.2.2:80"));
           }
           called = true;
           return stop;
@@ -364,7 +376,8 @@ TEST_CASE("uninstall leaves nothing, and says what it cannot remove") {
   auto held = redirect::uninstall(host.options());  // our own handle still holds the maps
   REQUIRE(held.ok());
   CHECK(held->left.size() == redirect::kMapCount);
-  Host::in(netns, [&] { CHECK(connect_errno(socket_for(AF_INET).get(), addr("192.0.2.1:80")) == ENETUNREACH); });
+  Host::in(netns,
+           [&] { CHECK(connect_errno(socket_for(AF_INET).get(), addr("192.0.2.1:80")) == ENETUNREACH); });
 
   r = Redirector::attach(host.options());
   REQUIRE(r.ok());
@@ -374,7 +387,7 @@ TEST_CASE("uninstall leaves nothing, and says what it cannot remove") {
   REQUIRE(report.ok());
   CHECK(report->left.empty());
   CHECK(report->removed.size() > redirect::kHookCount + redirect::kMapCount);
-  struct stat st {};
+  struct stat st{};
   CHECK(::stat(host.options().bpffs_root.c_str(), &st) != 0);
   CHECK(::stat(host.options().state_dir.c_str(), &st) != 0);
   auto nothing = redirect::uninstall(host.options());

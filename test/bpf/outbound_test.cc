@@ -145,7 +145,9 @@ TEST_CASE("the proxy's own sockets, loopback, and calls by the proxy's own port 
   });
 }
 
-TEST_CASE("the same socket connects again: the record is the new one, and none where the new one is not redirected") {
+TEST_CASE(
+    "the same socket connects again: the record is the new one, and none where the new one is not "
+    "redirected") {
   if (!can_run()) return;
   World world([](redirect::WorkloadSpec& s) { s.exclude_cidrs.push_back(*Cidr::parse("127.0.0.0/8")); });
   Redirector& r = *world.redirector;
@@ -194,10 +196,13 @@ TEST_CASE("rules: ports, CIDRs, users, and the include lists") {
     s.exclude_uids = {4321};
   });
   Redirector& r = *world.redirector;
-  auto outcome = [&](int family, const Address& to) {  // 0: redirected; else the errno of an untouched connect
+  auto outcome = [&](int family,
+                     const Address& to) {  // 0: redirected; else the errno of an untouched connect
     Fd app = socket_for(family);
     int err = connect_errno(app.get(), to);
-    if (!err) CHECK(accept_one(to.unmapped().family() == AF_INET ? world.pod.out4.get() : world.pod.out6.get()).valid());
+    if (!err)
+      CHECK(accept_one(to.unmapped().family() == AF_INET ? world.pod.out4.get() : world.pod.out6.get())
+                .valid());
     return err;
   };
   auto only = [&](const char* name, const std::function<void()>& act) {
@@ -207,13 +212,20 @@ TEST_CASE("rules: ports, CIDRs, users, and the include lists") {
     CHECK(counter(r, name) == before + 1);
   };
   Host::in(world.pod.netns, [&] {
-    only("outbound.passed.excluded_port", [&] { CHECK(outcome(AF_INET, addr("192.0.2.1:22")) == ENETUNREACH); });
-    only("outbound.passed.excluded_port", [&] { CHECK(outcome(AF_INET6, addr("[2001:db8::1]:443")) == ENETUNREACH); });
-    only("outbound.passed.excluded_cidr", [&] { CHECK(outcome(AF_INET, addr("198.51.100.7:80")) == ENETUNREACH); });
-    only("outbound.passed.excluded_cidr", [&] { CHECK(outcome(AF_INET6, mapped("198.51.100.7:80")) == ENETUNREACH); });
-    only("outbound.passed.excluded_cidr", [&] { CHECK(outcome(AF_INET6, addr("[2001:db8:1::5]:80")) == ENETUNREACH); });
-    only("outbound.redirected.included_cidr", [&] { CHECK(outcome(AF_INET, addr("198.51.100.200:80")) == 0); });
-    only("outbound.passed.not_included", [&] { CHECK(outcome(AF_INET, addr("192.0.2.1:80")) == ENETUNREACH); });
+    only("outbound.passed.excluded_port",
+         [&] { CHECK(outcome(AF_INET, addr("192.0.2.1:22")) == ENETUNREACH); });
+    only("outbound.passed.excluded_port",
+         [&] { CHECK(outcome(AF_INET6, addr("[2001:db8::1]:443")) == ENETUNREACH); });
+    only("outbound.passed.excluded_cidr",
+         [&] { CHECK(outcome(AF_INET, addr("198.51.100.7:80")) == ENETUNREACH); });
+    only("outbound.passed.excluded_cidr",
+         [&] { CHECK(outcome(AF_INET6, mapped("198.51.100.7:80")) == ENETUNREACH); });
+    only("outbound.passed.excluded_cidr",
+         [&] { CHECK(outcome(AF_INET6, addr("[2001:db8:1::5]:80")) == ENETUNREACH); });
+    only("outbound.redirected.included_cidr",
+         [&] { CHECK(outcome(AF_INET, addr("198.51.100.200:80")) == 0); });
+    only("outbound.passed.not_included",
+         [&] { CHECK(outcome(AF_INET, addr("192.0.2.1:80")) == ENETUNREACH); });
     only("outbound.passed.excluded_uid", [&] {
       // This thread alone changes its user (the raw call; the library's would change them all).
       REQUIRE(::syscall(SYS_setresuid, 4321, -1, -1) == 0);
@@ -231,8 +243,10 @@ TEST_CASE("rules: ports, CIDRs, users, and the include lists") {
   CHECK(changed->generation > world.pod.workload.generation);
   Host::in(world.pod.netns, [&] {
     only("outbound.redirected.included_port", [&] { CHECK(outcome(AF_INET, addr("192.0.2.1:8080")) == 0); });
-    only("outbound.passed.excluded_cidr", [&] { CHECK(outcome(AF_INET, addr("203.0.113.1:8080")) == ENETUNREACH); });
-    only("outbound.passed.not_included", [&] { CHECK(outcome(AF_INET, addr("198.51.100.200:80")) == ENETUNREACH); });
+    only("outbound.passed.excluded_cidr",
+         [&] { CHECK(outcome(AF_INET, addr("203.0.113.1:8080")) == ENETUNREACH); });
+    only("outbound.passed.not_included",
+         [&] { CHECK(outcome(AF_INET, addr("198.51.100.200:80")) == ENETUNREACH); });
   });
 }
 
@@ -304,7 +318,8 @@ TEST_CASE("a proxy that has ended is gone at once, though something still holds 
   auto reader = Redirector::open(world.host.options());
   REQUIRE(reader.ok());
   CHECK((*reader)->workloads()->at(0).listening_outbound_v4);
-  world.redirector.reset();  // the listening sockets stay open, as io_uring may keep those of a killed process
+  world.redirector
+      .reset();  // the listening sockets stay open, as io_uring may keep those of a killed process
   Host::in(world.pod.netns, [&] {
     CHECK(connect_errno(socket_for(AF_INET).get(), addr("192.0.2.1:80")) == ECONNREFUSED);
     CHECK(nothing_to_accept(world.pod.out4.get()));
@@ -325,9 +340,11 @@ TEST_CASE("no memory for the record: the fail mode, not an unremembered redirect
       std::ofstream limit("/proc/sys/net/core/optmem_max");
       limit << 1 << std::flush;
       REQUIRE(limit.good());
-      CHECK(connect_errno(socket_for(AF_INET).get(), addr("192.0.2.1:80")) == (open ? ENETUNREACH : ECONNREFUSED));
+      CHECK(connect_errno(socket_for(AF_INET).get(), addr("192.0.2.1:80")) ==
+            (open ? ENETUNREACH : ECONNREFUSED));
     });
-    CHECK(counter(*world.redirector, open ? "outbound.failed_open.no_storage" : "outbound.refused.no_storage") == 1);
+    CHECK(counter(*world.redirector,
+                  open ? "outbound.failed_open.no_storage" : "outbound.refused.no_storage") == 1);
   }
 }
 
@@ -349,9 +366,11 @@ TEST_CASE("a full bridge is answered with the fail mode") {
   if (!can_run()) return;
   for (bool open : {false, true}) {
     CAPTURE(open);
-    World world([&](redirect::WorkloadSpec& s) {
-      s.fail_mode = open ? redirect::FailMode::open : redirect::FailMode::closed;
-    }, [](redirect::Options& o) { o.bridge_entries = 512; });
+    World world(
+        [&](redirect::WorkloadSpec& s) {
+          s.fail_mode = open ? redirect::FailMode::open : redirect::FailMode::closed;
+        },
+        [](redirect::Options& o) { o.bridge_entries = 512; });
     Redirector& r = *world.redirector;
     Host::in(world.pod.netns, [&] {
       // A backlog of one: further handshakes stay half done, each with its entry in the bridge.

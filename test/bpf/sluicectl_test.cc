@@ -37,7 +37,8 @@ Output run(const std::string& words) {
 
 Output sluicectl(const Host& host, const std::string& words) {
   redirect::Options o = host.options();
-  return run(words + " --bpffs-root " + o.bpffs_root + " --state-dir " + o.state_dir + " --cgroup " + o.cgroup_path);
+  return run(words + " --bpffs-root " + o.bpffs_root + " --state-dir " + o.state_dir + " --cgroup " +
+             o.cgroup_path);
 }
 
 }  // namespace
@@ -128,8 +129,8 @@ TEST_CASE("sluicectl reads, releases and uninstalls without sluiced") {
 TEST_CASE("sluicectl explains itself") {
   Output help = run("--help");
   CHECK(help.status == 0);
-  for (const char* command :
-       {"check", "enrol", "release", "workloads", "redirects", "connections", "counters", "watch", "uninstall"}) {
+  for (const char* command : {"check", "enrol", "release", "workloads", "redirects", "connections",
+                              "counters", "watch", "uninstall"}) {
     INFO(std::string(command));
     CHECK(help.has(std::string("  ") + command));
     Output one = run(std::string(command) + " --help");

@@ -23,7 +23,9 @@ struct Addressed : World {
   }
 };
 
-IpAddress ip(const char* text) { return *IpAddress::parse(text); }
+IpAddress ip(const char* text) {
+  return *IpAddress::parse(text);
+}
 
 void disconnect(int fd) {
   sockaddr none{};
@@ -108,7 +110,8 @@ TEST_CASE("one socket, one destination after the other: the source is chosen ane
       CHECK(peer_of(accept_one(here6.get()).get()).ip() == ip("::1"));
       disconnect(app6.get());
     }
-    Fd both = socket_for(AF_INET6);  // never IPv6 after v4-mapped: the kernel cannot do that, with us or without
+    Fd both =
+        socket_for(AF_INET6);  // never IPv6 after v4-mapped: the kernel cannot do that, with us or without
     for (int round = 0; round < 2; ++round) {
       REQUIRE(connect_errno(both.get(), mapped("192.0.2.1:80")) == 0);
       CHECK(peer_of(accept_one(w.pod.out4.get()).get()).ip() == ip("10.77.0.1"));

@@ -63,7 +63,8 @@ TEST_CASE("20,000 connections of four threads, reset while the handshake runs: n
   World w;
   // The source port says where a connection was going.
   auto destination_of = [](uint16_t source_port) {
-    return Address(IpAddress::v4(htonl(0xc0000200u | (source_port & 0xff))), static_cast<uint16_t>(source_port ^ 0x5555));
+    return Address(IpAddress::v4(htonl(0xc0000200u | (source_port & 0xff))),
+                   static_cast<uint16_t>(source_port ^ 0x5555));
   };
   constexpr int kThreads = 4, kFirstPort = 10000;
   std::atomic<int> connected{0}, accepted{0}, wrong{0}, missing{0}, running{kThreads};

@@ -33,19 +33,26 @@ Result<int> run(const Context& context, const cxxopts::ParseResult&) {
     first = false;
     std::printf("%s: %s\n", i.name.c_str(), i.remedy.c_str());
   }
-  std::printf("\n%s\n", missing ? "Interception cannot work here; sluiced can still run standalone (sluiced -c envoy.yaml)."
-                                : "Interception works on this host.");
+  std::printf("\n%s\n",
+              missing
+                  ? "Interception cannot work here; sluiced can still run standalone (sluiced -c envoy.yaml)."
+                  : "Interception works on this host.");
   return missing ? 1 : 0;
 }
 
 }  // namespace
 
 const Command kCheck = {
-    "check", "", "what this host offers and lacks for interception, and the remedy",
-    "Looks at the kernel, BTF, capabilities, cgroup v2, bpffs, io_uring and other programs on our hooks, and lets the\n"
-    "kernel's verifier read our BPF programs without attaching them. Changes nothing. Exit status 1 when something that\n"
+    "check",
+    "",
+    "what this host offers and lacks for interception, and the remedy",
+    "Looks at the kernel, BTF, capabilities, cgroup v2, bpffs, io_uring and other programs on our hooks, and "
+    "lets the\n"
+    "kernel's verifier read our BPF programs without attaching them. Changes nothing. Exit status 1 when "
+    "something that\n"
     "interception cannot do without is missing.\n\n"
     "Example:\n  sluicectl check\n  sluicectl check -o json | jq '.items[] | select(.outcome != \"ok\")'",
-    nullptr, run};
+    nullptr,
+    run};
 
 }  // namespace sluice::ctl

@@ -20,13 +20,14 @@ struct Context {
 struct Command {
   const char* name;
   const char* arguments;  // "NAME NETNS", for the usage line
-  const char* summary;    // one line, for `sluicectl --help`
-  const char* help;       // what it does and an example, for `sluicectl NAME --help`
+  const char* summary;  // one line, for `sluicectl --help`
+  const char* help;  // what it does and an example, for `sluicectl NAME --help`
   void (*options)(cxxopts::Options&);  // may be null
   Result<int> (*run)(const Context&, const cxxopts::ParseResult&);
 };
 
-extern const Command kCheck, kEnrol, kRelease, kWorkloads, kRedirects, kConnections, kCounters, kWatch, kUninstall;
+extern const Command kCheck, kEnrol, kRelease, kWorkloads, kRedirects, kConnections, kCounters, kWatch,
+    kUninstall;
 
 // The error for a command that needs more or fewer words than it got.
 Error usage_error(const Command& command, const std::string& what);

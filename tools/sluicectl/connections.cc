@@ -29,12 +29,13 @@ Result<int> run(const Context& context, const cxxopts::ParseResult& args) {
   for (const Json& c : answer->items()) {
     if (!only.empty() && c["workload"].as_string() != only) continue;
     const Json& up = c["upstream"];
-    table.row({std::to_string(c["id"].as_int()), or_dash(c["workload"].as_string()), leg(c["downstream"]),
-               or_dash(c["original_destination"].as_string()), or_dash(c["listener"].as_string()),
-               or_dash(c["filter_chain"].as_string()), or_dash(c["cluster"].as_string()),
-               up.is_object() ? or_dash(up["local"].as_string()) + " > " + or_dash(up["remote"].as_string()) : "-",
-               human_bytes(c["bytes_received"].as_int()), human_bytes(c["bytes_sent"].as_int()),
-               human_age_ms(c["age_ms"].as_int())});
+    table.row(
+        {std::to_string(c["id"].as_int()), or_dash(c["workload"].as_string()), leg(c["downstream"]),
+         or_dash(c["original_destination"].as_string()), or_dash(c["listener"].as_string()),
+         or_dash(c["filter_chain"].as_string()), or_dash(c["cluster"].as_string()),
+         up.is_object() ? or_dash(up["local"].as_string()) + " > " + or_dash(up["remote"].as_string()) : "-",
+         human_bytes(c["bytes_received"].as_int()), human_bytes(c["bytes_sent"].as_int()),
+         human_age_ms(c["age_ms"].as_int())});
     list.push(c);
   }
   if (context.json)
@@ -48,11 +49,15 @@ Result<int> run(const Context& context, const cxxopts::ParseResult& args) {
 
 }  // namespace
 
-const Command kConnections = {
-    "connections", "", "live connections of the proxy, both legs joined",
-    "Asked of sluiced. DOWNSTREAM is the caller and the address it reached, UPSTREAM the proxy's own address and the one\n"
-    "it called; RECEIVED and SENT are the caller's bytes.\n\n"
-    "Example:\n  sluicectl connections -w shop/cart\n  sluicectl connections -o json | jq '.[] | select(.age_ms > 60000)'",
-    options, run};
+const Command kConnections = {"connections",
+                              "",
+                              "live connections of the proxy, both legs joined",
+                              "Asked of sluiced. DOWNSTREAM is the caller and the address it reached, "
+                              "UPSTREAM the proxy's own address and the one\n"
+                              "it called; RECEIVED and SENT are the caller's bytes.\n\n"
+                              "Example:\n  sluicectl connections -w shop/cart\n  sluicectl connections -o "
+                              "json | jq '.[] | select(.age_ms > 60000)'",
+                              options,
+                              run};
 
 }  // namespace sluice::ctl

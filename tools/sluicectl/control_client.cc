@@ -20,7 +20,8 @@ constexpr size_t kReplyMax = 64u << 20;  // 100,000 connections are about 40 MB
 Result<Fd> open_socket(const std::string& path) {
   sockaddr_un to{};
   to.sun_family = AF_UNIX;
-  if (path.size() >= sizeof(to.sun_path)) return Error{"control socket " + path + ": the path is too long", ENAMETOOLONG};
+  if (path.size() >= sizeof(to.sun_path))
+    return Error{"control socket " + path + ": the path is too long", ENAMETOOLONG};
   std::memcpy(to.sun_path, path.data(), path.size());
   Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   timeval limit{.tv_sec = kTimeoutSeconds, .tv_usec = 0};
@@ -28,8 +29,9 @@ Result<Fd> open_socket(const std::string& path) {
   ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
   if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof(to)) != 0) {
     int err = errno;
-    std::string remedy = err == EACCES || err == EPERM ? " (run as the user that runs sluiced)"
-                                                       : " (is sluiced running? --control-socket says where it listens)";
+    std::string remedy = err == EACCES || err == EPERM
+                             ? " (run as the user that runs sluiced)"
+                             : " (is sluiced running? --control-socket says where it listens)";
     Error e = errno_error(err, "control socket " + path);
     e.message += remedy;
     return e;
@@ -37,9 +39,13 @@ Result<Fd> open_socket(const std::string& path) {
   return fd;
 }
 
-Error broken(const char* what) { return Error{std::string("sluiced's answer on the control socket ") + what, EPROTO}; }
+Error broken(const char* what) {
+  return Error{std::string("sluiced's answer on the control socket ") + what, EPROTO};
+}
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
+char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+}
 
 // The value of a header, or nothing.
 std::string header(std::string_view head, std::string_view name) {
@@ -80,12 +86,13 @@ Result<std::string> dechunk(std::string_view in) {
 
 }  // namespace
 
-Result<Reply> call_sluiced(const std::string& socket_path, const std::string& method, const std::string& target,
-                           const Json* body) {
+Result<Reply> call_sluiced(const std::string& socket_path, const std::string& method,
+                           const std::string& target, const Json* body) {
   SLUICE_ASSIGN(Fd fd, open_socket(socket_path));
   std::string text = body ? body->dump() : "";
   std::string request = method + " " + target + " HTTP/1.1\r\nHost: sluiced\r\nConnection: close\r\n";
-  if (body) request += "Content-Type: application/json\r\nContent-Length: " + std::to_string(text.size()) + "\r\n";
+  if (body)
+    request += "Content-Type: application/json\r\nContent-Length: " + std::to_string(text.size()) + "\r\n";
   request += "\r\n" + text;
   for (size_t done = 0; done < request.size();) {
     ssize_t n = ::send(fd.get(), request.data() + done, request.size() - done, MSG_NOSIGNAL);
@@ -146,7 +153,9 @@ Result<Json> ask_sluiced(const std::string& socket_path, const std::string& meth
   return Error{said.empty() ? "sluiced answered with status " + std::to_string(reply.status) : said, code};
 }
 
-bool nobody_there(const Error& error) { return error.code == ENOENT || error.code == ECONNREFUSED; }
+bool nobody_there(const Error& error) {
+  return error.code == ENOENT || error.code == ECONNREFUSED;
+}
 
 std::string percent_encode(const std::string& text) {
   static constexpr char kHex[] = "0123456789ABCDEF";

@@ -28,8 +28,8 @@ struct Reply {
   int status = 0;
   Json body;
 };
-Result<Reply> call_sluiced(const std::string& socket_path, const std::string& method, const std::string& target,
-                           const Json* body = nullptr);
+Result<Reply> call_sluiced(const std::string& socket_path, const std::string& method,
+                           const std::string& target, const Json* body = nullptr);
 // As above, with an answer of 400 and more turned into its Error (404: code ESRCH, 409: EEXIST).
 Result<Json> ask_sluiced(const std::string& socket_path, const std::string& method, const std::string& target,
                          const Json* body = nullptr);

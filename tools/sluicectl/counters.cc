@@ -7,7 +7,9 @@
 namespace sluice::ctl {
 namespace {
 
-void options(cxxopts::Options& o) { o.add_options()("a,all", "those that are zero too"); }
+void options(cxxopts::Options& o) {
+  o.add_options()("a,all", "those that are zero too");
+}
 
 Result<int> run(const Context& context, const cxxopts::ParseResult& args) {
   SLUICE_ASSIGN(auto redirector, redirect::Redirector::open(context.redirect));
@@ -30,10 +32,14 @@ Result<int> run(const Context& context, const cxxopts::ParseResult& args) {
 }  // namespace
 
 const Command kCounters = {
-    "counters", "", "how often the BPF programs decided what, since they were installed",
-    "One counter a decision: passed (and why), redirected, taken, refused, failed open; bridge.* is the way of a\n"
+    "counters",
+    "",
+    "how often the BPF programs decided what, since they were installed",
+    "One counter a decision: passed (and why), redirected, taken, refused, failed open; bridge.* is the way "
+    "of a\n"
     "destination from the connecting to the accepted socket, told.* what applications asked.\n\n"
     "Example:\n  sluicectl counters\n  sluicectl counters -o json | jq '.[\"outbound.refused.no_proxy\"]'",
-    options, run};
+    options,
+    run};
 
 }  // namespace sluice::ctl

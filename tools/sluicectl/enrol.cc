@@ -13,20 +13,23 @@ namespace {
 
 void options(cxxopts::Options& o) {
   using List = std::vector<std::string>;
-  o.add_options()("netns", "the namespace, instead of as the second word", cxxopts::value<std::string>(), "NETNS")("fail-mode", "closed or open: new connections while no proxy runs",
-                  cxxopts::value<std::string>()->default_value("closed"), "MODE")(
-      "no-inbound", "leave arriving connections alone")("no-outbound", "leave the pod's own connections alone")(
+  o.add_options()("netns", "the namespace, instead of as the second word", cxxopts::value<std::string>(),
+                  "NETNS")("fail-mode", "closed or open: new connections while no proxy runs",
+                           cxxopts::value<std::string>()->default_value("closed"),
+                           "MODE")("no-inbound", "leave arriving connections alone")(
+      "no-outbound", "leave the pod's own connections alone")(
       "outbound-port", "of virtualOutbound; default: sluiced's", cxxopts::value<unsigned>(), "PORT")(
       "inbound-port", "of virtualInbound; default: sluiced's", cxxopts::value<unsigned>(), "PORT")(
       "exclude-outbound-ports", "destination ports not redirected", cxxopts::value<List>(), "P,...")(
-      "include-outbound-ports", "redirect these ports (and included CIDRs) only", cxxopts::value<List>(), "P,...")(
-      "exclude-cidrs", "destinations not redirected", cxxopts::value<List>(), "CIDR,...")(
-      "include-cidrs", "redirect these destinations (and included ports) only", cxxopts::value<List>(), "CIDR,...")(
-      "exclude-uids", "users whose connections are not redirected", cxxopts::value<List>(), "UID,...")(
-      "exclude-inbound-ports", "ports that reach the application directly", cxxopts::value<List>(), "P,...")(
+      "include-outbound-ports", "redirect these ports (and included CIDRs) only", cxxopts::value<List>(),
+      "P,...")("exclude-cidrs", "destinations not redirected", cxxopts::value<List>(), "CIDR,...")(
+      "include-cidrs", "redirect these destinations (and included ports) only", cxxopts::value<List>(),
+      "CIDR,...")("exclude-uids", "users whose connections are not redirected", cxxopts::value<List>(),
+                  "UID,...")("exclude-inbound-ports", "ports that reach the application directly",
+                             cxxopts::value<List>(), "P,...")(
       "include-inbound-ports", "take these ports only", cxxopts::value<List>(), "P,...")(
-      "probe-sources", "kubelet and the like: callers that reach the application directly", cxxopts::value<List>(),
-      "CIDR,...");
+      "probe-sources", "kubelet and the like: callers that reach the application directly",
+      cxxopts::value<List>(), "CIDR,...");
 }
 
 Result<Json> numbers(const std::vector<std::string>& words, const std::string& field) {
@@ -52,14 +55,16 @@ std::string netns_path(const std::string& word) {
 }
 
 Result<int> run(const Context& context, const cxxopts::ParseResult& args) {
-  auto words = args.count("arguments") ? args["arguments"].as<std::vector<std::string>>() : std::vector<std::string>{};
+  auto words =
+      args.count("arguments") ? args["arguments"].as<std::vector<std::string>>() : std::vector<std::string>{};
   if (args.count("netns")) words.push_back(args["netns"].as<std::string>());
   if (words.size() != 2) return usage_error(kEnrol, "enrol needs a name and a network namespace");
   Json spec = Json::object();
   spec.set("name", words[0]).set("netns", netns_path(words[1]));
   spec.set("fail_mode", args["fail-mode"].as<std::string>());
   spec.set("inbound", !args.count("no-inbound")).set("outbound", !args.count("no-outbound"));
-  for (auto [option, member] : {std::pair{"outbound-port", "outbound_port"}, {"inbound-port", "inbound_port"}})
+  for (auto [option, member] :
+       {std::pair{"outbound-port", "outbound_port"}, {"inbound-port", "inbound_port"}})
     if (args.count(option)) spec.set(member, args[option].as<unsigned>());
   for (const char* option : {"exclude-outbound-ports", "include-outbound-ports", "exclude-uids",
                              "exclude-inbound-ports", "include-inbound-ports"}) {
@@ -69,8 +74,9 @@ Result<int> run(const Context& context, const cxxopts::ParseResult& args) {
     for (char& c : member) c = c == '-' ? '_' : c;
     spec.set(member, std::move(list));
   }
-  for (auto [option, member] :
-       {std::pair{"exclude-cidrs", "exclude_cidrs"}, {"include-cidrs", "include_cidrs"}, {"probe-sources", "probe_sources"}}) {
+  for (auto [option, member] : {std::pair{"exclude-cidrs", "exclude_cidrs"},
+                                {"include-cidrs", "include_cidrs"},
+                                {"probe-sources", "probe_sources"}}) {
     if (!args.count(option)) continue;
     Json list = Json::array();
     for (const auto& word : args[option].as<std::vector<std::string>>()) list.push(word);
@@ -81,7 +87,8 @@ Result<int> run(const Context& context, const cxxopts::ParseResult& args) {
   auto answer = ask_sluiced(context.control_socket, "POST", "/workloads", &spec);
   if (!answer.ok()) {
     Error e = std::move(answer).error();
-    if (nobody_there(e)) e.message += "\nOnly a running sluiced can enrol: it opens the listeners in the pod.";
+    if (nobody_there(e))
+      e.message += "\nOnly a running sluiced can enrol: it opens the listeners in the pod.";
     return e;
   }
   if (context.json) {
@@ -97,15 +104,21 @@ Result<int> run(const Context& context, const cxxopts::ParseResult& args) {
 
 }  // namespace
 
-const Command kEnrol = {
-    "enrol", "NAME NETNS", "put a network namespace under interception, or change its rules",
-    "NAME is yours to choose (letters, digits, . _ / -). NETNS is a path, a name of `ip netns`, or a pid. From then on\n"
-    "new connections of that namespace go through sluiced; those that exist are left in peace. Enrolling the same name\n"
-    "again replaces its rules. Excludes win over includes (of two prefixes the longer one wins); with an include list\n"
-    "only what is on it is redirected.\n\n"
-    "Example:\n"
-    "  sluicectl enrol shop/cart /run/netns/cart --exclude-outbound-ports 22,5432 --exclude-cidrs 10.96.0.10/32 \\\n"
-    "      --probe-sources 10.0.0.1/32 --fail-mode closed",
-    options, run};
+const Command kEnrol = {"enrol",
+                        "NAME NETNS",
+                        "put a network namespace under interception, or change its rules",
+                        "NAME is yours to choose (letters, digits, . _ / -). NETNS is a path, a name of `ip "
+                        "netns`, or a pid. From then on\n"
+                        "new connections of that namespace go through sluiced; those that exist are left in "
+                        "peace. Enrolling the same name\n"
+                        "again replaces its rules. Excludes win over includes (of two prefixes the longer "
+                        "one wins); with an include list\n"
+                        "only what is on it is redirected.\n\n"
+                        "Example:\n"
+                        "  sluicectl enrol shop/cart /run/netns/cart --exclude-outbound-ports 22,5432 "
+                        "--exclude-cidrs 10.96.0.10/32 \\\n"
+                        "      --probe-sources 10.0.0.1/32 --fail-mode closed",
+                        options,
+                        run};
 
 }  // namespace sluice::ctl

@@ -39,11 +39,12 @@ cxxopts::Options make_options(const Command& c) {
   o.add_options()("h,help", "this text")("o,output", "table or json",
                                          cxxopts::value<std::string>()->default_value("table"), "FORMAT");
   redirect::Options d;
-  o.add_options("Places")("bpffs-root", "where the pins are", cxxopts::value<std::string>()->default_value(d.bpffs_root),
+  o.add_options("Places")("bpffs-root", "where the pins are",
+                          cxxopts::value<std::string>()->default_value(d.bpffs_root),
                           "DIR")("state-dir", "where workloads are remembered",
-                                 cxxopts::value<std::string>()->default_value(d.state_dir), "DIR")(
-      "cgroup", "where the hooks are attached; default: the cgroup v2 root",
-      cxxopts::value<std::string>()->default_value(""), "DIR")(
+                                 cxxopts::value<std::string>()->default_value(d.state_dir),
+                                 "DIR")("cgroup", "where the hooks are attached; default: the cgroup v2 root",
+                                        cxxopts::value<std::string>()->default_value(""), "DIR")(
       "control-socket", "sluiced's; default: control.sock in the state folder",
       cxxopts::value<std::string>()->default_value(""), "PATH");
   o.add_options("Arguments")("arguments", "", cxxopts::value<std::vector<std::string>>());
@@ -86,8 +87,8 @@ int run(const Command& c, int argc, char** argv) {
 }  // namespace
 
 Error usage_error(const Command& c, const std::string& what) {
-  return Error{what + "\nUsage: sluicectl " + c.name + " " + c.arguments + " [OPTIONS]; `sluicectl " + c.name +
-               " --help` has an example"};
+  return Error{what + "\nUsage: sluicectl " + c.name + " " + c.arguments + " [OPTIONS]; `sluicectl " +
+               c.name + " --help` has an example"};
 }
 
 }  // namespace sluice::ctl
@@ -95,7 +96,8 @@ Error usage_error(const Command& c, const std::string& what) {
 int main(int argc, char** argv) {
   using namespace sluice::ctl;
   (void)sluice::log::init(sluice::log::Level::warn);
-  if (argc < 2 || !std::strcmp(argv[1], "--help") || !std::strcmp(argv[1], "-h") || !std::strcmp(argv[1], "help")) {
+  if (argc < 2 || !std::strcmp(argv[1], "--help") || !std::strcmp(argv[1], "-h") ||
+      !std::strcmp(argv[1], "help")) {
     print_help();
     return argc < 2 ? 2 : 0;
   }

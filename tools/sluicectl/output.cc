@@ -8,7 +8,8 @@ namespace sluice::ctl {
 void Table::print() const {
   std::vector<size_t> widths(rows_[0].size());
   for (const auto& row : rows_)
-    for (size_t i = 0; i < row.size() && i < widths.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+    for (size_t i = 0; i < row.size() && i < widths.size(); ++i)
+      widths[i] = std::max(widths[i], row[i].size());
   for (const auto& row : rows_) {
     std::string line;
     for (size_t i = 0; i < row.size() && i < widths.size(); ++i) {
@@ -19,9 +20,13 @@ void Table::print() const {
   }
 }
 
-void print_json(const Json& json) { std::printf("%s\n", json.dump(true).c_str()); }
+void print_json(const Json& json) {
+  std::printf("%s\n", json.dump(true).c_str());
+}
 
-std::string or_dash(const std::string& text) { return text.empty() ? "-" : text; }
+std::string or_dash(const std::string& text) {
+  return text.empty() ? "-" : text;
+}
 
 std::string human_bytes(int64_t bytes) {
   static constexpr const char* kUnits[] = {"B", "K", "M", "G", "T"};

@@ -34,8 +34,9 @@ Result<int> run(const Context& context, const cxxopts::ParseResult& args) {
     j.set("workload", name);
     list.push(std::move(j));
     auto text = [](const Address& a) { return a.valid() ? a.to_string() : std::string("-"); };
-    table.row({name, to_string(r.side), text(r.original.address) + (r.original.v4_mapped ? " (v4-mapped)" : ""),
-               text(r.local), text(r.remote), or_dash(r.tcp_state), std::to_string(r.original.uid),
+    table.row({name, to_string(r.side),
+               text(r.original.address) + (r.original.v4_mapped ? " (v4-mapped)" : ""), text(r.local),
+               text(r.remote), or_dash(r.tcp_state), std::to_string(r.original.uid),
                std::to_string(r.original.pid), r.original.rule});
   }
   if (context.json)
@@ -50,12 +51,16 @@ Result<int> run(const Context& context, const cxxopts::ParseResult& args) {
 
 }  // namespace
 
-const Command kRedirects = {
-    "redirects", "", "the original destinations that the kernel remembers now",
-    "Read from the sockets' own storage, with or without sluiced. A redirected connection shows twice: `client` is the\n"
-    "application's socket, `accepted` the proxy's; `handshake` has not been accepted yet; `proxy` is a connection of the\n"
-    "proxy to the application under the caller's address.\n\n"
-    "Example:\n  sluicectl redirects -w shop/cart",
-    options, run};
+const Command kRedirects = {"redirects",
+                            "",
+                            "the original destinations that the kernel remembers now",
+                            "Read from the sockets' own storage, with or without sluiced. A redirected "
+                            "connection shows twice: `client` is the\n"
+                            "application's socket, `accepted` the proxy's; `handshake` has not been accepted "
+                            "yet; `proxy` is a connection of the\n"
+                            "proxy to the application under the caller's address.\n\n"
+                            "Example:\n  sluicectl redirects -w shop/cart",
+                            options,
+                            run};
 
 }  // namespace sluice::ctl

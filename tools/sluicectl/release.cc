@@ -9,8 +9,10 @@ namespace sluice::ctl {
 namespace {
 
 Result<int> run(const Context& context, const cxxopts::ParseResult& args) {
-  auto words = args.count("arguments") ? args["arguments"].as<std::vector<std::string>>() : std::vector<std::string>{};
-  if (words.size() != 1) return usage_error(kRelease, "release needs the name (or netns cookie) of one workload");
+  auto words =
+      args.count("arguments") ? args["arguments"].as<std::vector<std::string>>() : std::vector<std::string>{};
+  if (words.size() != 1)
+    return usage_error(kRelease, "release needs the name (or netns cookie) of one workload");
   auto answer = ask_sluiced(context.control_socket, "DELETE", "/workloads/" + percent_encode(words[0]));
   bool alone = !answer.ok() && nobody_there(answer.error());
   if (alone) {
@@ -22,17 +24,23 @@ Result<int> run(const Context& context, const cxxopts::ParseResult& args) {
   if (context.json)
     print_json(Json::object().set("released", words[0]).set("by", alone ? "sluicectl" : "sluiced"));
   else
-    std::printf("%s is released%s\n", words[0].c_str(), alone ? " (sluiced does not run; done directly)" : "");
+    std::printf("%s is released%s\n", words[0].c_str(),
+                alone ? " (sluiced does not run; done directly)" : "");
   return 0;
 }
 
 }  // namespace
 
 const Command kRelease = {
-    "release", "NAME", "end the interception of a workload",
-    "New connections of the workload go their own way at once; those that are redirected already stay with sluiced until\n"
+    "release",
+    "NAME",
+    "end the interception of a workload",
+    "New connections of the workload go their own way at once; those that are redirected already stay with "
+    "sluiced until\n"
     "they end. Works without sluiced too: the way out when a pod is cut off by fail mode closed.\n\n"
-    "Example:\n  sluicectl release shop/cart\n  sluicectl release 4711        # by netns cookie, when the name is lost",
-    nullptr, run};
+    "Example:\n  sluicectl release shop/cart\n  sluicectl release 4711        # by netns cookie, when the "
+    "name is lost",
+    nullptr,
+    run};
 
 }  // namespace sluice::ctl

@@ -27,12 +27,16 @@ Result<int> run(const Context& context, const cxxopts::ParseResult&) {
 
 }  // namespace
 
-const Command kUninstall = {
-    "uninstall", "", "remove every trace of interception from this host, and prove it",
-    "Ends the interception of all workloads, removes links, programs, maps, pins, namespace handles and state, then\n"
-    "asks the kernel for each of them by id. Stop sluiced first: it holds the maps, and would install again. Exit status\n"
-    "1 when something is left.\n\n"
-    "Example:\n  systemctl stop sluiced && sluicectl uninstall",
-    nullptr, run};
+const Command kUninstall = {"uninstall",
+                            "",
+                            "remove every trace of interception from this host, and prove it",
+                            "Ends the interception of all workloads, removes links, programs, maps, pins, "
+                            "namespace handles and state, then\n"
+                            "asks the kernel for each of them by id. Stop sluiced first: it holds the maps, "
+                            "and would install again. Exit status\n"
+                            "1 when something is left.\n\n"
+                            "Example:\n  systemctl stop sluiced && sluicectl uninstall",
+                            nullptr,
+                            run};
 
 }  // namespace sluice::ctl

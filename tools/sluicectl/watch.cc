@@ -22,7 +22,7 @@ Result<int> run(const Context& context, const cxxopts::ParseResult& args) {
   SLUICE_ASSIGN(auto workloads, redirector->workloads());
   std::map<uint64_t, std::string> names;
   for (const auto& w : workloads) names[w.netns_cookie] = w.spec.name;
-  struct sigaction on_signal {};
+  struct sigaction on_signal{};
   on_signal.sa_handler = [](int) { stopped = 1; };
   ::sigaction(SIGINT, &on_signal, nullptr);
   ::sigaction(SIGTERM, &on_signal, nullptr);
@@ -31,7 +31,8 @@ Result<int> run(const Context& context, const cxxopts::ParseResult& args) {
     if (limit && seen >= limit) return;
     ++seen;
     const auto& o = e.redirect.original;
-    std::string name = names.contains(o.netns_cookie) ? names[o.netns_cookie] : std::to_string(o.netns_cookie);
+    std::string name =
+        names.contains(o.netns_cookie) ? names[o.netns_cookie] : std::to_string(o.netns_cookie);
     if (context.json) {
       Json j = redirect::redirect_to_json(e.redirect);
       j.set("workload", name).set("decision", e.decision);
@@ -49,10 +50,13 @@ Result<int> run(const Context& context, const cxxopts::ParseResult& args) {
 
 }  // namespace
 
-const Command kWatch = {
-    "watch", "", "outbound decisions as the kernel makes them",
-    "Turns on the BPF side's event ring for as long as it runs (one watcher at a time); with -o json one object a line.\n\n"
-    "Example:\n  sluicectl watch -n 20",
-    options, run};
+const Command kWatch = {"watch",
+                        "",
+                        "outbound decisions as the kernel makes them",
+                        "Turns on the BPF side's event ring for as long as it runs (one watcher at a time); "
+                        "with -o json one object a line.\n\n"
+                        "Example:\n  sluicectl watch -n 20",
+                        options,
+                        run};
 
 }  // namespace sluice::ctl

@@ -41,13 +41,14 @@ Result<int> run(const Context& context, const cxxopts::ParseResult&) {
     std::printf("No workload is enrolled; `sluicectl enrol NAME NETNS` does it.\n");
     return 0;
   }
-  Table table({"NAME", "ID", "GENERATION", "NETNS-COOKIE", "OUTBOUND", "INBOUND", "FAIL-MODE", "NETNS", "RULES"});
+  Table table(
+      {"NAME", "ID", "GENERATION", "NETNS-COOKIE", "OUTBOUND", "INBOUND", "FAIL-MODE", "NETNS", "RULES"});
   for (const auto& w : workloads)
-    table.row({w.spec.name.empty() ? "(name lost)" : w.spec.name, std::to_string(w.id), std::to_string(w.generation),
-               std::to_string(w.netns_cookie),
+    table.row({w.spec.name.empty() ? "(name lost)" : w.spec.name, std::to_string(w.id),
+               std::to_string(w.generation), std::to_string(w.netns_cookie),
                families(w.spec.outbound, w.listening_outbound_v4, w.listening_outbound_v6),
-               families(w.spec.inbound, w.listening_inbound_v4, w.listening_inbound_v6), to_string(w.spec.fail_mode),
-               or_dash(w.spec.netns_path), or_dash(rules(w.spec))});
+               families(w.spec.inbound, w.listening_inbound_v4, w.listening_inbound_v6),
+               to_string(w.spec.fail_mode), or_dash(w.spec.netns_path), or_dash(rules(w.spec))});
   table.print();
   return 0;
 }
@@ -55,10 +56,14 @@ Result<int> run(const Context& context, const cxxopts::ParseResult&) {
 }  // namespace
 
 const Command kWorkloads = {
-    "workloads", "", "what is enrolled, and whether the proxy serves it",
-    "Read from the kernel's maps, with or without sluiced. OUTBOUND and INBOUND show the address families the proxy\n"
+    "workloads",
+    "",
+    "what is enrolled, and whether the proxy serves it",
+    "Read from the kernel's maps, with or without sluiced. OUTBOUND and INBOUND show the address families "
+    "the proxy\n"
     "listens for in that namespace; NO PROXY means that the fail mode is in force.\n\n"
     "Example:\n  sluicectl workloads\n  sluicectl workloads -o json | jq '.[].spec.name'",
-    nullptr, run};
+    nullptr,
+    run};
 
 }  // namespace sluice::ctl

@@ -13,7 +13,8 @@ using ext::ListenerFilterStatus;
 // What a listener filter has read before a filter chain is known. The chain gets the same bytes.
 struct Downstream::ReadAhead {
   explicit ReadAhead(Downstream& d)
-      : recv(&Downstream::read_ahead_done, &d), timer(d.loop().timers(), &Downstream::listener_filters_timeout, &d) {}
+      : recv(&Downstream::read_ahead_done, &d),
+        timer(d.loop().timers(), &Downstream::listener_filters_timeout, &d) {}
   std::unique_ptr<ext::ListenerFilter> filter;   // the one that waits
   Buffer data;
   std::string scratch;
@@ -23,7 +24,8 @@ struct Downstream::ReadAhead {
   void (Downstream::*then)() = nullptr;
 };
 
-void Downstream::accept(Worker& worker, std::shared_ptr<ListenerRuntime> listener, const ListenSocket& socket, int fd) {
+void Downstream::accept(Worker& worker, std::shared_ptr<ListenerRuntime> listener, const ListenSocket& socket,
+                        int fd) {
   if (listener->active >= listener->config->max_connections) {
     listener->stats.cx_overflow.add();
     worker.loop().close_reset(fd);
@@ -33,8 +35,13 @@ void Downstream::accept(Worker& worker, std::shared_ptr<ListenerRuntime> listene
   d->run_listener_filters();
 }
 
-Downstream::Downstream(Worker& worker, std::shared_ptr<ListenerRuntime> listener, const ListenSocket& socket, int fd)
-    : worker_(worker), listener_(std::move(listener)), workload_(socket.workload), listening_(socket.bound), fd_(fd) {
+Downstream::Downstream(Worker& worker, std::shared_ptr<ListenerRuntime> listener, const ListenSocket& socket,
+                       int fd)
+    : worker_(worker),
+      listener_(std::move(listener)),
+      workload_(socket.workload),
+      listening_(socket.bound),
+      fd_(fd) {
   next_ = worker_.connections_;
   if (next_) next_->prev_ = this;
   worker_.connections_ = this;
@@ -53,7 +60,9 @@ Downstream::Downstream(Worker& worker, std::shared_ptr<ListenerRuntime> listener
                    info_.listener_name->c_str());
 }
 
-Downstream::~Downstream() { assert(fd_ < 0); }
+Downstream::~Downstream() {
+  assert(fd_ < 0);
+}
 
 // ---- before the filter chain ----
 
@@ -69,7 +78,8 @@ void Downstream::run_listener_filters() {
     if (status == ListenerFilterStatus::need_data) {
       if (!ahead_) {
         ahead_ = std::make_unique<ReadAhead>(*this);
-        if (Duration t = listener_->config->listener_filters_timeout; t.count() > 0) ahead_->timer.arm(loop().now() + t);
+        if (Duration t = listener_->config->listener_filters_timeout; t.count() > 0)
+          ahead_->timer.arm(loop().now() + t);
       }
       ahead_->filter = std::move(filter);
       // An earlier filter may have read enough already.
@@ -143,13 +153,14 @@ void Downstream::listener_filters_done() {
     }
   }
   leave_pre_cx();
-  if (info_.local_address_restored && !handed_off_) probes::original_dst(info_.connection_id, info_.downstream_local);
+  if (info_.local_address_restored && !handed_off_)
+    probes::original_dst(info_.connection_id, info_.downstream_local);
   if (listener_->config->use_original_dst && info_.local_address_restored && !handed_off_) {
     if (auto target = worker_.listeners().by_address(info_.downstream_local); target && target != listener_) {
       // Once only, so that two listeners cannot pass a connection back and forth.
       handed_off_ = true;
-      SLUICE_LOG(listener, debug, "[C{}] handed off from {} to {}", info_.connection_id, *listener_->config->name,
-                 *target->config->name);
+      SLUICE_LOG(listener, debug, "[C{}] handed off from {} to {}", info_.connection_id,
+                 *listener_->config->name, *target->config->name);
       listener_ = std::move(target);
       info_.listener_name = listener_->config->name;
       listener_filter_ = 0;
@@ -157,17 +168,19 @@ void Downstream::listener_filters_done() {
     }
   }
   if (info_.transport_protocol.empty()) info_.transport_protocol = "raw_buffer";
-  const ListenerRuntime::Chain* chain = listener_->find_chain({.destination = info_.downstream_local,
-                                                               .source = info_.downstream_remote,
-                                                               .direct_source = info_.downstream_direct_remote,
-                                                               .server_name = info_.requested_server_name,
-                                                               .transport_protocol = info_.transport_protocol,
-                                                               .application_protocols = info_.application_protocols});
+  const ListenerRuntime::Chain* chain =
+      listener_->find_chain({.destination = info_.downstream_local,
+                             .source = info_.downstream_remote,
+                             .direct_source = info_.downstream_direct_remote,
+                             .server_name = info_.requested_server_name,
+                             .transport_protocol = info_.transport_protocol,
+                             .application_protocols = info_.application_protocols});
   if (!chain) {
     listener_->stats.no_filter_chain_match.add();
     probes::chain(info_.connection_id, listener_->config->name->c_str(), "", false);
-    SLUICE_LOG(listener, debug, "[C{}] closing: no filter chain of {} matches {} from {}", info_.connection_id,
-               *listener_->config->name, info_.downstream_local.to_string(), info_.downstream_remote.to_string());
+    SLUICE_LOG(listener, debug, "[C{}] closing: no filter chain of {} matches {} from {}",
+               info_.connection_id, *listener_->config->name, info_.downstream_local.to_string(),
+               info_.downstream_remote.to_string());
     info_.flags.set(ext::ResponseFlag::no_route_found);
     info_.response_code_details = "filter_chain_not_found";
     return drop(false);
@@ -273,16 +286,18 @@ void Downstream::on_closed(ext::Connection& c, const ext::CloseEvent& event) {
 void Downstream::end() {
   info_.end = loop().now();
   for (auto& f : filters_) f->on_end();
-  probes::closed(info_.connection_id, info_.bytes_received, info_.bytes_sent, info_.termination_details.c_str(),
-                 (info_.end - info_.start).count(), static_cast<int>(info_.downstream_close));
-  for (const auto& log : listener_->config->access_logs) log->log(info_, ext::AccessLogType::tcp_connection_end);
+  probes::closed(info_.connection_id, info_.bytes_received, info_.bytes_sent,
+                 info_.termination_details.c_str(), (info_.end - info_.start).count(),
+                 static_cast<int>(info_.downstream_close));
+  for (const auto& log : listener_->config->access_logs)
+    log->log(info_, ext::AccessLogType::tcp_connection_end);
   if (std::exchange(in_chain_, false)) {
     --listener_->active;
     listener_->stats.cx_active.sub();
     listener_->stats.cx_destroy.add();
     listener_->stats.worker_cx_active.sub();
-    listener_->stats.cx_length_ms.record(
-        static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(info_.end - info_.start).count()));
+    listener_->stats.cx_length_ms.record(static_cast<uint64_t>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(info_.end - info_.start).count()));
   }
   if (fd_ >= 0) {
     if (drop_reset_)
@@ -330,19 +345,21 @@ ext::Upstream::Origin Downstream::origin() {
 ConnectionSnapshot Downstream::snapshot() {
   for (auto& f : filters_) f->refresh_stream_info();
   auto text = [](const std::shared_ptr<const std::string>& s) { return s ? *s : std::string(); };
-  return {.id = info_.connection_id,
-          .workload = text(info_.workload),
-          .listener = text(info_.listener_name),
-          .filter_chain = text(info_.filter_chain_name),
-          .cluster = info_.upstream_cluster,
-          .downstream_local = info_.downstream_direct_local,
-          .downstream_remote = info_.downstream_direct_remote,
-          .original_destination = info_.local_address_restored ? info_.downstream_local : Address(),
-          .upstream_local = info_.upstream_local,
-          .upstream_remote = info_.upstream_remote,
-          .bytes_received = info_.bytes_received,
-          .bytes_sent = info_.bytes_sent,
-          .age_ms = std::chrono::duration_cast<std::chrono::milliseconds>(worker_.loop().now() - info_.start).count()};
+  return {
+      .id = info_.connection_id,
+      .workload = text(info_.workload),
+      .listener = text(info_.listener_name),
+      .filter_chain = text(info_.filter_chain_name),
+      .cluster = info_.upstream_cluster,
+      .downstream_local = info_.downstream_direct_local,
+      .downstream_remote = info_.downstream_direct_remote,
+      .original_destination = info_.local_address_restored ? info_.downstream_local : Address(),
+      .upstream_local = info_.upstream_local,
+      .upstream_remote = info_.upstream_remote,
+      .bytes_received = info_.bytes_received,
+      .bytes_sent = info_.bytes_sent,
+      .age_ms =
+          std::chrono::duration_cast<std::chrono::milliseconds>(worker_.loop().now() - info_.start).count()};
 }
 
 }  // namespace sluice::proxy

@@ -18,12 +18,13 @@ class Downstream final : public io::Deferred,
                          private ext::NetworkFilterContext,
                          private net::ConnectionHandler {
  public:
-  static void accept(Worker& worker, std::shared_ptr<ListenerRuntime> listener, const ListenSocket& socket, int fd);
+  static void accept(Worker& worker, std::shared_ptr<ListenerRuntime> listener, const ListenSocket& socket,
+                     int fd);
 
   Downstream* next() const { return next_; }
   const Workload* workload() const { return workload_.get(); }
   ConnectionSnapshot snapshot();
-  void abort();   // RST
+  void abort();  // RST
 
  private:
   Downstream(Worker& worker, std::shared_ptr<ListenerRuntime> listener, const ListenSocket& socket, int fd);
@@ -31,13 +32,13 @@ class Downstream final : public io::Deferred,
 
   // ---- before the filter chain ----
   void run_listener_filters();
-  bool inspect(bool end_stream);                    // true: this filter is done
+  bool inspect(bool end_stream);  // true: this filter is done
   void read_ahead();
   static void read_ahead_done(io::Op& op, io::Completion& c);
   static void listener_filters_timeout(io::Timer& timer);
   void listener_filters_done();
   void open(const ListenerRuntime::Chain& chain);
-  void drop(bool reset);                            // without a filter chain
+  void drop(bool reset);  // without a filter chain
   void leave_pre_cx();
 
   // ext::ListenerFilterContext, ext::NetworkFilterContext
@@ -67,16 +68,16 @@ class Downstream final : public io::Deferred,
   std::shared_ptr<ListenerRuntime> listener_;
   std::shared_ptr<const Workload> workload_;
   Address listening_;
-  int fd_;                       // until the connection takes it
+  int fd_;  // until the connection takes it
   bool handed_off_ = false;
-  bool in_chain_ = false;        // counted in downstream_cx_active
-  bool pre_cx_ = false;          // counted in downstream_pre_cx_active
+  bool in_chain_ = false;  // counted in downstream_cx_active
+  bool pre_cx_ = false;  // counted in downstream_pre_cx_active
   bool end_stream_ = false;
   bool dropping_ = false;
   bool drop_reset_ = false;
-  size_t initialised_ = 0;       // filters whose on_new_connection has run
-  size_t stopped_at_ = 0;        // the filter at which the last delivery stopped
-  size_t resume_at_ = 0;         // where the next one starts: after that filter, once it said continue_reading()
+  size_t initialised_ = 0;  // filters whose on_new_connection has run
+  size_t stopped_at_ = 0;  // the filter at which the last delivery stopped
+  size_t resume_at_ = 0;  // where the next one starts: after that filter, once it said continue_reading()
   ext::StreamInfo info_;
 
   // Only while listener filters wait for data.

@@ -29,7 +29,8 @@ std::string stat_prefix(const model::Listener& listener) {
   return listener.stat_prefix.empty() ? stat_name(listener.address) : listener.stat_prefix;
 }
 
-ListenerRuntime::ListenerRuntime(std::shared_ptr<const model::Listener> c, const stats::Scope& root, unsigned worker)
+ListenerRuntime::ListenerRuntime(std::shared_ptr<const model::Listener> c, const stats::Scope& root,
+                                 unsigned worker)
     : config(std::move(c)), stats(root, stat_prefix(*config), worker) {
   stats::Scope scope = root.scope("listener").scope(stat_prefix(*config));
   for (const auto& f : config->listener_filters) listener_filters.push_back(f(scope));
@@ -39,7 +40,8 @@ ListenerRuntime::ListenerRuntime(std::shared_ptr<const model::Listener> c, const
     return r;
   };
   for (const auto& chain : config->filter_chains) chains.push_back(make(chain));
-  if (config->default_filter_chain) default_chain = std::make_unique<Chain>(make(config->default_filter_chain));
+  if (config->default_filter_chain)
+    default_chain = std::make_unique<Chain>(make(config->default_filter_chain));
 }
 
 const ListenerRuntime::Chain* ListenerRuntime::find_chain(const model::FilterChainMatchInput& input) const {

@@ -16,9 +16,9 @@ namespace sluice::proxy {
 // One enrolled network namespace, as workers see it. Immutable; shared by the sockets and connections of the workload.
 struct Workload {
   std::shared_ptr<const std::string> name;
-  Fd netns;               // upstream sockets are opened in it
+  Fd netns;  // upstream sockets are opened in it
   uint64_t netns_cookie = 0;
-  uint32_t mark = 0;      // SO_MARK of upstream sockets: how the BPF programs know them
+  uint32_t mark = 0;  // SO_MARK of upstream sockets: how the BPF programs know them
 };
 
 // "listener.<prefix>." on one worker.
@@ -49,7 +49,7 @@ struct ListenerRuntime {
   std::vector<ext::ListenerFilterMaker> listener_filters;
   std::vector<Chain> chains;
   std::unique_ptr<Chain> default_chain;
-  uint64_t active = 0;    // connections, on this worker
+  uint64_t active = 0;  // connections, on this worker
 };
 
 // The listeners of one configuration on one worker, found by the address a connection was restored to.

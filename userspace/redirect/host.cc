@@ -20,7 +20,7 @@ namespace {
 constexpr char kDefaultBpffs[] = "/sys/fs/bpf";
 
 bool is_bpffs(const std::string& path) {
-  struct statfs fs {};
+  struct statfs fs{};
   return ::statfs(path.c_str(), &fs) == 0 && static_cast<uint32_t>(fs.f_type) == BPF_FS_MAGIC;
 }
 
@@ -63,19 +63,21 @@ Result<std::string> find_cgroup2() {
 }
 
 Result<uint64_t> cgroup_id_of(const std::string& path) {
-  struct statfs fs {};
+  struct statfs fs{};
   if (::statfs(path.c_str(), &fs) != 0) return errno_error(errno, "cgroup " + path);
   if (static_cast<uint32_t>(fs.f_type) != CGROUP2_SUPER_MAGIC)
     return Error{path + " is not in a cgroup v2 hierarchy (cgroup v1 has no socket hooks)", EINVAL};
-  struct stat st {};
+  struct stat st{};
   if (::stat(path.c_str(), &st) != 0) return errno_error(errno, "cgroup " + path);
   return static_cast<uint64_t>(st.st_ino);
 }
 
-bool on_bpffs(const std::string& path) { return is_bpffs(path); }
+bool on_bpffs(const std::string& path) {
+  return is_bpffs(path);
+}
 
 bool cgroup_below(const std::string& root, uint64_t id) {
-  struct stat st {};
+  struct stat st{};
   if (::lstat(root.c_str(), &st) != 0 || !S_ISDIR(st.st_mode)) return false;
   if (st.st_ino == id) return true;
   DIR* d = ::opendir(root.c_str());
@@ -90,15 +92,16 @@ bool cgroup_below(const std::string& root, uint64_t id) {
 Result<std::string> ensure_bpffs(const std::string& root) {
   std::string mounted;
   std::string existing = root;
-  struct stat st {};
+  struct stat st{};
   while (existing != "/" && ::stat(existing.c_str(), &st) != 0) existing = parent_of(existing);
   if (!is_bpffs(existing)) {
     // The customary place when the root is below it, else the root itself.
     std::string where = root.rfind(std::string(kDefaultBpffs) + "/", 0) == 0 ? kDefaultBpffs : root;
     SLUICE_TRY(make_dirs(where));
     if (::mount("bpf", where.c_str(), "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") != 0)
-      return errno_error(errno, "no bpffs at " + where + " and it cannot be mounted (CAP_SYS_ADMIN is needed, or in a "
-                                "container: mount the host's /sys/fs/bpf)");
+      return errno_error(errno, "no bpffs at " + where +
+                                    " and it cannot be mounted (CAP_SYS_ADMIN is needed, or in a "
+                                    "container: mount the host's /sys/fs/bpf)");
     mounted = where;
   }
   SLUICE_TRY(make_dirs(root));
@@ -129,7 +132,7 @@ std::vector<std::string> list_dir(const std::string& path) {
 }
 
 void remove_tree(const std::string& path) {
-  struct stat st {};
+  struct stat st{};
   if (::lstat(path.c_str(), &st) != 0) return;
   if (!S_ISDIR(st.st_mode)) {
     ::unlink(path.c_str());

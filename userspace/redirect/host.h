@@ -23,8 +23,9 @@ Result<std::string> ensure_bpffs(const std::string& root);
 bool on_bpffs(const std::string& path);
 
 Status make_dirs(const std::string& path);      // mkdir -p
-void remove_tree(const std::string& path);      // works in bpffs too; errors are left to the caller's own look
-std::vector<std::string> list_dir(const std::string& path);  // names, sorted; empty when there is no such directory
+void remove_tree(const std::string& path);  // works in bpffs too; errors are left to the caller's own look
+std::vector<std::string> list_dir(
+    const std::string& path);  // names, sorted; empty when there is no such directory
 Result<std::string> read_file(const std::string& path);
 Status write_file_atomically(const std::string& path, const std::string& text);
 

@@ -53,7 +53,8 @@ CheckItem check_capabilities() {
     int bit;
     const char* name;
   };
-  static constexpr Cap kNeeded[] = {{12, "CAP_NET_ADMIN"}, {21, "CAP_SYS_ADMIN"}, {38, "CAP_PERFMON"}, {39, "CAP_BPF"}};
+  static constexpr Cap kNeeded[] = {
+      {12, "CAP_NET_ADMIN"}, {21, "CAP_SYS_ADMIN"}, {38, "CAP_PERFMON"}, {39, "CAP_BPF"}};
   uint64_t have = 0;
   if (auto text = read_file("/proc/self/status"); text.ok()) {
     size_t at = text->find("CapEff:");
@@ -65,7 +66,8 @@ CheckItem check_capabilities() {
     list += (list.empty() ? "" : " ") + std::string(c.name);
   }
   if (missing.empty()) return good("capabilities", present);
-  return bad("capabilities", "missing " + missing, "run as root, or in a pod add them to securityContext.capabilities");
+  return bad("capabilities", "missing " + missing,
+             "run as root, or in a pod add them to securityContext.capabilities");
 }
 
 CheckItem check_user_namespace() {
@@ -86,7 +88,8 @@ CheckItem check_cgroup(const Options& options, std::string& path) {
     path = *found;
   }
   auto id = cgroup_id_of(path);
-  if (!id.ok()) return bad("cgroup v2", id.error().message, "give the path of a cgroup v2 directory with --cgroup");
+  if (!id.ok())
+    return bad("cgroup v2", id.error().message, "give the path of a cgroup v2 directory with --cgroup");
   std::string found = path + " (id " + std::to_string(*id) + ")";
   if (options.cgroup_path.empty() && *id != 1)
     return warn("cgroup v2", found + ": not the hierarchy's root, this is a container",
@@ -96,7 +99,7 @@ CheckItem check_cgroup(const Options& options, std::string& path) {
 
 CheckItem check_bpffs(const Options& options) {
   std::string path = options.bpffs_root;
-  struct stat st {};
+  struct stat st{};
   while (path != "/" && ::stat(path.c_str(), &st) != 0) {
     size_t slash = path.find_last_of('/');
     path = slash == 0 || slash == std::string::npos ? "/" : path.substr(0, slash);
@@ -125,20 +128,23 @@ CheckItem check_memlock() {
 CheckItem check_programs(const Options& options) {
   Status loaded = probe_load(options);
   if (loaded.ok()) return good("BPF programs", "accepted by this kernel's verifier");
-  return bad("BPF programs", loaded.error().message, "see the verifier's words above; report them with `uname -r`");
+  return bad("BPF programs", loaded.error().message,
+             "see the verifier's words above; report them with `uname -r`");
 }
 
 CheckItem check_order(const Options& options, const std::string& cgroup, bool is_installed) {
   auto order = attach_order(cgroup);
   if (!order.ok()) return warn("order of hooks", order.error().message, "run as root to see it");
   if (!is_installed) {
-    if (order->text == "not attached") return good("order of hooks", "no other program on connect4 of " + cgroup);
+    if (order->text == "not attached")
+      return good("order of hooks", "no other program on connect4 of " + cgroup);
     return good("order of hooks", order->text + "; ours will ask to run first");
   }
   if (order->first) return good("order of hooks", order->text);
-  return warn("order of hooks", order->text,
-              "a load balancer before us rewrites service addresses first; restart sluiced to attach again in front "
-              "(linux 6.15 or newer), or attach to a child cgroup with --cgroup");
+  return warn(
+      "order of hooks", order->text,
+      "a load balancer before us rewrites service addresses first; restart sluiced to attach again in front "
+      "(linux 6.15 or newer), or attach to a child cgroup with --cgroup");
 }
 
 CheckItem check_io_uring() {
@@ -149,7 +155,8 @@ CheckItem check_io_uring() {
     return good("io_uring", "available");
   }
   return warn("io_uring", std::string("refused: ") + std::strerror(errno),
-              "the epoll backend is used instead; to allow it: sysctl kernel.io_uring_disabled=0 and a seccomp profile "
+              "the epoll backend is used instead; to allow it: sysctl kernel.io_uring_disabled=0 and a "
+              "seccomp profile "
               "that permits io_uring_setup");
 }
 
@@ -157,14 +164,16 @@ CheckItem check_installed(const Options& options, std::vector<CheckItem>& more) 
   PinPaths paths(options.bpffs_root);
   auto r = Redirector::open(options);
   if (!r.ok()) {
-    if (r.error().code == ENOENT) return good("interception", "not installed (sluiced installs it when it starts)");
+    if (r.error().code == ENOENT)
+      return good("interception", "not installed (sluiced installs it when it starts)");
     return warn("interception", r.error().message, "sluicectl uninstall");
   }
   std::string lost;
   for (size_t i = 0; i < kHookCount; ++i) {
     auto link = open_link(paths.link(kHooks[i]));
     bool optional = i == kSockoptHook && !link.ok();
-    if ((!link.ok() || link->cgroup_id == 0) && !optional) lost += std::string(lost.empty() ? "" : ", ") + kHooks[i].name;
+    if ((!link.ok() || link->cgroup_id == 0) && !optional)
+      lost += std::string(lost.empty() ? "" : ", ") + kHooks[i].name;
   }
   auto workloads = (*r)->workloads();
   size_t n = workloads.ok() ? workloads->size() : 0;
@@ -173,24 +182,29 @@ CheckItem check_installed(const Options& options, std::vector<CheckItem>& more) 
     bool serving = (!w.spec.outbound || w.listening_outbound_v4 || w.listening_outbound_v6) &&
                    (!w.spec.inbound || w.listening_inbound_v4 || w.listening_inbound_v6);
     if (!serving)
-      more.push_back(warn("workload " + who, std::string("no proxy listens: fail mode ") + to_string(w.spec.fail_mode) +
-                                                 " is in force",
-                          "start sluiced, or `sluicectl release " + who + "`"));
+      more.push_back(
+          warn("workload " + who,
+               std::string("no proxy listens: fail mode ") + to_string(w.spec.fail_mode) + " is in force",
+               "start sluiced, or `sluicectl release " + who + "`"));
     if (w.spec.inbound && !w.inbound_attached)
       more.push_back(warn("workload " + who, "the inbound program is not attached", "enrol it again"));
   }
   std::string found = "installed under " + paths.dir + ", " + std::to_string(n) + " workloads";
   if (lost.empty()) return good("interception", found);
-  return warn("interception", found + "; not attached any more: " + lost, "restart sluiced: it attaches them again");
+  return warn("interception", found + "; not attached any more: " + lost,
+              "restart sluiced: it attaches them again");
 }
 
 }  // namespace
 
 const char* to_string(CheckItem::Outcome outcome) {
   switch (outcome) {
-    case Outcome::ok: return "ok";
-    case Outcome::warning: return "warning";
-    case Outcome::missing: return "missing";
+    case Outcome::ok:
+      return "ok";
+    case Outcome::warning:
+      return "warning";
+    case Outcome::missing:
+      return "missing";
   }
   return "?";
 }

@@ -19,7 +19,9 @@ Json cidrs_json(const std::vector<Cidr>& cidrs) {
   return a;
 }
 
-Error wrong(const std::string& field, const char* want) { return Error{field + ": must be " + want, EINVAL}; }
+Error wrong(const std::string& field, const char* want) {
+  return Error{field + ": must be " + want, EINVAL};
+}
 
 Result<uint16_t> port_from(const Json& v, const std::string& field) {
   int64_t p = v.as_int(-1);
@@ -138,14 +140,17 @@ Status validate(const WorkloadSpec& s) {
   if (s.name[0] == '.') return Error{"name: must not begin with a dot", EINVAL};
   if (s.name.find_first_not_of("0123456789") == std::string::npos)
     return Error{"name: must not be a number (that would be a netns cookie)", EINVAL};
-  if (s.netns_path.empty()) return Error{"netns: is required, as /run/netns/NAME or /proc/PID/ns/net", EINVAL};
+  if (s.netns_path.empty())
+    return Error{"netns: is required, as /run/netns/NAME or /proc/PID/ns/net", EINVAL};
   if (!s.outbound && !s.inbound) return Error{"outbound, inbound: at least one must be true", EINVAL};
   if (s.outbound_port && s.outbound_port == s.inbound_port)
     return Error{"outbound_port, inbound_port: must differ", EINVAL};
   return {};
 }
 
-const char* to_string(FailMode mode) { return mode == FailMode::open ? "open" : "closed"; }
+const char* to_string(FailMode mode) {
+  return mode == FailMode::open ? "open" : "closed";
+}
 
 Result<FailMode> parse_fail_mode(std::string_view text) {
   if (text == "closed") return FailMode::closed;

@@ -101,7 +101,8 @@ Result<SourceAddresses> source_addresses(int netns_fd) {
       if (!i->ifa_addr || !(i->ifa_flags & IFF_UP)) continue;
       int family = i->ifa_addr->sa_family;
       if (family != AF_INET && family != AF_INET6) continue;
-      Address a = Address::from_sockaddr(i->ifa_addr, family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6));
+      Address a =
+          Address::from_sockaddr(i->ifa_addr, family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6));
       std::optional<IpAddress>& wanted = family == AF_INET ? out.v4 : out.v6;
       if (!wanted && usable_source(a)) wanted = a.ip();
     }
@@ -112,7 +113,7 @@ Result<SourceAddresses> source_addresses(int netns_fd) {
 }
 
 Result<uint64_t> netns_inode(const std::string& path) {
-  struct stat st {};
+  struct stat st{};
   if (::stat(path.c_str(), &st) != 0) return errno_error(errno, "network namespace " + path);
   return static_cast<uint64_t>(st.st_ino);
 }

@@ -58,7 +58,9 @@ int print_libbpf(libbpf_print_level level, const char* format, va_list args) {
 
 }  // namespace
 
-const char* map_name(MapId id) { return kShapes[static_cast<size_t>(id)].name; }
+const char* map_name(MapId id) {
+  return kShapes[static_cast<size_t>(id)].name;
+}
 
 const std::array<Hook, kHookCount> kHooks = {{
     {"sluice_connect4", BPF_CGROUP_INET4_CONNECT},
@@ -69,7 +71,8 @@ const std::array<Hook, kHookCount> kHooks = {{
     {"sluice_sockopt", BPF_CGROUP_GETSOCKOPT},
 }};
 
-PinPaths::PinPaths(const std::string& root_dir) : PinPaths(root_dir, "v" + std::to_string(SLUICE_ABI_VERSION)) {}
+PinPaths::PinPaths(const std::string& root_dir)
+    : PinPaths(root_dir, "v" + std::to_string(SLUICE_ABI_VERSION)) {}
 
 PinPaths::PinPaths(const std::string& root_dir, const std::string& version)
     : root(root_dir),
@@ -82,7 +85,8 @@ Status refuse_other_versions(const PinPaths& paths) {
   std::string ours = "v" + std::to_string(SLUICE_ABI_VERSION);
   for (const auto& name : our_dirs(paths.root)) {
     if (name == ours || name[0] != 'v') continue;
-    return Error{paths.root + "/" + name + " holds the BPF side of another ABI version (this program speaks " + ours +
+    return Error{paths.root + "/" + name +
+                     " holds the BPF side of another ABI version (this program speaks " + ours +
                      "); nothing was changed. Run `sluicectl uninstall` of that version first",
                  EEXIST};
   }
@@ -92,20 +96,22 @@ Status refuse_other_versions(const PinPaths& paths) {
 std::vector<std::string> our_dirs(const std::string& root) {
   std::vector<std::string> out;
   for (auto& name : list_dir(root)) {
-    bool version = name.size() > 1 && name[0] == 'v' && name.find_first_not_of("0123456789", 1) == std::string::npos;
+    bool version =
+        name.size() > 1 && name[0] == 'v' && name.find_first_not_of("0123456789", 1) == std::string::npos;
     if (version || name == "staging") out.push_back(std::move(name));
   }
   return out;
 }
 
 bool installed(const PinPaths& paths) {
-  struct stat st {};
+  struct stat st{};
   return ::stat(paths.dir.c_str(), &st) == 0;
 }
 
 Result<Maps> open_pinned_maps(const PinPaths& paths) {
   if (!installed(paths))
-    return Error{"nothing is installed under " + paths.root + " (sluiced installs it when it starts)", ENOENT};
+    return Error{"nothing is installed under " + paths.root + " (sluiced installs it when it starts)",
+                 ENOENT};
   Maps maps;
   for (size_t i = 0; i < kMapCount; ++i) {
     std::string path = paths.map(static_cast<MapId>(i));
@@ -116,24 +122,27 @@ Result<Maps> open_pinned_maps(const PinPaths& paths) {
     if (::bpf_obj_get_info_by_fd(fd.get(), &info, &len) != 0) return errno_error(errno, "pinned map " + path);
     const MapShape& want = kShapes[i];
     if (info.type != want.type || info.key_size != want.key_size || info.value_size != want.value_size)
-      return Error{"pinned map " + path + " has another shape than this program's (type " + std::to_string(info.type) +
-                       ", key " + std::to_string(info.key_size) + ", value " + std::to_string(info.value_size) +
-                       "); run `sluicectl uninstall` and start again",
+      return Error{"pinned map " + path + " has another shape than this program's (type " +
+                       std::to_string(info.type) + ", key " + std::to_string(info.key_size) + ", value " +
+                       std::to_string(info.value_size) + "); run `sluicectl uninstall` and start again",
                    EINVAL};
     // The list of decisions is part of the ABI, and its length shows in this map alone.
     if (static_cast<MapId>(i) == MapId::counters && info.max_entries != SLUICE_DECISION_COUNT)
-      return Error{"pinned map " + path + " counts " + std::to_string(info.max_entries) + " decisions, this program knows " +
-                       std::to_string(SLUICE_DECISION_COUNT) + "; nothing was changed. Run `sluicectl uninstall` and "
+      return Error{"pinned map " + path + " counts " + std::to_string(info.max_entries) +
+                       " decisions, this program knows " + std::to_string(SLUICE_DECISION_COUNT) +
+                       "; nothing was changed. Run `sluicectl uninstall` and "
                        "start again",
                    EEXIST};
     maps.fds[i] = std::move(fd);
   }
   sluice_config config{};
   uint32_t zero = 0;
-  if (::bpf_map_lookup_elem(maps[MapId::config], &zero, &config) != 0) return errno_error(errno, "map sl_config");
+  if (::bpf_map_lookup_elem(maps[MapId::config], &zero, &config) != 0)
+    return errno_error(errno, "map sl_config");
   if (config.abi_version != SLUICE_ABI_VERSION)
-    return Error{"the BPF side under " + paths.dir + " speaks ABI version " + std::to_string(config.abi_version) +
-                     ", this program " + std::to_string(SLUICE_ABI_VERSION) +
+    return Error{"the BPF side under " + paths.dir + " speaks ABI version " +
+                     std::to_string(config.abi_version) + ", this program " +
+                     std::to_string(SLUICE_ABI_VERSION) +
                      "; nothing was changed. Run `sluicectl uninstall` of that version first",
                  EEXIST};
   return maps;
@@ -150,7 +159,8 @@ Result<LinkInfo> open_link(const std::string& path) {
   if (!out.fd.valid()) return errno_error(errno, "pinned link " + path);
   bpf_link_info info{};
   uint32_t len = sizeof(info);
-  if (::bpf_obj_get_info_by_fd(out.fd.get(), &info, &len) != 0) return errno_error(errno, "pinned link " + path);
+  if (::bpf_obj_get_info_by_fd(out.fd.get(), &info, &len) != 0)
+    return errno_error(errno, "pinned link " + path);
   out.id = info.id;
   out.prog_id = info.prog_id;
   if (info.type == BPF_LINK_TYPE_CGROUP) out.cgroup_id = info.cgroup.cgroup_id;
@@ -168,9 +178,15 @@ std::string describe(const KernelObject& object) {
 bool exists(const KernelObject& object) {
   int fd = -1;
   switch (object.kind) {
-    case KernelObject::Kind::program: fd = ::bpf_prog_get_fd_by_id(object.id); break;
-    case KernelObject::Kind::map: fd = ::bpf_map_get_fd_by_id(object.id); break;
-    case KernelObject::Kind::link: fd = ::bpf_link_get_fd_by_id(object.id); break;
+    case KernelObject::Kind::program:
+      fd = ::bpf_prog_get_fd_by_id(object.id);
+      break;
+    case KernelObject::Kind::map:
+      fd = ::bpf_map_get_fd_by_id(object.id);
+      break;
+    case KernelObject::Kind::link:
+      fd = ::bpf_link_get_fd_by_id(object.id);
+      break;
   }
   if (fd >= 0) ::close(fd);
   return fd >= 0 || errno != ENOENT;
@@ -198,8 +214,9 @@ Error LibbpfLog::error(int code, const std::string& what) const {
                                               : *libbpf_words;
   }
   if (e.code == EPERM)
-    e.message += "\nCAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are needed (root has them; in a pod: securityContext."
-                 "capabilities.add)";
+    e.message +=
+        "\nCAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are needed (root has them; in a pod: securityContext."
+        "capabilities.add)";
   return e;
 }
 

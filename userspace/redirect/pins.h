@@ -16,7 +16,18 @@ struct bpf_object;
 namespace sluice::redirect {
 
 enum class MapId : uint8_t {
-  config, workloads, listeners, ports, cidrs, uids, redirects, bridge, gauges, counters, events, count
+  config,
+  workloads,
+  listeners,
+  ports,
+  cidrs,
+  uids,
+  redirects,
+  bridge,
+  gauges,
+  counters,
+  events,
+  count
 };
 constexpr size_t kMapCount = static_cast<size_t>(MapId::count);
 const char* map_name(MapId id);
@@ -57,7 +68,7 @@ Status pin_map(int fd, const std::string& path);
 struct LinkInfo {
   Fd fd;
   uint32_t id = 0, prog_id = 0;
-  uint64_t cgroup_id = 0;   // 0: its cgroup is gone
+  uint64_t cgroup_id = 0;  // 0: its cgroup is gone
   uint32_t netns_inode = 0;  // likewise
 };
 Result<LinkInfo> open_link(const std::string& path);

@@ -76,7 +76,9 @@ int program_fd(const Outbound& skel, const Hook& hook) {
   return ::bpf_program__fd(::bpf_object__find_program_by_name(skel->obj, hook.name));
 }
 
-bool wanted(size_t hook, const Options& options) { return hook != kSockoptHook || options.so_original_dst; }
+bool wanted(size_t hook, const Options& options) {
+  return hook != kSockoptHook || options.so_original_dst;
+}
 
 // First of all where the kernel can say so: before other load balancers on these hooks we see the service's address,
 // after them only a backend's. PREORDER runs ancestors' programs before descendants'; BEFORE without a reference is
@@ -94,9 +96,10 @@ Result<Fd> link_cgroup(int prog_fd, int cgroup_fd, const Hook& hook) {
     if (err != EINVAL && err != ENOTSUP) break;
   }
   if (err == EPERM)
-    return errno_error(err, std::string("attaching ") + hook.name +
-                                " (missing CAP_NET_ADMIN, or another program holds the hook of this cgroup or its "
-                                "parent exclusively: see `bpftool cgroup tree`)");
+    return errno_error(err,
+                       std::string("attaching ") + hook.name +
+                           " (missing CAP_NET_ADMIN, or another program holds the hook of this cgroup or its "
+                           "parent exclusively: see `bpftool cgroup tree`)");
   return errno_error(err, std::string("attaching ") + hook.name);
 }
 
@@ -184,7 +187,8 @@ Result<Maps> install(const PinPaths& paths, const Options& options, const std::s
   return maps;
 }
 
-Status adopt(const PinPaths& paths, const Maps& maps, const Options& options, const std::string& cgroup_path) {
+Status adopt(const PinPaths& paths, const Maps& maps, const Options& options,
+             const std::string& cgroup_path) {
   SLUICE_ASSIGN(Fd cgroup, open_cgroup(cgroup_path));
   SLUICE_ASSIGN(uint64_t cgroup_id, cgroup_id_of(cgroup_path));
   // Everything that can refuse comes before anything is changed.
@@ -217,7 +221,8 @@ Status adopt(const PinPaths& paths, const Maps& maps, const Options& options, co
     auto link = open_link(paths.inbound_link(cookie));
     if (!link.ok()) continue;
     SLUICE_ASSIGN(Inbound fresh, load_inbound(maps, cookie));
-    SLUICE_TRY(update_link(*link, ::bpf_program__fd(fresh->progs.sluice_inbound), "sk_lookup of netns " + name));
+    SLUICE_TRY(
+        update_link(*link, ::bpf_program__fd(fresh->progs.sluice_inbound), "sk_lookup of netns " + name));
   }
   return {};
 }
@@ -261,7 +266,8 @@ Result<OrderReport> attach_order(const std::string& cgroup_path) {
     return out;
   }
   out.first = ours == 1;
-  out.text = std::to_string(ours) + " of " + std::to_string(n) + " on connect4 (in running order: " + names + ")";
+  out.text =
+      std::to_string(ours) + " of " + std::to_string(n) + " on connect4 (in running order: " + names + ")";
   return out;
 }
 
@@ -293,7 +299,8 @@ std::vector<KernelObject> pinned_objects(const PinPaths& paths) {
     }
   };
   for (const auto& name : list_dir(paths.links)) add_link(paths.links + "/" + name, name);
-  for (const auto& name : list_dir(paths.inbound)) add_link(paths.inbound + "/" + name, "sluice_inbound/" + name);
+  for (const auto& name : list_dir(paths.inbound))
+    add_link(paths.inbound + "/" + name, "sluice_inbound/" + name);
   for (const auto& name : list_dir(paths.maps)) {
     Fd map(::bpf_obj_get((paths.maps + "/" + name).c_str()));
     bpf_map_info mi{};

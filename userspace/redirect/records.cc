@@ -28,9 +28,9 @@ bool is_mapped(const uint8_t bytes[16]) {
 }
 
 const char* tcp_state_name(uint8_t state) {
-  static constexpr const char* kNames[] = {"",           "ESTABLISHED", "SYN_SENT",   "SYN_RECV", "FIN_WAIT1",
-                                           "FIN_WAIT2",  "TIME_WAIT",   "CLOSE",      "CLOSE_WAIT", "LAST_ACK",
-                                           "LISTEN",     "CLOSING",     "NEW_SYN_RECV"};
+  static constexpr const char* kNames[] = {
+      "",      "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",   "TIME_WAIT",
+      "CLOSE", "CLOSE_WAIT",  "LAST_ACK", "LISTEN",   "CLOSING",   "NEW_SYN_RECV"};
   return state < std::size(kNames) ? kNames[state] : "?";
 }
 
@@ -73,10 +73,14 @@ Redirect redirect_from_record(const sluice_redirect& r) {
 
 const char* to_string(Redirect::Side side) {
   switch (side) {
-    case Redirect::Side::client: return "client";
-    case Redirect::Side::accepted: return "accepted";
-    case Redirect::Side::handshake: return "handshake";
-    case Redirect::Side::proxy: return "proxy";
+    case Redirect::Side::client:
+      return "client";
+    case Redirect::Side::accepted:
+      return "accepted";
+    case Redirect::Side::handshake:
+      return "handshake";
+    case Redirect::Side::proxy:
+      return "proxy";
   }
   return "?";
 }

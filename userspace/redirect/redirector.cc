@@ -42,7 +42,8 @@ struct Redirector::Impl {
   Result<sluice_config> config() const {
     sluice_config c{};
     uint32_t zero = 0;
-    if (::bpf_map_lookup_elem(maps[MapId::config], &zero, &c) != 0) return errno_error(errno, "map sl_config");
+    if (::bpf_map_lookup_elem(maps[MapId::config], &zero, &c) != 0)
+      return errno_error(errno, "map sl_config");
     return c;
   }
   Status set_config(const sluice_config& c) const {
@@ -118,14 +119,15 @@ Result<std::unique_ptr<Redirector>> Redirector::attach(const Options& options) {
   SLUICE_TRY(impl->state.prepare());
   SLUICE_ASSIGN(std::string mounted, ensure_bpffs(options.bpffs_root));
   // Whoever uninstalls has to know that the mount was ours.
-  if (!mounted.empty()) SLUICE_TRY(write_file_atomically(options.state_dir + "/bpffs-mounted", mounted + "\n"));
+  if (!mounted.empty())
+    SLUICE_TRY(write_file_atomically(options.state_dir + "/bpffs-mounted", mounted + "\n"));
   SLUICE_TRY(refuse_other_versions(impl->paths));
 
   bool fresh = !installed(impl->paths);
   if (fresh) {
     SLUICE_ASSIGN(impl->maps, install(impl->paths, options, impl->cgroup_path));
-    SLUICE_LOG(redirect, info, "installed the BPF side under {}, attached to cgroup {} (id {})", impl->paths.dir,
-               impl->cgroup_path, cgroup_id);
+    SLUICE_LOG(redirect, info, "installed the BPF side under {}, attached to cgroup {} (id {})",
+               impl->paths.dir, impl->cgroup_path, cgroup_id);
   } else {
     SLUICE_ASSIGN(impl->maps, open_pinned_maps(impl->paths));
     SLUICE_TRY(adopt(impl->paths, impl->maps, options, impl->cgroup_path));
@@ -136,8 +138,10 @@ Result<std::unique_ptr<Redirector>> Redirector::attach(const Options& options) {
     impl->order = order->text;
     SLUICE_LOG(redirect, info, "order of the connect hook: {}", order->text);
     if (!order->first)
-      SLUICE_LOG(redirect, warn, "another program runs before ours on connect4: where it balances load, we see the "
-                                 "address it chose and not the service's ({})", order->text);
+      SLUICE_LOG(redirect, warn,
+                 "another program runs before ours on connect4: where it balances load, we see the "
+                 "address it chose and not the service's ({})",
+                 order->text);
   }
   // State without kernel entries: bpffs was emptied behind our back. Those who are still there are enrolled again.
   auto enrolled = impl->enrolled();
@@ -145,7 +149,8 @@ Result<std::unique_ptr<Redirector>> Redirector::attach(const Options& options) {
     if (enrolled.contains(s.netns_cookie)) continue;
     WorkloadSpec spec = s.spec;
     bool gone = impl->abandoned(s);
-    Result<Workload> again = gone ? Result<Workload>(Error{"its netns is gone", ENOENT}) : impl->enrol_locked(spec);
+    Result<Workload> again =
+        gone ? Result<Workload>(Error{"its netns is gone", ENOENT}) : impl->enrol_locked(spec);
     if (again.ok()) {
       SLUICE_LOG(redirect, warn, "workload {} was in {} but not in the kernel: enrolled again", spec.name,
                  options.state_dir);
@@ -170,8 +175,10 @@ Result<std::unique_ptr<Redirector>> Redirector::open(const Options& options) {
 
 Status Redirector::set_proxy_identity(uint64_t cgroup_id) {
   if (!cgroup_below(impl_->cgroup_path, cgroup_id))
-    return Error{"the proxy's cgroup (id " + std::to_string(cgroup_id) + ") is not below " + impl_->cgroup_path +
-                     ", where the hooks are attached: the connections it accepts would not be seen. Attach to a common "
+    return Error{"the proxy's cgroup (id " + std::to_string(cgroup_id) + ") is not below " +
+                     impl_->cgroup_path +
+                     ", where the hooks are attached: the connections it accepts would not be seen. Attach "
+                     "to a common "
                      "parent of the pods and sluiced, or to the root",
                  EINVAL};
   SLUICE_ASSIGN(Fd lock, lock_dir(impl_->options.state_dir));
@@ -198,8 +205,9 @@ Result<Workload> Redirector::Impl::enrol_locked(WorkloadSpec spec) {
   SLUICE_ASSIGN(uint64_t inode, netns_inode("/proc/self/fd/" + std::to_string(netns.get())));
   SLUICE_ASSIGN(uint64_t own, own_netns_cookie());
   if (cookie == own)
-    return Error{spec.netns_path + " is the proxy's own network namespace: enrolling it would redirect the whole host",
-                 EINVAL};
+    return Error{
+        spec.netns_path + " is the proxy's own network namespace: enrolling it would redirect the whole host",
+        EINVAL};
 
   auto enrolled_now = enrolled();
   std::optional<WorkloadState> before;  // the same workload, when this changes its rules
@@ -212,8 +220,8 @@ Result<Workload> Redirector::Impl::enrol_locked(WorkloadSpec spec) {
                      EEXIST};
       forget(s.netns_cookie, s.spec.name);
     } else if (s.spec.name != spec.name && s.netns_cookie == cookie && enrolled_now.contains(cookie)) {
-      return Error{spec.netns_path + " is enrolled already, as workload " + s.spec.name + "; `sluicectl release " +
-                       s.spec.name + "` first",
+      return Error{spec.netns_path + " is enrolled already, as workload " + s.spec.name +
+                       "; `sluicectl release " + s.spec.name + "` first",
                    EEXIST};
     } else if (s.spec.name == spec.name) {
       before = std::move(s);
@@ -241,7 +249,8 @@ Result<Workload> Redirector::Impl::enrol_locked(WorkloadSpec spec) {
   }
   if (source.v6) std::memcpy(w.source_v6, source.v6->bytes().data(), 16);
 
-  WorkloadState now{.spec = spec, .netns_cookie = cookie, .netns_inode = inode, .id = w.workload_id, .netns_handle = ""};
+  WorkloadState now{
+      .spec = spec, .netns_cookie = cookie, .netns_inode = inode, .id = w.workload_id, .netns_handle = ""};
   auto apply = [&]() -> Status {
     SLUICE_TRY(write_rules(maps, generation, spec));
     if (before && !before->netns_handle.empty()) {
@@ -276,8 +285,8 @@ Result<Workload> Redirector::Impl::enrol_locked(WorkloadSpec spec) {
     return std::move(s).error().prefixed("enrolling " + spec.name);
   }
   if (old) erase_rules(maps, old->generation);
-  SLUICE_LOG(redirect, info, "workload {} enrolled: netns cookie {}, id {}, generation {}, fail mode {}", spec.name,
-             cookie, w.workload_id, generation, to_string(spec.fail_mode));
+  SLUICE_LOG(redirect, info, "workload {} enrolled: netns cookie {}, id {}, generation {}, fail mode {}",
+             spec.name, cookie, w.workload_id, generation, to_string(spec.fail_mode));
   return describe(cookie, w, &now);
 }
 
@@ -313,8 +322,8 @@ Status Redirector::set_listeners(uint64_t cookie, const Listeners& listeners) {
     uint64_t where = 0;
     len = sizeof(where);
     if (::getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &where, &len) != 0 || where != cookie)
-      return Error{"set_listeners: socket " + std::to_string(fd) + " was opened in netns " + std::to_string(where) +
-                       ", not in the workload's (" + std::to_string(cookie) + ")",
+      return Error{"set_listeners: socket " + std::to_string(fd) + " was opened in netns " +
+                       std::to_string(where) + ", not in the workload's (" + std::to_string(cookie) + ")",
                    EINVAL};
   }
   for (auto [role, fd] : entries) {
@@ -391,8 +400,12 @@ Result<std::vector<Workload>> Redirector::workloads() const {
   return out;
 }
 
-Result<std::vector<Redirect>> Redirector::redirects() const { return read_redirects(impl_->maps); }
-std::vector<Counter> Redirector::counters() const { return read_counters(impl_->maps); }
+Result<std::vector<Redirect>> Redirector::redirects() const {
+  return read_redirects(impl_->maps);
+}
+std::vector<Counter> Redirector::counters() const {
+  return read_counters(impl_->maps);
+}
 
 uint64_t Redirector::bridge_entries() const {
   sluice_gauges g{};
@@ -409,7 +422,8 @@ Result<OriginalDestination> Redirector::original_destination(int accepted_fd) co
   return original_from_record(r);
 }
 
-Status Redirector::watch(const std::function<void(const Event&)>& on_event, const std::function<bool()>& stop) {
+Status Redirector::watch(const std::function<void(const Event&)>& on_event,
+                         const std::function<bool()>& stop) {
   struct Context {
     const std::function<void(const Event&)>& on_event;
   } context{on_event};
@@ -439,8 +453,12 @@ Status Redirector::watch(const std::function<void(const Event&)>& on_event, cons
   return status.ok() ? std::move(off) : std::move(status);
 }
 
-const std::string& Redirector::attach_order() const { return impl_->order; }
-const Options& Redirector::options() const { return impl_->options; }
+const std::string& Redirector::attach_order() const {
+  return impl_->order;
+}
+const Options& Redirector::options() const {
+  return impl_->options;
+}
 
 Result<uint64_t> own_cgroup_id() {
   SLUICE_ASSIGN(std::string root, find_cgroup2());

@@ -32,7 +32,9 @@ std::string StateDir::workload_path(const std::string& name) const {
   return dir_ + "/workloads/" + file_name(name) + ".json";
 }
 
-std::string StateDir::handle_path(const std::string& name) const { return dir_ + "/netns/" + file_name(name); }
+std::string StateDir::handle_path(const std::string& name) const {
+  return dir_ + "/netns/" + file_name(name);
+}
 
 Status StateDir::save(const WorkloadState& state) const {
   Json j = Json::object();

@@ -16,16 +16,16 @@ struct Options {
   // Where the hooks are attached: a cgroup that holds the pods and sluiced (a destination travels from the pod's socket
   // to sluiced's, and both have to be seen). Empty: the cgroup2 root.
   std::string cgroup_path;
-  std::string state_dir = "/run/sluice";          // workloads/*.json, netns/* (bind mounts), lock
-  uint32_t proxy_mark = 0x539;                    // SO_MARK of the proxy's own sockets
+  std::string state_dir = "/run/sluice";  // workloads/*.json, netns/* (bind mounts), lock
+  uint32_t proxy_mark = 0x539;  // SO_MARK of the proxy's own sockets
   // SO_MARK of its connections to the application that keep the caller's address (IP_TRANSPARENT; the netns needs a
   // rule that routes this mark to itself, so it cannot be the mark of all). 0: there are none.
   uint32_t transparent_mark = 0x53a;
-  uint16_t outbound_port = 15001;                 // for workloads that do not say otherwise
+  uint16_t outbound_port = 15001;  // for workloads that do not say otherwise
   uint16_t inbound_port = 15006;
-  unsigned spread = 8;                            // IPv4 targets 127.0.0.1 .. 127.0.0.spread (1..250); IPv6: ::1
-  bool so_original_dst = true;                    // attach the getsockopt hook
-  uint32_t bridge_entries = 0;                    // handshakes at once; 0: SLUICE_BRIDGE_MAX. At least 512
+  unsigned spread = 8;  // IPv4 targets 127.0.0.1 .. 127.0.0.spread (1..250); IPv6: ::1
+  bool so_original_dst = true;  // attach the getsockopt hook
+  uint32_t bridge_entries = 0;  // handshakes at once; 0: SLUICE_BRIDGE_MAX. At least 512
 };
 
 enum class FailMode : uint8_t { closed, open };
@@ -35,7 +35,7 @@ Result<FailMode> parse_fail_mode(std::string_view text);
 // A workload as the operator describes it. Rules are tried in this order: the proxy's own sockets, loopback, excluded
 // uids, ports, CIDRs pass; included ports, CIDRs are redirected; the rest is redirected if both include lists are empty.
 struct WorkloadSpec {
-  std::string name;        // 1..200 of [A-Za-z0-9._/-], unique on the node
+  std::string name;  // 1..200 of [A-Za-z0-9._/-], unique on the node
   std::string netns_path;  // /run/netns/NAME, /proc/PID/ns/net, ...
   FailMode fail_mode = FailMode::closed;
   bool outbound = true;
@@ -66,32 +66,38 @@ struct Workload {
   uint32_t id = 0;
   uint64_t netns_cookie = 0;
   uint32_t generation = 0;
-  WorkloadSpec spec;         // name is empty when the state file is gone: the maps alone know it by cookie
+  WorkloadSpec spec;  // name is empty when the state file is gone: the maps alone know it by cookie
   std::string netns_handle;  // a path that opens the netns now: the bind mount, or else netns_path
-  bool listening_outbound_v4 = false, listening_outbound_v6 = false;  // the proxy's sockets, as the kernel has them
+  bool listening_outbound_v4 = false,
+       listening_outbound_v6 = false;  // the proxy's sockets, as the kernel has them
   bool listening_inbound_v4 = false, listening_inbound_v6 = false;
   bool inbound_attached = false;  // the sk_lookup link
 };
 
 // Where an accepted connection was really going.
 struct OriginalDestination {
-  Address address;       // v4-mapped destinations are unmapped
+  Address address;  // v4-mapped destinations are unmapped
   bool v4_mapped = false;  // asked for as ::ffff:a.b.c.d
   uint64_t netns_cookie = 0;
   uint32_t workload_id = 0;
   uint32_t generation = 0;
   uint32_t uid = 0, pid = 0;  // of the task that called connect(), as the host numbers them
-  uint64_t created_ns = 0;    // CLOCK_MONOTONIC at connect()
-  const char* rule = "";      // counter name of the decision, "outbound.redirected.default"; static storage
+  uint64_t created_ns = 0;  // CLOCK_MONOTONIC at connect()
+  const char* rule = "";  // counter name of the decision, "outbound.redirected.default"; static storage
 };
 
 // One remembered original destination: a socket that holds it, or a handshake under way.
 struct Redirect {
-  enum class Side : uint8_t { client, accepted, handshake, proxy };  // proxy: towards the application, transparent
+  enum class Side : uint8_t {
+    client,
+    accepted,
+    handshake,
+    proxy
+  };  // proxy: towards the application, transparent
   Side side = Side::client;
   OriginalDestination original;
   Address local, remote;  // of that socket; of the connecting side for a handshake
-  Address target;         // where the connect was sent
+  Address target;  // where the connect was sent
   std::string tcp_state;  // "ESTABLISHED", ...; empty for a handshake
 };
 const char* to_string(Redirect::Side side);
@@ -104,8 +110,8 @@ struct Counter {
 struct CheckItem {
   enum class Outcome : uint8_t { ok, warning, missing };  // missing: interception cannot work
   Outcome outcome = Outcome::ok;
-  std::string name;    // "kernel BTF"
-  std::string found;   // what is there
+  std::string name;  // "kernel BTF"
+  std::string found;  // what is there
   std::string remedy;  // what to do, when not ok
 };
 const char* to_string(CheckItem::Outcome outcome);

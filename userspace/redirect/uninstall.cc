@@ -21,7 +21,7 @@ namespace {
 constexpr auto kFreeDeadline = std::chrono::seconds(3);
 
 bool present(const std::string& path) {
-  struct stat st {};
+  struct stat st{};
   return ::lstat(path.c_str(), &st) == 0;
 }
 
@@ -105,8 +105,7 @@ Result<UninstallReport> uninstall(const Options& options) {
     else
       report.removed.push_back(describe(object));
   }
-  if (!our_dirs(options.bpffs_root).empty())
-    report.left.push_back("pins under " + options.bpffs_root);
+  if (!our_dirs(options.bpffs_root).empty()) report.left.push_back("pins under " + options.bpffs_root);
   for (const char* sub : {"/netns", "/workloads"})
     if (present(options.state_dir + sub)) report.left.push_back(options.state_dir + sub);
   return report;

@@ -16,8 +16,8 @@ Workloads::Workloads(io::Loop& loop, redirect::Redirector& redirector,
 
 Workloads::~Workloads() = default;
 
-Result<Workloads::Served> Workloads::open(const std::string& name, const std::string& netns_path, uint64_t cookie,
-                                          redirect::WorkloadSpec& spec) {
+Result<Workloads::Served> Workloads::open(const std::string& name, const std::string& netns_path,
+                                          uint64_t cookie, redirect::WorkloadSpec& spec) {
   auto workload = std::make_shared<proxy::Workload>();
   workload->name = std::make_shared<const std::string>(name);
   workload->netns = Fd(::open(netns_path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -31,7 +31,8 @@ Result<Workloads::Served> Workloads::open(const std::string& name, const std::st
   std::vector<SocketGroup> groups;
   for (const auto& listener : config_->listeners) {
     if (!intercepting(*listener)) continue;
-    auto opened = open_listener(loop_, listener, static_cast<unsigned>(workers_.size()), workload->netns.get(), true);
+    auto opened =
+        open_listener(loop_, listener, static_cast<unsigned>(workers_.size()), workload->netns.get(), true);
     if (!opened) return std::move(opened).error().prefixed("workload " + name);
     for (SocketGroup& g : *opened) {
       bool v4 = g.bound.ip().is_v4();
@@ -42,16 +43,20 @@ Result<Workloads::Served> Workloads::open(const std::string& name, const std::st
   }
   // A direction for which the configuration has no listener is not intercepted.
   if (spec.outbound && kernel.outbound_v4 < 0 && kernel.outbound_v6 < 0) {
-    SLUICE_LOG(workload, info, "{}: no listener on the outbound port {}: outbound is left alone", name, outbound_port);
+    SLUICE_LOG(workload, info, "{}: no listener on the outbound port {}: outbound is left alone", name,
+               outbound_port);
     spec.outbound = false;
   }
   if (spec.inbound && kernel.inbound_v4 < 0 && kernel.inbound_v6 < 0) {
-    SLUICE_LOG(workload, info, "{}: no listener on the inbound port {}: inbound is left alone", name, inbound_port);
+    SLUICE_LOG(workload, info, "{}: no listener on the inbound port {}: inbound is left alone", name,
+               inbound_port);
     spec.inbound = false;
   }
   if (!spec.outbound && !spec.inbound)
-    return Error{"workload " + name + ": the configuration has no listener to serve it with: neither on the outbound port " +
-                     std::to_string(outbound_port) + " nor on the inbound port " + std::to_string(inbound_port) +
+    return Error{"workload " + name +
+                     ": the configuration has no listener to serve it with: neither on the outbound port " +
+                     std::to_string(outbound_port) + " nor on the inbound port " +
+                     std::to_string(inbound_port) +
                      " is there one with traffic_direction or use_original_dst",
                  EINVAL};
   SLUICE_TRY(redirector_.set_listeners(cookie, kernel));
@@ -61,7 +66,8 @@ Result<Workloads::Served> Workloads::open(const std::string& name, const std::st
       proxy::ListenSocket socket{g.fds[i].release(), g.bound, g.listener, workload};
       workers_[i]->post([socket](proxy::Worker& w) { w.add_socket(socket); });
     }
-  bool outbound = kernel.outbound_v4 >= 0 || kernel.outbound_v6 >= 0, inbound = kernel.inbound_v4 >= 0 || kernel.inbound_v6 >= 0;
+  bool outbound = kernel.outbound_v4 >= 0 || kernel.outbound_v6 >= 0,
+       inbound = kernel.inbound_v4 >= 0 || kernel.inbound_v6 >= 0;
   return Served{std::move(workload), outbound, inbound};
 }
 
@@ -137,11 +143,13 @@ Status Workloads::release(const std::string& name) {
 }
 
 void Workloads::reconcile() {
-  for (const std::string& name : redirector_.prune()) SLUICE_LOG(workload, info, "{} is gone: released", name);
+  for (const std::string& name : redirector_.prune())
+    SLUICE_LOG(workload, info, "{} is gone: released", name);
   auto all = redirector_.workloads();
   if (!all) return;
   for (auto it = served_.begin(); it != served_.end();) {
-    bool still = std::any_of(all->begin(), all->end(), [&](const auto& w) { return w.netns_cookie == it->first; });
+    bool still =
+        std::any_of(all->begin(), all->end(), [&](const auto& w) { return w.netns_cookie == it->first; });
     if (!still) {
       SLUICE_LOG(workload, info, "{} is no longer enrolled: listeners closed", *it->second.workload->name);
       close(it->second);

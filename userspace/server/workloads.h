@@ -19,7 +19,8 @@ namespace sluice::server {
 class Workloads {
  public:
   // All of them outlive this.
-  Workloads(io::Loop& loop, redirect::Redirector& redirector, std::vector<std::unique_ptr<WorkerThread>>& workers);
+  Workloads(io::Loop& loop, redirect::Redirector& redirector,
+            std::vector<std::unique_ptr<WorkerThread>>& workers);
   ~Workloads();
 
   // The listeners to open; before restore() and enrol().
@@ -43,7 +44,7 @@ class Workloads {
  private:
   struct Served {
     std::shared_ptr<const proxy::Workload> workload;
-    bool outbound = false, inbound = false;   // which listeners the configuration has for it
+    bool outbound = false, inbound = false;  // which listeners the configuration has for it
   };
   Result<Served> open(const std::string& name, const std::string& netns_path, uint64_t cookie,
                       redirect::WorkloadSpec& spec);
@@ -54,7 +55,7 @@ class Workloads {
   redirect::Redirector& redirector_;
   std::vector<std::unique_ptr<WorkerThread>>& workers_;
   std::shared_ptr<const model::ConfigSet> config_;
-  std::map<uint64_t, Served> served_;   // by netns cookie
+  std::map<uint64_t, Served> served_;  // by netns cookie
 };
 
 }  // namespace sluice::server

@@ -14,8 +14,7 @@
 #include <linux/types.h>
 #define SLUICE_ABI_ASSERT(cond) static_assert(cond, #cond)
 #endif
-#define SLUICE_ABI_OFFSET(type, field, at) \
-  SLUICE_ABI_ASSERT(__builtin_offsetof(struct type, field) == (at))
+#define SLUICE_ABI_OFFSET(type, field, at) SLUICE_ABI_ASSERT(__builtin_offsetof(struct type, field) == (at))
 
 #define SLUICE_ABI_VERSION 2
 
@@ -26,7 +25,7 @@
 #define SLUICE_CIDR_RULES_MAX 131072
 #define SLUICE_BRIDGE_MAX 65536 /* handshakes under way at once, whole node */
 #define SLUICE_BRIDGE_SLACK 256 /* kept free for handshakes that have passed the capacity check already */
-#define SLUICE_SPREAD_MAX 250   /* 127.0.0.1 .. 127.0.0.250 */
+#define SLUICE_SPREAD_MAX 250 /* 127.0.0.1 .. 127.0.0.250 */
 
 /* ---- sl_config: one entry, key 0 ---- */
 
@@ -37,9 +36,10 @@ struct sluice_config {
   __u32 abi_version;
   __u32 flags; /* SLUICE_CONFIG_* */
   __u64 proxy_cgroup_id; /* cgroup v2 id; 0: nobody is the proxy */
-  __u32 proxy_mark;       /* SO_MARK; 0: nobody is the proxy */
-  __u32 transparent_mark; /* SO_MARK of connections to the application that keep the caller's address; 0: none do */
-  __u32 generation;       /* last one given out; userspace only */
+  __u32 proxy_mark; /* SO_MARK; 0: nobody is the proxy */
+  __u32
+      transparent_mark; /* SO_MARK of connections to the application that keep the caller's address; 0: none do */
+  __u32 generation; /* last one given out; userspace only */
   __u32 pad;
 };
 SLUICE_ABI_ASSERT(sizeof(struct sluice_config) == 32);
@@ -52,30 +52,30 @@ SLUICE_ABI_OFFSET(sluice_config, generation, 24);
 /* ---- sl_workloads: netns cookie (__u64) → settings ---- */
 
 enum sluice_workload_flags {
-  SLUICE_WF_OUTBOUND = 1 << 0,      /* connects are redirected */
-  SLUICE_WF_INBOUND = 1 << 1,       /* arriving connections are taken */
-  SLUICE_WF_PORTS_OUT = 1 << 2,     /* there are rules in sl_ports for outbound ... */
-  SLUICE_WF_PORTS_IN = 1 << 3,      /* ... for inbound */
-  SLUICE_WF_CIDRS_OUT = 1 << 4,     /* ... in sl_cidrs for destinations */
-  SLUICE_WF_PROBES = 1 << 5,        /* ... in sl_cidrs for probe sources */
-  SLUICE_WF_UIDS = 1 << 6,          /* ... in sl_uids */
+  SLUICE_WF_OUTBOUND = 1 << 0, /* connects are redirected */
+  SLUICE_WF_INBOUND = 1 << 1, /* arriving connections are taken */
+  SLUICE_WF_PORTS_OUT = 1 << 2, /* there are rules in sl_ports for outbound ... */
+  SLUICE_WF_PORTS_IN = 1 << 3, /* ... for inbound */
+  SLUICE_WF_CIDRS_OUT = 1 << 4, /* ... in sl_cidrs for destinations */
+  SLUICE_WF_PROBES = 1 << 5, /* ... in sl_cidrs for probe sources */
+  SLUICE_WF_UIDS = 1 << 6, /* ... in sl_uids */
   SLUICE_WF_ONLY_LISTED_OUT = 1 << 7, /* outbound: only an include rule (port or CIDR) redirects */
-  SLUICE_WF_ONLY_LISTED_IN = 1 << 8,  /* inbound: only an include rule (port) takes */
+  SLUICE_WF_ONLY_LISTED_IN = 1 << 8, /* inbound: only an include rule (port) takes */
 };
 
 enum sluice_fail_mode {
   SLUICE_FAIL_CLOSED = 0, /* no proxy, no connection: ECONNREFUSED at once */
-  SLUICE_FAIL_OPEN = 1,   /* no proxy: straight to the destination */
+  SLUICE_FAIL_OPEN = 1, /* no proxy: straight to the destination */
 };
 
 struct sluice_workload {
   __u32 workload_id; /* stable while enrolled */
-  __u32 generation;  /* changes with every enrol; the key of this workload's rules */
-  __u32 flags;       /* enum sluice_workload_flags */
+  __u32 generation; /* changes with every enrol; the key of this workload's rules */
+  __u32 flags; /* enum sluice_workload_flags */
   __u16 outbound_port;
   __u16 inbound_port;
   __u8 fail_mode; /* enum sluice_fail_mode */
-  __u8 spread;    /* IPv4 targets are 127.0.0.1 .. 127.0.0.spread */
+  __u8 spread; /* IPv4 targets are 127.0.0.1 .. 127.0.0.spread */
   __u8 pad[6];
   /* What a redirected connection has as its source, as it would have without us; all zero: none known, loopback then. */
   __u8 source_v4[16];
@@ -156,73 +156,74 @@ SLUICE_ABI_OFFSET(sluice_cidr_key, addr, 12);
 
 /* ---- decisions: one list for the counters, the rule in a redirect, the events and the tables of sluicectl ---- */
 
-#define SLUICE_DECISIONS(X)                                                                          \
-  /* outbound: connect() was left alone ... */                                                       \
-  X(OUT_NOT_ENROLLED, "outbound.passed.not_enrolled")                                                \
-  X(OUT_NOT_TCP, "outbound.passed.not_tcp")                                                          \
-  X(OUT_OFF, "outbound.passed.off")                                                                  \
-  X(OUT_PROXY, "outbound.passed.proxy")                                                              \
-  X(OUT_LOOPBACK, "outbound.passed.loopback")                                                        \
-  X(OUT_EXCLUDED_UID, "outbound.passed.excluded_uid")                                                \
-  X(OUT_EXCLUDED_PORT, "outbound.passed.excluded_port")                                              \
-  X(OUT_EXCLUDED_CIDR, "outbound.passed.excluded_cidr")                                              \
-  X(OUT_NOT_INCLUDED, "outbound.passed.not_included")                                                \
-  /* ... or sent to the proxy (default, or by an include rule) ... */                                \
-  X(OUT_REDIRECTED, "outbound.redirected.default")                                                   \
-  X(OUT_INCLUDED_PORT, "outbound.redirected.included_port")                                          \
-  X(OUT_INCLUDED_CIDR, "outbound.redirected.included_cidr")                                          \
-  /* ... or should have been and could not: refused or passed, as the fail mode says */              \
-  X(OUT_REFUSED_NO_PROXY, "outbound.refused.no_proxy")                                               \
-  X(OUT_REFUSED_NO_STORAGE, "outbound.refused.no_storage")                                           \
-  X(OUT_REFUSED_BRIDGE_FULL, "outbound.refused.bridge_full")                                         \
-  X(OUT_REFUSED_BOUND_DEVICE, "outbound.refused.bound_device")                                       \
-  X(OUT_OPEN_NO_PROXY, "outbound.failed_open.no_proxy")                                              \
-  X(OUT_OPEN_NO_STORAGE, "outbound.failed_open.no_storage")                                          \
-  X(OUT_OPEN_BRIDGE_FULL, "outbound.failed_open.bridge_full")                                        \
-  X(OUT_OPEN_BOUND_DEVICE, "outbound.failed_open.bound_device")                                      \
-  /* redirected, but the pod's address is no longer there: the proxy sees a loopback source */       \
-  X(SOURCE_NOT_BOUND, "source.not_bound")                                                            \
-  /* from the connecting to the accepted socket */                                                   \
-  X(BRIDGE_WRITTEN, "bridge.written")                                                                \
-  X(BRIDGE_MOVED, "bridge.moved")                                                                    \
-  X(BRIDGE_ABANDONED, "bridge.abandoned")           /* the connect failed: entry deleted */          \
-  X(BRIDGE_WRITE_FAILED, "bridge.write_failed")     /* sluiced sees no destination and resets */     \
-  X(BRIDGE_NO_STORAGE, "bridge.no_storage")         /* likewise */                                   \
-  X(BRIDGE_DIRECT, "bridge.direct")                 /* accepted on the outbound port, no redirect */ \
-  /* what applications were told */                                                                  \
-  X(TOLD_PEERNAME, "told.getpeername")                                                               \
-  X(TOLD_ORIGINAL_DST, "told.so_original_dst")                                                       \
-  /* inbound: left to the application's own listener ... */                                          \
-  X(IN_NOT_TCP, "inbound.passed.not_tcp")                                                            \
-  X(IN_OFF, "inbound.passed.off")                                                                    \
-  X(IN_LOOPBACK, "inbound.passed.loopback")                                                          \
-  X(IN_PROXY, "inbound.passed.proxy")                                                                \
-  X(IN_PROXY_PORT, "inbound.passed.proxy_port")                                                      \
-  X(IN_EXCLUDED_PORT, "inbound.passed.excluded_port")                                                \
-  X(IN_PROBE, "inbound.passed.probe")                                                                \
-  X(IN_NOT_INCLUDED, "inbound.passed.not_included")                                                  \
-  /* ... taken to virtualInbound ... */                                                              \
-  X(IN_TAKEN, "inbound.taken.default")                                                               \
-  X(IN_INCLUDED_PORT, "inbound.taken.included_port")                                                 \
-  /* ... refused with a RST, or passed, as the fail mode says */                                     \
-  X(IN_REFUSED_NO_PROXY, "inbound.refused.no_proxy")                                                 \
-  X(IN_OPEN_NO_PROXY, "inbound.failed_open.no_proxy")                                                \
+#define SLUICE_DECISIONS(X)                                                                    \
+  /* outbound: connect() was left alone ... */                                                 \
+  X(OUT_NOT_ENROLLED, "outbound.passed.not_enrolled")                                          \
+  X(OUT_NOT_TCP, "outbound.passed.not_tcp")                                                    \
+  X(OUT_OFF, "outbound.passed.off")                                                            \
+  X(OUT_PROXY, "outbound.passed.proxy")                                                        \
+  X(OUT_LOOPBACK, "outbound.passed.loopback")                                                  \
+  X(OUT_EXCLUDED_UID, "outbound.passed.excluded_uid")                                          \
+  X(OUT_EXCLUDED_PORT, "outbound.passed.excluded_port")                                        \
+  X(OUT_EXCLUDED_CIDR, "outbound.passed.excluded_cidr")                                        \
+  X(OUT_NOT_INCLUDED, "outbound.passed.not_included")                                          \
+  /* ... or sent to the proxy (default, or by an include rule) ... */                          \
+  X(OUT_REDIRECTED, "outbound.redirected.default")                                             \
+  X(OUT_INCLUDED_PORT, "outbound.redirected.included_port")                                    \
+  X(OUT_INCLUDED_CIDR, "outbound.redirected.included_cidr")                                    \
+  /* ... or should have been and could not: refused or passed, as the fail mode says */        \
+  X(OUT_REFUSED_NO_PROXY, "outbound.refused.no_proxy")                                         \
+  X(OUT_REFUSED_NO_STORAGE, "outbound.refused.no_storage")                                     \
+  X(OUT_REFUSED_BRIDGE_FULL, "outbound.refused.bridge_full")                                   \
+  X(OUT_REFUSED_BOUND_DEVICE, "outbound.refused.bound_device")                                 \
+  X(OUT_OPEN_NO_PROXY, "outbound.failed_open.no_proxy")                                        \
+  X(OUT_OPEN_NO_STORAGE, "outbound.failed_open.no_storage")                                    \
+  X(OUT_OPEN_BRIDGE_FULL, "outbound.failed_open.bridge_full")                                  \
+  X(OUT_OPEN_BOUND_DEVICE, "outbound.failed_open.bound_device")                                \
+  /* redirected, but the pod's address is no longer there: the proxy sees a loopback source */ \
+  X(SOURCE_NOT_BOUND, "source.not_bound")                                                      \
+  /* from the connecting to the accepted socket */                                             \
+  X(BRIDGE_WRITTEN, "bridge.written")                                                          \
+  X(BRIDGE_MOVED, "bridge.moved")                                                              \
+  X(BRIDGE_ABANDONED, "bridge.abandoned") /* the connect failed: entry deleted */              \
+  X(BRIDGE_WRITE_FAILED, "bridge.write_failed") /* sluiced sees no destination and resets */   \
+  X(BRIDGE_NO_STORAGE, "bridge.no_storage") /* likewise */                                     \
+  X(BRIDGE_DIRECT, "bridge.direct") /* accepted on the outbound port, no redirect */           \
+  /* what applications were told */                                                            \
+  X(TOLD_PEERNAME, "told.getpeername")                                                         \
+  X(TOLD_ORIGINAL_DST, "told.so_original_dst")                                                 \
+  /* inbound: left to the application's own listener ... */                                    \
+  X(IN_NOT_TCP, "inbound.passed.not_tcp")                                                      \
+  X(IN_OFF, "inbound.passed.off")                                                              \
+  X(IN_LOOPBACK, "inbound.passed.loopback")                                                    \
+  X(IN_PROXY, "inbound.passed.proxy")                                                          \
+  X(IN_PROXY_PORT, "inbound.passed.proxy_port")                                                \
+  X(IN_EXCLUDED_PORT, "inbound.passed.excluded_port")                                          \
+  X(IN_PROBE, "inbound.passed.probe")                                                          \
+  X(IN_NOT_INCLUDED, "inbound.passed.not_included")                                            \
+  /* ... taken to virtualInbound ... */                                                        \
+  X(IN_TAKEN, "inbound.taken.default")                                                         \
+  X(IN_INCLUDED_PORT, "inbound.taken.included_port")                                           \
+  /* ... refused with a RST, or passed, as the fail mode says */                               \
+  X(IN_REFUSED_NO_PROXY, "inbound.refused.no_proxy")                                           \
+  X(IN_OPEN_NO_PROXY, "inbound.failed_open.no_proxy")                                          \
   X(EVENTS_LOST, "events.lost")
 
 enum sluice_decision {
 #define SLUICE_DECISION_ENUM(name, text) SLUICE_D_##name,
   SLUICE_DECISIONS(SLUICE_DECISION_ENUM)
 #undef SLUICE_DECISION_ENUM
-  SLUICE_DECISION_COUNT
+      SLUICE_DECISION_COUNT
 };
 
 /* ---- sl_redirects: socket storage, on the connecting and (after the handshake) on the accepted socket ---- */
 
 enum sluice_redirect_role {
-  SLUICE_ROLE_NONE = 0,     /* no redirect any more; kept for `source_bound` */
-  SLUICE_ROLE_CLIENT = 1,   /* the application's socket */
+  SLUICE_ROLE_NONE = 0, /* no redirect any more; kept for `source_bound` */
+  SLUICE_ROLE_CLIENT = 1, /* the application's socket */
   SLUICE_ROLE_ACCEPTED = 2, /* the proxy's downstream socket */
-  SLUICE_ROLE_PROXY = 3,    /* the proxy's connection to the application, under the caller's address: no redirect, but
+  SLUICE_ROLE_PROXY =
+      3, /* the proxy's connection to the application, under the caller's address: no redirect, but
                                its SYN must be told from the caller's own; original_* and target_* are the application */
 };
 
@@ -238,8 +239,8 @@ struct sluice_redirect {
   __u32 uid; /* of the connecting task */
   __u32 pid; /* likewise (tgid, initial pid namespace) */
   __u8 family; /* AF_INET, or AF_INET6 (v4-mapped included): the application's socket */
-  __u8 role;   /* enum sluice_redirect_role */
-  __u8 rule;   /* enum sluice_decision: why it was redirected */
+  __u8 role; /* enum sluice_redirect_role */
+  __u8 rule; /* enum sluice_decision: why it was redirected */
   __u8 source_bound; /* the socket's source address is our choice, not the application's */
 };
 SLUICE_ABI_ASSERT(sizeof(struct sluice_redirect) == 72);
@@ -284,7 +285,7 @@ SLUICE_ABI_ASSERT(sizeof(struct sluice_gauges) == 8);
 
 struct sluice_event {
   struct sluice_redirect redirect; /* target_* and role are 0 unless the decision redirects or takes */
-  __u32 decision;                  /* enum sluice_decision */
+  __u32 decision; /* enum sluice_decision */
   __u32 pad;
 };
 SLUICE_ABI_ASSERT(sizeof(struct sluice_event) == 80);

@@ -60,8 +60,10 @@ TEST_CASE("a spec that is wrong is refused with the field's name") {
       {R"({"name": "a", "netns": "/x", "fail_mode": "ajar"})", "fail_mode: \"ajar\" is not a fail mode"},
       {R"({"name": "a", "netns": "/x", "inbound": 1})", "inbound: must be true or false"},
       {R"({"name": "a", "netns": "/x", "inbound": false, "outbound": false})", "at least one must be true"},
-      {R"({"name": "a", "netns": "/x", "exclude_outbound_ports": [70000]})", "exclude_outbound_ports: must be a port"},
-      {R"({"name": "a", "netns": "/x", "exclude_outbound_ports": 80})", "exclude_outbound_ports: must be a list"},
+      {R"({"name": "a", "netns": "/x", "exclude_outbound_ports": [70000]})",
+       "exclude_outbound_ports: must be a port"},
+      {R"({"name": "a", "netns": "/x", "exclude_outbound_ports": 80})",
+       "exclude_outbound_ports: must be a list"},
       {R"({"name": "a", "netns": "/x", "exclude_cidrs": ["10.0.0.0/99"]})", "exclude_cidrs: "},
       {R"({"name": "a", "netns": "/x", "exclude_uids": [-1]})", "exclude_uids: must be a list of numeric"},
       {R"({"name": "a", "netns": "/x", "outbound_port": 9, "inbound_port": 9})", "must differ"},
@@ -82,7 +84,8 @@ TEST_CASE("state files: saved, found again, skipped when broken, removed") {
   remove_tree(dir);
   StateDir state(dir);
   REQUIRE(state.prepare().ok());
-  WorkloadState s{.spec = full_spec(), .netns_cookie = 42, .netns_inode = 4026531840, .id = 3, .netns_handle = ""};
+  WorkloadState s{
+      .spec = full_spec(), .netns_cookie = 42, .netns_inode = 4026531840, .id = 3, .netns_handle = ""};
   REQUIRE(state.save(s).ok());
   CHECK(state.workload_path("shop/cart-1") == dir + "/workloads/shop%2Fcart-1.json");
   std::ofstream(dir + "/workloads/broken.json") << "{";
