@@ -18,6 +18,8 @@ TOUR = [str(paths.ROOT / "tools" / "quickstart"), "--no-setup", "--no-build"]
 def start(*arguments):
     require("sluiced"), require("sluicectl")
     return subprocess.Popen([*TOUR, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+                            # A test run in the background has SIGINT ignored, and children inherit that.
+                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
                             env=dict(os.environ, SLUICE_BUILD=str(paths.build_dir())))
 
 

@@ -227,6 +227,9 @@ class World:
     def remove_cgroup(self, path):
         if path is None or not path.exists():
             return
+        # Whoever is still in it was started by us: an interrupt can come between a program's start and its entry in `processes`.
+        # All of its children at once (Linux 5.14).
+        (path / "cgroup.kill").write_text("1")
         # A cgroup is busy until the last of its processes has been reaped.
         wait_until(lambda: not (path / "cgroup.procs").read_text().strip(), 5, f"{path} empty")
         for child in sorted(path.glob("**/"), key=lambda p: -len(p.parts)):

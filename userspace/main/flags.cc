@@ -86,7 +86,7 @@ Result<std::optional<server::Options>> parse_flags(int argc, char** argv) {
       return std::optional<server::Options>();
     }
     if (r.count("version")) {
-      std::cout << "sluiced " << kVersion << "\n";
+      std::cout << "sluiced " << SLUICE_VERSION << "\n";
       return std::optional<server::Options>();
     }
     if (!r.unmatched().empty())

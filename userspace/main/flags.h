@@ -7,8 +7,6 @@
 
 namespace sluice {
 
-inline constexpr const char* kVersion = SLUICE_VERSION;
-
 // Parses the command line. Nothing: --help or --version was answered on standard output. The error names the flag.
 Result<std::optional<server::Options>> parse_flags(int argc, char** argv);
 
