@@ -74,6 +74,8 @@ def test_life_of_an_intercepted_connection(world, app, server, intercept, trace)
         mine = wait_until(lambda: re.search(r"(C\d+) +original destination " + there, process.stdout()), 10, "it in the trace")
         c = mine.group(1) + r" +"
         wait_until(lambda: re.search(c + "closed after ", process.stdout()), 10, "its end in the trace", alive=process.check_running)
+        # The kernel tells of the client's socket when the proxy's FIN has arrived there, which may be a little later.
+        wait_until(lambda: re.search(r" app +sk .*> CLOSE$", process.stdout(), re.M), 10, "the client's end", alive=process.check_running)
         process.signal(signal.SIGINT)
     text = process.stdout()
     # The kernel's events and the proxy's come from different CPUs: each side is in order by itself.
