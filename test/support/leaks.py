@@ -7,8 +7,6 @@ import shutil
 from support.pod import PREFIX, owned_names
 from support.process import run
 
-BPFFS = pathlib.Path("/sys/fs/bpf")
-
 
 def _children():
     """pids whose parent is this process."""

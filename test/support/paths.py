@@ -3,6 +3,7 @@ import os
 import pathlib
 import shutil
 
+BPFFS = pathlib.Path("/sys/fs/bpf")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 

@@ -256,10 +256,11 @@ def _alive(pid):
 
 
 def owned_names(prefix=PREFIX):
-    """(kind, name, pid) of every namespace, cgroup and directory that a run of ours made, dead or alive."""
+    """(kind, name, pid) of every namespace, cgroup, directory and bpffs folder that a run of ours made, dead or alive."""
     found = []
     places = [("netns", pathlib.Path("/run/netns")), ("directory", pathlib.Path(tempfile.gettempdir()))]
     places += [("cgroup", paths.cgroup2())] if paths.cgroup2() else []
+    places += [("pins", paths.BPFFS)] if os.access(paths.BPFFS, os.R_OK) else []
     for kind, place in places:
         for entry in place.iterdir() if place.exists() else []:
             digits = entry.name[len(prefix):].split("-")[0]
@@ -275,6 +276,8 @@ def sweep(prefix=PREFIX):
             continue
         if kind == "netns":
             run("ip", "netns", "del", name, check=False)
+        elif kind == "pins":  # programs and maps go with their last pin
+            shutil.rmtree(paths.BPFFS / name, ignore_errors=True)
         elif kind == "directory":
             shutil.rmtree(pathlib.Path(tempfile.gettempdir()) / name, ignore_errors=True)
         else:

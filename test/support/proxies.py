@@ -184,7 +184,7 @@ class Node:
         self.world = world
         self.state = world.directory / "sluiced-state"
         self.socket = world.directory / "control.sock"
-        self.pins = pathlib.Path("/sys/fs/bpf") / world.id
+        self.pins = paths.BPFFS / world.id
         self.proxy = None
         self.cgroup = None
 
