@@ -7,7 +7,7 @@ import pytest
 
 from config import bootstrap, chain, cluster, from_file, listener, tcp_proxy
 from support import paths, peers
-from support.peers import Peer, ask, ending
+from support.peers import Peer, ask, call_ending
 from support.process import Process, run
 from support.proxies import AccessLog
 from support.wait import wait_until
@@ -92,8 +92,7 @@ def test_failed_connects_and_closes_are_counted(app, server, run_proxy, trace):
     run_proxy(bootstrap([listener(port, chain(tcp_proxy(cluster="dead")))], [cluster("dead", (server.ipv4, 1))]))
     connects, closes = trace("upstream-connects"), trace("closes")
     for _ in range(3):
-        with app.connect("127.0.0.1", port) as sock:
-            assert ending(sock) == "rst"
+        assert call_ending(app, "127.0.0.1", port) == "rst"
     for process in (connects, closes):
         process.signal(signal.SIGINT)
         process.wait(20)

@@ -66,8 +66,9 @@ def count_ctest(report, count):
             count.add(passed=1)
 
 
-def count_pytest(report, count):
-    for suite in ElementTree.parse(report).getroot().iter("testsuite"):
+def count_pytest(root, count):
+    """`root` of pytest's JUnit report."""
+    for suite in root.iter("testsuite"):
         tests, failures, errors, skipped = (int(suite.get(k)) for k in ("tests", "failures", "errors", "skipped"))
         count.add(max(0, tests - failures - errors - skipped), failures + errors, skipped)
 
