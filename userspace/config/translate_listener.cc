@@ -10,6 +10,7 @@
 #include "envoy/config/accesslog/v3/accesslog.pb.h"
 #include "envoy/config/listener/v3/listener.pb.h"
 #include "envoy/extensions/filters/listener/original_dst/v3/original_dst.pb.h"
+#include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
 #include "extensions/access_loggers/config.h"
 #include "google/protobuf/descriptor.h"
 #include "sluice/ext/registry.h"
@@ -73,6 +74,25 @@ class Context final : public ext::FactoryContext {
     SLUICE_ASSIGN(auto logger,
                   extension->create(*typed.config, *this, path.field("typed_config").to_string()));
     return access_loggers::apply_filter(entry, std::move(logger), at);
+  }
+
+  Result<ext::ConfiguredHttpFilter> make_http_filter(const pb::Message& message,
+                                                     std::string_view at) override {
+    using Entry = envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
+    const auto& entry = static_cast<const Entry&>(message);
+    const FieldPath path(at);
+    SLUICE_ASSIGN(const Unpacked typed, typed_config(entry, registry_, "http_filters", path));
+    const auto* extension = registry_.http_filter(typed.type);
+    if (extension == nullptr)
+      return no_such(path, typed.type, "HTTP filter", registry_, "http_filters", entry.name());
+    SLUICE_ASSIGN(auto factory,
+                  extension->create(*typed.config, *this, path.field("typed_config").to_string()));
+    return ext::ConfiguredHttpFilter{entry.name(), std::move(factory), extension->terminal, entry.disabled()};
+  }
+
+  Result<std::shared_ptr<const model::RouteConfig>> make_route_config(const pb::Message&,
+                                                                      std::string_view at) override {
+    return refuse(FieldPath(at), "this version of Sluice has no HTTP routes");
   }
 
  private:

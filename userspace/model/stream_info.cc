@@ -26,6 +26,22 @@ constexpr std::array kNames = {
     Names{ResponseFlag::duration_timeout, "DT", "DurationTimeout"},
     Names{ResponseFlag::no_cluster_found, "NC", "NoClusterFound"},
     Names{ResponseFlag::overload_manager, "OM", "OverloadManagerTerminated"},
+    Names{ResponseFlag::downstream_protocol_error, "DPE", "DownstreamProtocolError"},
+    Names{ResponseFlag::upstream_protocol_error, "UPE", "UpstreamProtocolError"},
+    Names{ResponseFlag::upstream_max_stream_duration, "UMSDR", "UpstreamMaxStreamDurationReached"},
+    Names{ResponseFlag::upstream_request_timeout, "UT", "UpstreamRequestTimeout"},
+    Names{ResponseFlag::response_from_cache, "RFCF", "ResponseFromCacheFilter"},
+    Names{ResponseFlag::no_filter_config, "NFCF", "NoFilterConfigFound"},
+    Names{ResponseFlag::rate_limited, "RL", "RateLimited"},
+    Names{ResponseFlag::rate_limit_service_error, "RLSE", "RateLimitServiceError"},
+    Names{ResponseFlag::unauthorized, "UAEX", "UnauthorizedExternalService"},
+    Names{ResponseFlag::invalid_envoy_request_headers, "IH", "InvalidEnvoyRequestHeaders"},
+    Names{ResponseFlag::delay_injected, "DI", "DelayInjected"},
+    Names{ResponseFlag::fault_injected, "FI", "FaultInjected"},
+    Names{ResponseFlag::failed_local_health_check, "LH", "FailedLocalHealthCheck"},
+    Names{ResponseFlag::downstream_remote_reset, "DR", "DownstreamRemoteReset"},
+    Names{ResponseFlag::drop_overload, "DO", "DropOverload"},
+    Names{ResponseFlag::dns_resolution_failed, "DF", "DnsResolutionFailed"},
 };
 static_assert(kNames.size() == static_cast<size_t>(ResponseFlag::count));
 

@@ -9,6 +9,7 @@
 #include "core/result.h"
 #include "sluice/ext/access_log.h"
 #include "sluice/ext/honoured.h"
+#include "sluice/ext/http_filter.h"
 #include "sluice/ext/listener_filter.h"
 #include "sluice/ext/network_filter.h"
 
@@ -16,7 +17,19 @@ namespace google::protobuf {
 class Message;
 }
 
+namespace sluice::model {
+struct RouteConfig;
+}
+
 namespace sluice::ext {
+
+// An entry of a connection manager's http_filters.
+struct ConfiguredHttpFilter {
+  std::string name;  // as configured: the key of typed_per_filter_config
+  HttpFilterFactory factory;
+  bool terminal = false;
+  bool disabled = false;  // only where a route says otherwise
+};
 
 class AccessLogManager;  // where loggers get their files from: see access_log_manager.h
 
@@ -27,6 +40,12 @@ class FactoryContext {
   // Translates a repeated envoy.config.accesslog.v3.AccessLog entry; `path` is for error messages.
   virtual Result<AccessLoggerPtr> make_access_logger(const google::protobuf::Message& entry,
                                                      std::string_view path) = 0;
+  // Translates an envoy...http_connection_manager.v3.HttpFilter entry.
+  virtual Result<ConfiguredHttpFilter> make_http_filter(const google::protobuf::Message& entry,
+                                                        std::string_view path) = 0;
+  // Translates an envoy.config.route.v3.RouteConfiguration.
+  virtual Result<std::shared_ptr<const model::RouteConfig>> make_route_config(
+      const google::protobuf::Message& config, std::string_view path) = 0;
 
  protected:
   ~FactoryContext() = default;
@@ -45,12 +64,20 @@ struct Extension {
       {};  // lists for `type` and the messages inside it that are this extension's alone
 };
 
+// An HTTP filter, and what it takes by route.
+struct HttpFilterExtension : Extension<HttpFilterFactory> {
+  std::string route_type = {};  // of typed_per_filter_config; "": it has none
+  Result<HttpRouteConfigPtr> (*create_route)(const google::protobuf::Message& config, FactoryContext& context,
+                                             std::string_view path) = nullptr;
+};
+
 // All built-in extensions, registered by name in userspace/main/builtin.cc: one readable list, no static initialisers.
 class Registry {
  public:
   void add(Extension<NetworkFilterFactory> e) { network_[e.type] = std::move(e); }
   void add(Extension<ListenerFilterFactory> e) { listener_[e.type] = std::move(e); }
   void add(Extension<AccessLoggerPtr> e) { access_[e.type] = std::move(e); }
+  void add(HttpFilterExtension e) { http_[e.type] = std::move(e); }
 
   // By the type of the typed_config (Envoy's rule); nullptr: not supported.
   const Extension<NetworkFilterFactory>* network_filter(std::string_view type) const {
@@ -61,11 +88,23 @@ class Registry {
   }
   const Extension<AccessLoggerPtr>* access_logger(std::string_view type) const { return find(access_, type); }
 
+  const HttpFilterExtension* http_filter(std::string_view type) const {
+    auto it = http_.find(type);
+    return it == http_.end() ? nullptr : &it->second;
+  }
+  // By the type of a typed_per_filter_config entry.
+  const HttpFilterExtension* http_filter_of_route_type(std::string_view type) const {
+    for (auto& [t, e] : http_)
+      if (e.route_type == type) return &e;
+    return nullptr;
+  }
+
   template <typename F>
   void for_each(F f) const {
     for (auto& [t, e] : network_) f("network_filters", e.name, e.type);
     for (auto& [t, e] : listener_) f("listener_filters", e.name, e.type);
     for (auto& [t, e] : access_) f("access_loggers", e.name, e.type);
+    for (auto& [t, e] : http_) f("http_filters", e.name, e.type);
   }
 
   // The field lists of all extensions: f(const Honoured&).
@@ -78,6 +117,7 @@ class Registry {
     each(network_);
     each(listener_);
     each(access_);
+    each(http_);
   }
 
  private:
@@ -91,6 +131,7 @@ class Registry {
   Map<NetworkFilterFactory> network_;
   Map<ListenerFilterFactory> listener_;
   Map<AccessLoggerPtr> access_;
+  std::map<std::string, HttpFilterExtension, std::less<>> http_;
 };
 
 }  // namespace sluice::ext

@@ -2,12 +2,23 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/address.h"
 #include "core/time.h"
+
+namespace sluice::http {
+class HeaderMap;
+enum class Protocol : uint8_t;
+}  // namespace sluice::http
+
+namespace sluice::model {
+struct Route;
+struct VirtualHost;
+}  // namespace sluice::model
 
 namespace sluice::ext {
 
@@ -26,6 +37,23 @@ enum class ResponseFlag : uint8_t {
   local_reset,                    // LR
   stream_idle_timeout,            // SI
   overload_manager,               // OM
+  // HTTP alone
+  downstream_protocol_error,      // DPE
+  upstream_protocol_error,        // UPE
+  upstream_max_stream_duration,   // UMSDR
+  upstream_request_timeout,       // UT
+  response_from_cache,            // RFCF
+  no_filter_config,               // NFCF
+  rate_limited,                   // RL
+  rate_limit_service_error,       // RLSE
+  unauthorized,                   // UAEX
+  invalid_envoy_request_headers,  // IH
+  delay_injected,                 // DI
+  fault_injected,                 // FI
+  failed_local_health_check,      // LH
+  downstream_remote_reset,        // DR
+  drop_overload,                  // DO
+  dns_resolution_failed,          // DF
   count
 };
 std::string_view short_name(ResponseFlag flag);
@@ -49,9 +77,38 @@ class ResponseFlags {
 // How a connection ended (%DOWNSTREAM_DETECTED_CLOSE_TYPE%, %UPSTREAM_DETECTED_CLOSE_TYPE%).
 enum class CloseType : uint8_t { normal, local_reset, remote_reset };
 
-// What the access log, the statistics and sluicectl can know of one stream (for TCP: one downstream connection).
-// Written by the worker that owns the connection, read there only.
+// What an HTTP stream adds. The maps are those that are sent: after every filter, with what the proxy adds; they belong
+// to the stream and are there as far as it got (null: not yet, or never). Unset times are MonotonicTime{}.
+struct HttpInfo {
+  uint64_t stream_id = 0;  // random, as Envoy's: log lines say [S...]
+  std::optional<http::Protocol> protocol;  // nothing: no request line was understood
+  std::optional<http::Protocol> upstream_protocol;
+  const http::HeaderMap* request_headers = nullptr;
+  const http::HeaderMap* request_trailers = nullptr;
+  const http::HeaderMap* response_headers = nullptr;
+  const http::HeaderMap* response_trailers = nullptr;
+  std::string_view
+      local_reply_body;  // as made by whoever refused; local_reply_config may put it into another
+  uint16_t response_code = 0;  // 0: none was sent
+  bool health_check = false;  // by the health_check filter: access logs and statistics may leave it out
+  const model::Route* route = nullptr;  // kept by the stream
+  const model::VirtualHost* virtual_host = nullptr;
+  std::string virtual_cluster_name;
+  uint64_t request_header_bytes = 0, response_header_bytes = 0, response_trailer_bytes = 0;
+  uint64_t downstream_wire_bytes_received = 0, downstream_wire_bytes_sent = 0;
+  uint64_t downstream_header_bytes_received = 0, downstream_header_bytes_sent = 0;
+  uint64_t upstream_wire_bytes_received = 0, upstream_wire_bytes_sent = 0;
+  uint64_t upstream_header_bytes_received = 0, upstream_header_bytes_sent = 0;
+  uint64_t retry_attempts = 0;  // upstream_attempts - 1
+  MonotonicTime last_downstream_rx_byte{}, first_upstream_tx_byte{}, last_upstream_tx_byte{},
+      first_upstream_rx_byte{}, last_upstream_rx_byte{}, first_downstream_tx_byte{},
+      last_downstream_tx_byte{};
+};
+
+// What the access log, the statistics and sluicectl can know of one stream (for TCP: one downstream connection; for
+// HTTP: one request and its response). Written by the worker that owns the connection, read there only.
 struct StreamInfo {
+  HttpInfo* http = nullptr;  // of the stream that owns this; null: TCP
   uint64_t connection_id = 0;
   WallTime start_time{};
   MonotonicTime start{};
@@ -94,6 +151,19 @@ struct StreamInfo {
 };
 
 // Where a log record is written from (%ACCESS_LOG_TYPE%).
-enum class AccessLogType : uint8_t { not_set, tcp_upstream_connected, tcp_periodic, tcp_connection_end };
+enum class AccessLogType : uint8_t {
+  not_set,
+  tcp_upstream_connected,
+  tcp_periodic,
+  tcp_connection_end,
+  downstream_start,
+  downstream_periodic,
+  downstream_end,
+  upstream_poolready,
+  upstream_periodic,
+  upstream_end,
+  downstream_tunnel_successfully_established,
+  upstream_tunnel_successfully_established,
+};
 
 }  // namespace sluice::ext

@@ -1,14 +1,42 @@
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "core/address.h"
 #include "core/buffer.h"
 #include "sluice/ext/connection.h"
 
 namespace sluice::ext {
+
+// A host of a cluster, as filters and retry rules see it.
+class UpstreamHost {
+ public:
+  virtual const Address& address() const = 0;
+  virtual const std::string& hostname() const = 0;
+  virtual bool canary() const = 0;  // metadata envoy.lb: canary
+
+ protected:
+  ~UpstreamHost() = default;
+};
+
+// What the choice of a host may depend on beside its load; all of it may stay unset.
+struct LbContext {
+  std::optional<uint64_t> hash;  // RING_HASH, MAGLEV
+  // metadata_match of the route, for subsets: pairs sorted by key; null: none.
+  const std::vector<std::pair<std::string, std::string>>* metadata_match = nullptr;
+  // A retry asks for another host while this says so, at most max_attempts - 1 times.
+  const std::function<bool(const UpstreamHost&)>* reject = nullptr;
+  uint32_t max_attempts = 1;
+  // A retry priority's own distribution over priorities, in percent; null: the cluster's.
+  const std::vector<uint32_t>* priority_load = nullptr;
+};
 
 // One upstream TCP connection of one stream. Destroying it resets the connection if it is still open.
 class Upstream {
@@ -27,6 +55,7 @@ class Upstream {
     uint32_t mark = 0;                     // SO_MARK of the upstream socket; 0: none
     Address source;  // bind here first (original_src), keeping the caller's address; or invalid
     bool transparent = false;  // IP_TRANSPARENT for `source`
+    LbContext lb = {};
   };
 
   class Callbacks : public ConnectionObserver {
@@ -48,6 +77,8 @@ class Upstream {
   virtual Address local_address() const = 0;
 };
 
+class HttpCluster;
+
 // One cluster on one worker.
 class Cluster {
  public:
@@ -60,6 +91,8 @@ class Cluster {
   // when nobody is there to connect to.
   virtual std::unique_ptr<Upstream> connect(const Upstream::Origin& origin,
                                             Upstream::Callbacks& callbacks) = 0;
+  // What HTTP asks of a cluster, see http_upstream.h; null: it carries TCP alone.
+  virtual HttpCluster* http() { return nullptr; }
 };
 
 class ClusterManager {

@@ -39,6 +39,14 @@ struct Context final : ext::FactoryContext {
                                                   std::string_view) override {
     return Error{"no"};
   }
+  Result<ext::ConfiguredHttpFilter> make_http_filter(const google::protobuf::Message&,
+                                                     std::string_view) override {
+    return Error{"no"};
+  }
+  Result<std::shared_ptr<const model::RouteConfig>> make_route_config(const google::protobuf::Message&,
+                                                                      std::string_view) override {
+    return Error{"no"};
+  }
   Memory memory;
 };
 

@@ -142,6 +142,22 @@ std::string_view type_name(ext::AccessLogType type) {
       return "TcpPeriodic";
     case ext::AccessLogType::tcp_connection_end:
       return "TcpConnectionEnd";
+    case ext::AccessLogType::downstream_start:
+      return "DownstreamStart";
+    case ext::AccessLogType::downstream_periodic:
+      return "DownstreamPeriodic";
+    case ext::AccessLogType::downstream_end:
+      return "DownstreamEnd";
+    case ext::AccessLogType::upstream_poolready:
+      return "UpstreamPoolReady";
+    case ext::AccessLogType::upstream_periodic:
+      return "UpstreamPeriodic";
+    case ext::AccessLogType::upstream_end:
+      return "UpstreamEnd";
+    case ext::AccessLogType::downstream_tunnel_successfully_established:
+      return "DownstreamTunnelSuccessfullyEstablished";
+    case ext::AccessLogType::upstream_tunnel_successfully_established:
+      return "UpstreamTunnelSuccessfullyEstablished";
   }
   return "NotSet";
 }

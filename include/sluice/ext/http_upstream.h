@@ -1,0 +1,95 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include "core/stats.h"
+#include "core/time.h"
+#include "http/codec.h"
+#include "sluice/ext/upstream.h"
+
+namespace sluice::ext {
+
+enum class RoutingPriority : uint8_t { normal, high };  // RoutingPriority DEFAULT, HIGH
+
+// What a pool needs to know of a request beside its origin.
+struct HttpRequestTraits {
+  std::optional<http::Protocol> downstream_protocol;  // for use_downstream_protocol_config
+  RoutingPriority priority = RoutingPriority::normal;
+  bool upgrade = false;  // a websocket or CONNECT: wants a connection of its own (HTTP/1)
+};
+
+// How a try ended, for outlier detection (Envoy: Outlier::Result).
+enum class TryResult : uint8_t {
+  success,           // of the transport
+  connect_failed,    // counts as gateway failure when errors of ours are not split
+  timeout,           // no response in time
+  reset,             // reset before a whole response
+};
+
+// One try of one request at one host: it waits for a stream of a pool, then it is that stream's handle. Destroying it
+// takes it out of the queue, or resets the stream if that is still open. May be destroyed inside any callback.
+class HttpTry {
+ public:
+  class Callbacks {
+   public:
+    // There is a stream: send the request on it. `receiver` of HttpCluster::make_try gets the response.
+    virtual void on_ready(http::Stream& stream) = 0;
+    // There will be none. Nothing was sent.
+    virtual void on_failure(Upstream::Failure failure, std::string_view reason) = 0;
+
+   protected:
+    ~Callbacks() = default;
+  };
+
+  virtual ~HttpTry() = default;
+  // Once. The outcome may come from inside.
+  virtual void start() = 0;
+  virtual const UpstreamHost* host() const = 0;  // null: nobody was chosen
+  // After on_ready.
+  virtual Connection& connection() = 0;
+  virtual MonotonicTime connect_started() const = 0;  // of the connection, which may be old
+  virtual MonotonicTime connect_done() const = 0;
+  virtual uint64_t connection_streams() const = 0;  // how many it has carried, with this one
+  // For outlier detection and the host's rq_success/rq_error/rq_timeout.
+  virtual void report(TryResult result) = 0;
+  virtual void report_status(uint16_t status) = 0;  // HTTP, or what a gRPC status maps to
+};
+
+// Request statistics of a cluster on one worker: "cluster.<name>.upstream_rq_*" as Envoy's router counts them.
+// https://www.envoyproxy.io/docs/envoy/latest/configuration/upstream/cluster_manager/cluster_stats
+struct HttpClusterStats {
+  stats::Counter upstream_rq_retry, upstream_rq_retry_backoff_exponential,
+      upstream_rq_retry_backoff_ratelimited, upstream_rq_retry_limit_exceeded, upstream_rq_retry_overflow,
+      upstream_rq_retry_success, upstream_rq_timeout, upstream_rq_per_try_timeout,
+      upstream_rq_per_try_idle_timeout, upstream_rq_max_duration_reached, upstream_rq_rx_reset,
+      upstream_rq_tx_reset, upstream_rq_maintenance_mode, upstream_internal_redirect_failed_total,
+      upstream_internal_redirect_succeeded_total, retry_or_shadow_abandoned,
+      upstream_flow_control_paused_reading_total, upstream_flow_control_resumed_reading_total,
+      upstream_flow_control_backed_up_total, upstream_flow_control_drained_total;
+};
+
+// A cluster's HTTP side on one worker.
+class HttpCluster {
+ public:
+  // Chooses a host and, where the cluster has room (circuit breakers), a connection or a place in the queue for one.
+  virtual std::unique_ptr<HttpTry> make_try(const Upstream::Origin& origin, const HttpRequestTraits& traits,
+                                            http::StreamReceiver& receiver,
+                                            HttpTry::Callbacks& callbacks) = 0;
+  virtual HttpClusterStats& http_stats() = 0;
+  // "cluster.<name>.": for upstream_rq_<code>, internal.*, canary.* and the like.
+  virtual stats::Scope stats_scope() = 0;
+  // The retry circuit breaker (max_retries, or retry_budget) of a priority: false: no more now. Each true is paired
+  // with a release.
+  virtual bool acquire_retry(RoutingPriority priority) = 0;
+  virtual void release_retry(RoutingPriority priority) = 0;
+  virtual bool maintenance_mode() = 0;  // load_assignment.policy.drop_overloads drops this request
+
+ protected:
+  ~HttpCluster() = default;
+};
+
+}  // namespace sluice::ext

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/random.h"
+#include "core/regex.h"
+#include "http/header_map.h"
+
+namespace sluice::model {
+
+// envoy.type.matcher.v3.StringMatcher.
+struct StringMatcher {
+  enum class Kind : uint8_t { exact, prefix, suffix, contains, regex };
+  Kind kind = Kind::exact;
+  std::string text;  // in lower case with ignore_case
+  bool ignore_case = false;
+  std::optional<Regex> regex;
+  bool matches(std::string_view value) const;
+};
+
+// envoy.config.route.v3.HeaderMatcher.
+struct HeaderMatcher {
+  enum class Kind : uint8_t { present, range, string };
+  std::string name;  // in lower case
+  Kind kind = Kind::present;
+  bool invert = false;
+  bool treat_missing_as_empty = false;
+  bool present = true;                   // present
+  int64_t range_start = 0, range_end = 0;  // range: [start, end)
+  StringMatcher string;
+  bool matches(const http::HeaderMap& headers) const;
+};
+
+// envoy.config.route.v3.QueryParameterMatcher.
+struct QueryParameterMatcher {
+  std::string name;
+  std::optional<StringMatcher> value;  // nothing: present is enough
+  bool matches(std::string_view query) const;  // what stands behind "?"
+};
+
+// envoy.type.v3.FractionalPercent with the runtime key's default.
+struct Fraction {
+  uint32_t numerator = 100, denominator = 100;  // denominator: 100, 10,000 or 1,000,000
+  bool hit(uint64_t random) const { return random % denominator < numerator; }
+};
+
+}  // namespace sluice::model

@@ -1,0 +1,273 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "core/random.h"
+#include "core/regex.h"
+#include "core/time.h"
+#include "http/header_map.h"
+#include "model/matchers.h"
+#include "model/retry_policy.h"
+#include "sluice/ext/http_filter.h"
+#include "sluice/ext/http_upstream.h"
+#include "sluice/ext/stream_info.h"
+
+// envoy.config.route.v3, immutable. https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_conn_man/route_matching
+namespace sluice::model {
+
+// A header value with %OPERATORS%; literals too.
+class HeaderFormatter {
+ public:
+  virtual ~HeaderFormatter() = default;
+  virtual void format(const ext::StreamInfo& info, std::string& out) const = 0;
+};
+
+// request_headers_to_add/_to_remove and their response twins, of one level.
+struct HeaderRules {
+  enum class Append : uint8_t {
+    append_if_exists_or_add,
+    add_if_absent,
+    overwrite_if_exists_or_add,
+    overwrite_if_exists
+  };
+  struct Add {
+    std::string name;  // in lower case
+    std::string literal;  // where there is no formatter
+    std::shared_ptr<const HeaderFormatter> formatter;
+    Append append = Append::append_if_exists_or_add;
+    bool keep_empty = false;
+  };
+  std::vector<Add> add;
+  std::vector<std::string> remove;  // in lower case
+  bool empty() const { return add.empty() && remove.empty(); }
+  // Removes, then adds (Envoy: HeaderParser::evaluateHeaders).
+  void apply(http::HeaderMap& headers, const ext::StreamInfo& info) const;
+};
+struct HeaderRulesPair {
+  HeaderRules request, response;
+};
+
+// typed_per_filter_config by the filter's name in the HTTP filter list.
+struct FilterConfigs {
+  struct Entry {
+    ext::HttpRouteConfigPtr config;  // null: only switched off or on
+    bool disabled = false;
+  };
+  std::map<std::string, Entry, std::less<>> by_name;
+};
+
+// RouteAction.HashPolicy.
+struct HashPolicy {
+  enum class Kind : uint8_t { header, cookie, source_ip, query_parameter };
+  Kind kind = Kind::header;
+  bool terminal = false;
+  std::string name;  // of the header (lower case), cookie or parameter
+  std::optional<Regex> regex;  // header: regex_rewrite
+  std::string substitution;
+  std::optional<Duration> cookie_ttl;  // set: make the cookie where it is missing; 0: a session cookie
+  std::string cookie_path;
+  std::vector<std::pair<std::string, std::string>> cookie_attributes;
+};
+
+struct MirrorPolicy {
+  std::string cluster;  // or
+  std::string cluster_header;  // in lower case
+  Fraction fraction;
+  bool disable_shadow_host_suffix = false;
+};
+
+struct WeightedCluster {
+  std::string name;  // or
+  std::string cluster_header;  // in lower case
+  uint64_t weight_end = 0;  // cumulative
+  HeaderRulesPair headers;
+  std::string host_rewrite;
+  std::vector<std::pair<std::string, std::string>> metadata_match;
+  FilterConfigs filter_configs;
+};
+
+// RouteAction.
+struct RouteAction {
+  std::string cluster;  // or
+  std::string cluster_header;  // in lower case; or
+  std::vector<WeightedCluster> weighted_clusters;
+  uint64_t weight_total = 0;
+  std::string weight_header;  // weighted_clusters.header_name, in lower case
+  uint16_t cluster_not_found_status = 503;
+
+  std::optional<std::string> prefix_rewrite;
+  std::optional<Regex> regex_rewrite;
+  std::string regex_substitution;
+  enum class HostRewrite : uint8_t { none, literal, from_upstream, header, path_regex };
+  HostRewrite host_rewrite = HostRewrite::none;
+  std::string host_rewrite_text;  // the literal, the header (lower case), or the substitution
+  std::optional<Regex> host_rewrite_regex;
+  bool append_x_forwarded_host = false;
+
+  Duration timeout = std::chrono::seconds(15);  // 0: none
+  std::optional<Duration> idle_timeout;  // nothing: the connection manager's
+  std::optional<Duration> max_stream_duration;  // 0: none
+  std::optional<Duration> grpc_timeout_header_max, grpc_timeout_header_offset;  // max_stream_duration.*
+  std::optional<Duration> max_grpc_timeout, grpc_timeout_offset;  // deprecated pair, Istio sends it
+  ext::RoutingPriority priority = ext::RoutingPriority::normal;
+  std::optional<RetryPolicy> retry_policy;  // nothing: the virtual host's
+  std::vector<MirrorPolicy> mirrors;
+  std::vector<HashPolicy> hash_policies;
+  std::vector<std::pair<std::string, std::string>> metadata_match;
+  struct Upgrade {
+    std::string type;  // in lower case
+    bool enabled = true;
+    bool connect_terminates = false;  // connect_config
+  };
+  std::vector<Upgrade> upgrades;
+  struct InternalRedirect {
+    uint32_t max = 1;
+    std::vector<uint16_t> codes = {302};
+    bool allow_cross_scheme = false;
+  };
+  std::optional<InternalRedirect> internal_redirect;
+  bool include_vh_rate_limits = false;
+};
+
+struct RedirectAction {
+  uint16_t status = 301;
+  std::string scheme;  // "" : unchanged
+  bool https = false;
+  std::string host;
+  uint32_t port = 0;  // 0: unchanged
+  std::optional<std::string> path, prefix_rewrite;
+  std::optional<Regex> regex_rewrite;
+  std::string regex_substitution;
+  bool strip_query = false;
+};
+
+struct DirectResponseAction {
+  uint16_t status = 200;
+  std::string body;
+  std::shared_ptr<const HeaderFormatter> body_formatter;
+};
+
+struct NonForwardingAction {};
+
+// RouteMatch.
+struct PathMatch {
+  enum class Kind : uint8_t { prefix, exact, separated_prefix, regex, connect };
+  Kind kind = Kind::prefix;
+  std::string text;  // in lower case without case_sensitive
+  std::optional<Regex> regex;
+  bool case_sensitive = true;
+};
+
+struct RouteConfig;
+struct VirtualHost;
+
+struct Route {
+  std::string name;
+  PathMatch path;
+  std::vector<HeaderMatcher> headers;
+  std::vector<QueryParameterMatcher> query;
+  bool grpc_only = false;
+  std::optional<bool> tls_presented, tls_validated;
+  std::optional<Fraction> fraction;  // runtime_fraction
+  std::variant<RouteAction, RedirectAction, DirectResponseAction, NonForwardingAction> action;
+  std::string decorator_operation;
+  bool decorator_propagate = true;
+  HeaderRulesPair header_rules;
+  FilterConfigs filter_configs;
+  std::optional<uint32_t> request_body_limit;  // per_request_buffer_limit_bytes, request_body_buffer_limit
+  std::string stat_prefix;
+  std::vector<std::pair<std::string, std::string>>
+      metadata_text;  // "filter:key" → text, for %METADATA(ROUTE:...)%
+};
+
+struct VirtualCluster {
+  std::string name;
+  std::vector<HeaderMatcher> headers;
+};
+
+struct VirtualHost {
+  enum class RequireTls : uint8_t { none, external_only, all };
+  std::string name;
+  std::vector<std::string> domains;
+  std::vector<Route> routes;
+  RequireTls require_tls = RequireTls::none;
+  std::vector<VirtualCluster> virtual_clusters;
+  HeaderRulesPair header_rules;
+  FilterConfigs filter_configs;
+  std::optional<RetryPolicy> retry_policy;
+  std::vector<MirrorPolicy> mirrors;
+  bool include_request_attempt_count = false;
+  bool include_attempt_count_in_response = false;
+  bool include_is_timeout_retry_header = false;
+  std::optional<uint32_t> request_body_limit;
+};
+
+// What matching may look at beside the headers.
+struct RouteInput {
+  const http::HeaderMap& headers;  // :authority, :path, :method and the rest, after path normalization
+  const ext::StreamInfo& info;
+  uint64_t random = 0;  // of the stream: the same at each match of it
+  bool tls = false;
+};
+
+// A route as found for one request; keeps its configuration alive.
+struct RouteMatch {
+  std::shared_ptr<const RouteConfig> config;
+  const VirtualHost* virtual_host = nullptr;
+  const Route* route = nullptr;
+  const WeightedCluster* weighted = nullptr;  // the one that was drawn
+  std::string_view
+      cluster;  // where it goes, for a RouteAction; "" if a cluster_header names it and is not there
+
+  const RouteAction* action() const { return std::get_if<RouteAction>(&route->action); }
+};
+
+// RouteConfiguration.
+struct RouteConfig : std::enable_shared_from_this<RouteConfig> {
+  std::string name;
+  std::vector<std::unique_ptr<const VirtualHost>> virtual_hosts;
+  HeaderRulesPair header_rules;
+  FilterConfigs filter_configs;
+  bool most_specific_header_mutations_wins = false;
+  bool ignore_port_in_host_matching = false;
+  bool ignore_path_parameters_in_path_matching = false;
+  std::string vhost_header;  // in lower case; "" : :authority
+  std::vector<std::string> internal_only_headers;
+  std::vector<MirrorPolicy> mirrors;
+  uint64_t hash = 0;  // of the resource it came from
+
+  // Nothing: no virtual host, or no route of it, matches. `tls_redirect` is set where the virtual host wants TLS and
+  // the request came without.
+  std::optional<RouteMatch> match(const RouteInput& input, bool* tls_redirect = nullptr) const;
+  // Exact, then "*.suffix" the longest first, then "prefix.*" the longest first, then "*".
+  const VirtualHost* find_virtual_host(std::string_view authority) const;
+
+  // Filled by index(), once, after virtual_hosts.
+  void index();
+  struct StringHash {
+    using is_transparent = void;
+    size_t operator()(std::string_view s) const { return std::hash<std::string_view>()(s); }
+  };
+  using ByName = std::unordered_map<std::string, const VirtualHost*, StringHash, std::equal_to<>>;
+  ByName exact;
+  std::map<size_t, ByName, std::greater<>> suffixes, prefixes;  // by length, the longest first
+  const VirtualHost* any = nullptr;
+};
+
+// Where a connection manager takes its routes from: fixed, or discovered. Asked by workers for every request.
+class RouteSource {
+ public:
+  virtual ~RouteSource() = default;
+  virtual std::shared_ptr<const RouteConfig> current() const = 0;  // null: not there yet
+};
+
+}  // namespace sluice::model
