@@ -19,6 +19,8 @@
 #define SL_SOL_SOCKET 1
 #define SL_SO_BINDTOIFINDEX 62
 #define SL_SOL_IP 0
+#define SL_SOL_TCP 6
+#define SL_TCP_CONGESTION 13
 #define SL_SOL_IPV6 41
 #define SL_SO_ORIGINAL_DST 80 /* and IP6T_SO_ORIGINAL_DST */
 

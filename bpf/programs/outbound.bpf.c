@@ -243,6 +243,26 @@ SL_INLINE void bridge_write(struct bpf_sock_ops* ctx) {
   bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
+/* The hop between application and proxy crosses loopback: no path to probe, nothing to pace. BBR, where it is the node's
+ * default, paces it all the same, by timers, and both ends sleep and wake for every piece; so it is not used here. The network
+ * path belongs to the proxy's own socket, which keeps the node's default. Called at established and not before: a socket
+ * whose call fails may connect elsewhere. What the owner has set himself stays. */
+SL_INLINE void set_loopback_congestion_control(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
+  struct tcp_sock* tcp = bpf_skc_to_tcp_sock(sk);
+  if (!tcp || BPF_CORE_READ_BITFIELD(&tcp->inet_conn, icsk_ca_setsockopt)) return;
+  char cubic[] = "cubic", reno[] = "reno"; /* the first may be absent, the second cannot */
+  if (bpf_setsockopt(ctx, SL_SOL_TCP, SL_TCP_CONGESTION, cubic, sizeof(cubic)))
+    bpf_setsockopt(ctx, SL_SOL_TCP, SL_TCP_CONGESTION, reno, sizeof(reno));
+}
+
+/* The redirected call of an application has been answered. */
+SL_INLINE void client_established(struct bpf_sock_ops* ctx) {
+  struct bpf_sock* sk = ctx->sk;
+  if (!sk) return;
+  const struct sluice_redirect* r = bpf_sk_storage_get(&sl_redirects, sk, NULL, 0);
+  if (r && r->role == SLUICE_ROLE_CLIENT) set_loopback_congestion_control(ctx, sk);
+}
+
 SL_INLINE void bridge_move(struct bpf_sock_ops* ctx) {
   struct bpf_sock* sk = ctx->sk;
   if (!sk) return;
@@ -266,6 +286,7 @@ SL_INLINE void bridge_move(struct bpf_sock_ops* ctx) {
   bool stored = bpf_sk_storage_get(&sl_redirects, sk, &r, BPF_SK_STORAGE_GET_F_CREATE);
   sl_count(stored ? SLUICE_D_BRIDGE_MOVED : SLUICE_D_BRIDGE_NO_STORAGE);
   if (!bpf_map_delete_elem(&sl_bridge, &t)) bridge_gauge(-1);
+  set_loopback_congestion_control(ctx, sk);
 }
 
 /* The connecting socket is closed, and its entry with it, unless the accepting side had it already. */
@@ -286,6 +307,9 @@ int sluice_sockops(struct bpf_sock_ops* ctx) {
   switch (ctx->op) {
     case BPF_SOCK_OPS_TCP_CONNECT_CB:
       bridge_write(ctx);
+      break;
+    case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+      client_established(ctx);
       break;
     case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
       bridge_move(ctx);

@@ -1,5 +1,6 @@
 // Kinds of sockets and ways to connect, as applications have them.
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <liburing.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -141,6 +142,52 @@ TEST_CASE("a non-blocking connect asked about twice is redirected once") {
     CHECK(peer_of(app.get()) == to);
   });
   CHECK(counter(*w.redirector, "outbound.redirected.default") == 1);
+}
+
+TEST_CASE("congestion control: not the node's pacing on loopback, unless somebody asked for it") {
+  if (!can_run()) return;
+  World w;
+  Host::in(w.pod.netns, [&] {
+    auto control = [](int fd) {
+      char name[16] = {};
+      socklen_t len = sizeof(name);
+      REQUIRE(::getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &len) == 0);
+      return std::string(name);
+    };
+    // The default of this namespace, a new socket's, whatever the host's is: one that no redirected connection may get.
+    Fd setting(::open("/proc/sys/net/ipv4/tcp_congestion_control", O_WRONLY | O_CLOEXEC));
+    REQUIRE(setting.valid());
+    REQUIRE(::write(setting.get(), "reno", 4) == 4);
+    Fd probe = socket_for(AF_INET);
+    if (::setsockopt(probe.get(), IPPROTO_TCP, TCP_CONGESTION, "cubic", 5) != 0) {
+      MESSAGE("skipped: this kernel has only reno");
+      return;
+    }
+    for (const Address& to : {addr("192.0.2.1:80"), addr("[2001:db8::1]:80")}) {
+      INFO(to.to_string());
+      Fd app = socket_for(to.family());
+      CHECK(control(app.get()) == "reno");
+      REQUIRE(connect_errno(app.get(), to) == 0);
+      Fd proxy = expect_original(w, to.ip().is_v4() ? w.pod.out4.get() : w.pod.out6.get(), to);
+      CHECK(control(app.get()) == "cubic");
+      CHECK(control(proxy.get()) == "cubic");
+    }
+    Fd chosen = socket_for(AF_INET);
+    REQUIRE(::setsockopt(chosen.get(), IPPROTO_TCP, TCP_CONGESTION, "reno", 4) == 0);
+    REQUIRE(connect_errno(chosen.get(), addr("192.0.2.1:80")) == 0);
+    Fd proxy = expect_original(w, w.pod.out4.get(), addr("192.0.2.1:80"));
+    CHECK(control(chosen.get()) == "reno");
+
+    Fd there = listen_on("127.0.0.1", 4321);
+    Fd direct = socket_for(AF_INET);
+    REQUIRE(connect_errno(direct.get(), addr("127.0.0.1:4321")) == 0);
+    CHECK(control(direct.get()) == "reno");
+    // A refused call leaves no trace.
+    w.pod.close_all();
+    Fd refused = socket_for(AF_INET);
+    CHECK(connect_errno(refused.get(), addr("192.0.2.1:80")) == ECONNREFUSED);
+    CHECK(control(refused.get()) == "reno");
+  });
 }
 
 TEST_CASE("UDP is left alone") {
