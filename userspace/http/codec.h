@@ -122,7 +122,8 @@ struct ProtocolError {
 
 class ServerCallbacks {
  public:
-  // A request begins: its receiver, which gets on_headers next. The stream is open for sending from then on.
+  // A request begins: its receiver, which gets on_headers next; HTTP/2: or on_reset, where the head itself is broken (too
+  // many headers, no HTTP message). The stream is open for sending from then on.
   virtual StreamReceiver& on_new_stream(Stream& stream) = 0;
   // HTTP/2: the peer's GOAWAY.
   virtual void on_goaway(bool /*graceful: NO_ERROR*/) {}
