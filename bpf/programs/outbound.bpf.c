@@ -244,9 +244,9 @@ SL_INLINE void bridge_write(struct bpf_sock_ops* ctx) {
 }
 
 /* The hop between application and proxy crosses loopback: no path to probe, nothing to pace. BBR, where it is the node's
- * default, paces it all the same, by timers, and both ends sleep and wake for every piece; so it is not used here. The network
- * path belongs to the proxy's own socket, which keeps the node's default. Called at established and not before: a socket
- * whose call fails may connect elsewhere. What the owner has set himself stays. */
+ * default, paces it all the same, by timers, and both ends sleep and wake for every piece; so it is not used here. The
+ * network path belongs to the proxy's own socket, which keeps the node's default. Called at established and not before: a
+ * socket whose call fails may connect elsewhere. What the owner has set himself stays. */
 SL_INLINE void set_loopback_congestion_control(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
   struct tcp_sock* tcp = bpf_skc_to_tcp_sock(sk);
   if (!tcp || BPF_CORE_READ_BITFIELD(&tcp->inet_conn, icsk_ca_setsockopt)) return;

@@ -57,6 +57,7 @@ def main(doc):
         if x not in names:
             sys.exit(f"no scenario {x}: {', '.join(names)}")
     out = {"when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "argv": sys.argv[1:], "kernel": platform.release(),
+           "congestion_control": read("/proc/sys/net/ipv4/tcp_congestion_control").strip(),
            "cpus": os.cpu_count(), "load_before": os.getloadavg(), "versions": {}, "scenarios": {}}
     m = re.search(r"model name\s*:\s*(.*)", read("/proc/cpuinfo"))
     out["cpu"] = m.group(1) if m else ""

@@ -41,7 +41,7 @@ def table(result):
         rows.append(f"| {words} ({better} is better) | " + " | ".join(cells) + " |")
     head = ["| | " + " | ".join(lanes) + " |", "|---|" + "---|" * len(lanes)]
     about = (f"Measured {result['when'][:10]} on {result['cpus']} cores of {result['cpu'].strip() or 'a virtual machine'}, kernel "
-             f"{result['kernel'].split('-')[0]}; one worker each, interleaved in one run, median of the ratios within a round; Envoy = 1 "
+             f"{result['kernel'].split('-')[0]}, TCP congestion control {result['congestion_control']}; one worker each, interleaved in one run, median of the ratios within a round; Envoy = 1 "
              "(behind iptables REDIRECT). `direct` is no proxy at all.")
     return [about, "", *head, *rows]
 

@@ -128,7 +128,7 @@ def save(out, opt):
             json.dump(out, f, indent=1)
     if opt.md:
         with open(opt.md, "w") as f:
-            f.write(f"# Results, {out['when']}\n\n{out['cpu']}, {out['cpus']} cores, kernel {out['kernel']}; "
+            f.write(f"# Results, {out['when']}\n\n{out['cpu']}, {out['cpus']} cores, kernel {out['kernel']}, congestion control {out['congestion_control']}; "
                     + "; ".join(f"{k}: {v}" for k, v in out["versions"].items()) + ".\n"
                     f"Generator and origin on core {opt.load_core}, proxy on core {opt.proxy_core} (one worker). "
                     "Cells: median over the rounds, then xRATIO to envoy [lowest..highest round]; ratios are taken within a round. "
