@@ -1,6 +1,5 @@
 // Rules of strings and bytes.
 #include <arpa/inet.h>
-#include <re2/re2.h>
 
 #include <algorithm>
 #include <memory>
@@ -9,18 +8,23 @@
 #include <unordered_map>
 
 #include "config/rules.h"
+#include "core/regex.h"
 
 namespace sluice::config::rules {
 namespace {
 
 // Patterns are few and come from the API: compiled once, kept for good.
-const re2::RE2& compiled(const std::string& pattern) {
+const Result<Regex>& compiled(const std::string& pattern) {
   static std::mutex mutex;
-  static auto& cache = *new std::unordered_map<std::string, std::unique_ptr<re2::RE2>>;
+  static auto& cache = *new std::unordered_map<std::string, Result<Regex>>;
   std::lock_guard lock(mutex);
-  auto& entry = cache[pattern];
-  if (!entry) entry = std::make_unique<re2::RE2>(pattern, re2::RE2::Quiet);
-  return *entry;
+  if (const auto found = cache.find(pattern); found != cache.end()) return found->second;
+  return cache.emplace(pattern, Regex::compile(pattern)).first->second;
+}
+
+// For patterns of this file.
+bool full_match(const std::string& text, const char* pattern) {
+  return compiled(pattern)->full_match(text);
 }
 
 uint64_t code_points(std::string_view text) {
@@ -58,12 +62,10 @@ bool is_email(std::string_view text) {
 }
 
 bool is_uri_reference(const std::string& text) {
-  static const re2::RE2 characters(R"((?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)");
-  return re2::RE2::FullMatch(text, characters);
+  return full_match(text, R"((?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)");
 }
 bool is_uri(const std::string& text) {
-  static const re2::RE2 scheme(R"([A-Za-z][A-Za-z0-9+.\-]*:.+)");
-  return re2::RE2::FullMatch(text, scheme) && is_uri_reference(text);
+  return full_match(text, R"([A-Za-z][A-Za-z0-9+.\-]*:.+)") && is_uri_reference(text);
 }
 
 std::string quoted(std::string_view text) {
@@ -104,7 +106,7 @@ std::string check_known_regex(const validate::StringRules& rules, const std::str
   } else if (rules.well_known_regex() == validate::HTTP_HEADER_VALUE) {
     pattern = strict ? kValue : kLoose;
   }
-  if (pattern == nullptr || re2::RE2::FullMatch(value, compiled(pattern))) return "";
+  if (pattern == nullptr || full_match(value, pattern)) return "";
   return "value does not match regex pattern " + quoted(pattern) + " (an HTTP header " +
          (rules.well_known_regex() == validate::HTTP_HEADER_NAME ? "name" : "value") + ")";
 }
@@ -132,7 +134,7 @@ std::string check_form(const validate::StringRules& rules, const std::string& va
                  : "";
     case R::kUuid: {
       static const char* const kUuid = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$";
-      return rules.uuid() && !re2::RE2::FullMatch(value, compiled(kUuid)) ? "value must be a valid UUID" : "";
+      return rules.uuid() && !full_match(value, kUuid) ? "value must be a valid UUID" : "";
     }
     case R::kWellKnownRegex:
       return check_known_regex(rules, value);
@@ -147,8 +149,8 @@ template <typename Rules>
 std::string check_content(const Rules& rules, const std::string& value) {
   if (rules.has_const_() && value != rules.const_()) return "value must equal " + quoted(rules.const_());
   if (rules.has_pattern()) {
-    const re2::RE2& pattern = compiled(rules.pattern());
-    if (!pattern.ok() || !re2::RE2::PartialMatch(value, pattern))
+    const auto& pattern = compiled(rules.pattern());
+    if (!pattern.ok() || !pattern->partial_match(value))
       return "value does not match regex pattern " + quoted(rules.pattern());
   }
   if (rules.has_prefix() && !value.starts_with(rules.prefix()))

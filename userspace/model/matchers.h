@@ -17,7 +17,7 @@ namespace sluice::model {
 struct StringMatcher {
   enum class Kind : uint8_t { exact, prefix, suffix, contains, regex };
   Kind kind = Kind::exact;
-  std::string text;  // in lower case with ignore_case
+  std::string text;  // in lower case with ignore_case (which says nothing of a regex)
   bool ignore_case = false;
   std::optional<Regex> regex;
   bool matches(std::string_view value) const;
@@ -40,8 +40,12 @@ struct HeaderMatcher {
 struct QueryParameterMatcher {
   std::string name;
   std::optional<StringMatcher> value;  // nothing: present is enough
+  bool present = true;  // without `value`
   bool matches(std::string_view query) const;  // what stands behind "?"
 };
+
+// The first value of a parameter, as it stands in the request (not decoded); nothing: it is not there. "a" is "a=".
+std::optional<std::string_view> query_parameter(std::string_view query, std::string_view name);
 
 // envoy.type.v3.FractionalPercent with the runtime key's default.
 struct Fraction {

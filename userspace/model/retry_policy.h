@@ -38,8 +38,9 @@ struct RetryOnSet {
   bool all_known = true;
   bool has(RetryOn c) const { return bits & static_cast<uint32_t>(c); }
 };
-RetryOnSet parse_retry_on(std::string_view text);       // HTTP and gRPC words alike
-RetryOnSet parse_retry_grpc_on(std::string_view text);  // gRPC words
+RetryOnSet parse_retry_on(std::string_view text);       // HTTP words: x-envoy-retry-on
+RetryOnSet parse_retry_grpc_on(
+    std::string_view text);  // gRPC words: x-envoy-retry-grpc-on; retry_on takes both
 
 // envoy.config.route.v3.RetryPolicy.
 struct RetryPolicy {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -13,6 +14,7 @@
 
 #include "core/random.h"
 #include "core/regex.h"
+#include "core/result.h"
 #include "core/time.h"
 #include "http/header_map.h"
 #include "model/matchers.h"
@@ -49,7 +51,8 @@ struct HeaderRules {
   std::vector<Add> add;
   std::vector<std::string> remove;  // in lower case
   bool empty() const { return add.empty() && remove.empty(); }
-  // Removes, then adds (Envoy: HeaderParser::evaluateHeaders).
+  // Removes; then all values are made, then those that overwrite are written, then the others are added (Envoy:
+  // HeaderParser::evaluateHeaders).
   void apply(http::HeaderMap& headers, const ext::StreamInfo& info) const;
 };
 struct HeaderRulesPair {
@@ -91,7 +94,7 @@ struct WeightedCluster {
   uint64_t weight_end = 0;  // cumulative
   HeaderRulesPair headers;
   std::string host_rewrite;
-  std::vector<std::pair<std::string, std::string>> metadata_match;
+  std::vector<std::pair<std::string, std::string>> metadata_match;  // with the route's
   FilterConfigs filter_configs;
 };
 
@@ -102,6 +105,7 @@ struct RouteAction {
   std::vector<WeightedCluster> weighted_clusters;
   uint64_t weight_total = 0;
   std::string weight_header;  // weighted_clusters.header_name, in lower case
+  bool weight_by_hash = false;  // weighted_clusters.use_hash_policy
   uint16_t cluster_not_found_status = 503;
 
   std::optional<std::string> prefix_rewrite;
@@ -122,11 +126,12 @@ struct RouteAction {
   std::optional<RetryPolicy> retry_policy;  // nothing: the virtual host's
   std::vector<MirrorPolicy> mirrors;
   std::vector<HashPolicy> hash_policies;
-  std::vector<std::pair<std::string, std::string>> metadata_match;
+  std::vector<std::pair<std::string, std::string>> metadata_match;  // "envoy.lb", sorted by key
   struct Upgrade {
     std::string type;  // in lower case
     bool enabled = true;
     bool connect_terminates = false;  // connect_config
+    bool allow_post = false;  // connect_config.allow_post: a POST is tunnelled as if it were a CONNECT
   };
   std::vector<Upgrade> upgrades;
   struct InternalRedirect {
@@ -135,10 +140,11 @@ struct RouteAction {
     bool allow_cross_scheme = false;
   };
   std::optional<InternalRedirect> internal_redirect;
-  bool include_vh_rate_limits = false;
 };
 
 struct RedirectAction {
+  bool tls_required =
+      false;  // not configured: VirtualHost::require_tls asks for https and everything else as it was
   uint16_t status = 301;
   std::string scheme;  // "" : unchanged
   bool https = false;
@@ -153,7 +159,8 @@ struct RedirectAction {
 struct DirectResponseAction {
   uint16_t status = 200;
   std::string body;
-  std::shared_ptr<const HeaderFormatter> body_formatter;
+  std::shared_ptr<const HeaderFormatter> body_formatter;  // body_format: sees `body` as %LOCAL_REPLY_BODY%
+  std::string content_type;  // of body_format; "": text/plain where there is a body
 };
 
 struct NonForwardingAction {};
@@ -185,8 +192,8 @@ struct Route {
   FilterConfigs filter_configs;
   std::optional<uint32_t> request_body_limit;  // per_request_buffer_limit_bytes, request_body_buffer_limit
   std::string stat_prefix;
-  std::vector<std::pair<std::string, std::string>>
-      metadata_text;  // "filter:key" → text, for %METADATA(ROUTE:...)%
+  // For %METADATA(ROUTE:filter:key:...)%: "filter:key:..." → text, of every level; what is no string is JSON.
+  std::vector<std::pair<std::string, std::string>> metadata_text;  // sorted by key
 };
 
 struct VirtualCluster {
@@ -209,6 +216,7 @@ struct VirtualHost {
   bool include_attempt_count_in_response = false;
   bool include_is_timeout_retry_header = false;
   std::optional<uint32_t> request_body_limit;
+  std::vector<std::pair<std::string, std::string>> metadata_text;  // as Route::metadata_text
 };
 
 // What matching may look at beside the headers.
@@ -217,6 +225,8 @@ struct RouteInput {
   const ext::StreamInfo& info;
   uint64_t random = 0;  // of the stream: the same at each match of it
   bool tls = false;
+  bool client_certificate_presented = false,
+       client_certificate_validated = false;  // by the TLS connection's peer
 };
 
 // A route as found for one request; keeps its configuration alive.
@@ -225,8 +235,9 @@ struct RouteMatch {
   const VirtualHost* virtual_host = nullptr;
   const Route* route = nullptr;
   const WeightedCluster* weighted = nullptr;  // the one that was drawn
-  std::string_view
-      cluster;  // where it goes, for a RouteAction; "" if a cluster_header names it and is not there
+  // Where it goes, for a RouteAction; "" if a cluster_header names it and is not there. Good as long as `config` and the
+  // request's header map.
+  std::string_view cluster;
 
   const RouteAction* action() const { return std::get_if<RouteAction>(&route->action); }
 };
@@ -245,22 +256,25 @@ struct RouteConfig : std::enable_shared_from_this<RouteConfig> {
   std::vector<MirrorPolicy> mirrors;
   uint64_t hash = 0;  // of the resource it came from
 
-  // Nothing: no virtual host, or no route of it, matches. `tls_redirect` is set where the virtual host wants TLS and
-  // the request came without.
+  // Nothing: no virtual host, or no route of it, matches. Where the virtual host wants TLS and the request came without
+  // (x-forwarded-proto says), the route found is a redirect to https, and `tls_redirect` is set.
   std::optional<RouteMatch> match(const RouteInput& input, bool* tls_redirect = nullptr) const;
-  // Exact, then "*.suffix" the longest first, then "prefix.*" the longest first, then "*".
-  const VirtualHost* find_virtual_host(std::string_view authority) const;
+  // Exact, then "*.suffix" the longest first, then "prefix.*" the longest first, then "*". `lookups`: adds how many
+  // tables were asked.
+  const VirtualHost* find_virtual_host(std::string_view authority, size_t* lookups = nullptr) const;
 
-  // Filled by index(), once, after virtual_hosts.
-  void index();
-  struct StringHash {
-    using is_transparent = void;
-    size_t operator()(std::string_view s) const { return std::hash<std::string_view>()(s); }
+  // Makes the tables below from virtual_hosts; once, last. A domain that stands twice (Envoy's words): an error.
+  Status index();
+
+  // Domains in lower case, views of `domains`.
+  struct Wildcards {
+    size_t length;  // without "*"
+    std::unordered_map<std::string_view, const VirtualHost*> hosts;
   };
-  using ByName = std::unordered_map<std::string, const VirtualHost*, StringHash, std::equal_to<>>;
-  ByName exact;
-  std::map<size_t, ByName, std::greater<>> suffixes, prefixes;  // by length, the longest first
+  std::unordered_map<std::string_view, const VirtualHost*> exact;
+  std::vector<Wildcards> suffixes, prefixes;  // the longest first
   const VirtualHost* any = nullptr;
+  std::deque<std::string> domains;
 };
 
 // Where a connection manager takes its routes from: fixed, or discovered. Asked by workers for every request.

@@ -1,0 +1,99 @@
+#include "model/matchers.h"
+
+#include <charconv>
+
+namespace sluice::model {
+namespace {
+
+char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+}
+
+// `b` is in lower case already where `ignore_case`.
+bool equal(std::string_view a, std::string_view b, bool ignore_case) {
+  if (a.size() != b.size()) return false;
+  if (!ignore_case) return a == b;
+  for (size_t i = 0; i < a.size(); ++i)
+    if (lower(a[i]) != b[i]) return false;
+  return true;
+}
+
+bool contains(std::string_view text, std::string_view part, bool ignore_case) {
+  if (!ignore_case) return text.find(part) != std::string_view::npos;
+  for (size_t i = 0; i + part.size() <= text.size(); ++i)
+    if (equal(text.substr(i, part.size()), part, true)) return true;
+  return false;
+}
+
+// A whole number with nothing but blanks around it (absl::SimpleAtoi).
+std::optional<int64_t> integer(std::string_view text) {
+  const size_t begin = text.find_first_not_of(" \t\r\n\v\f");
+  if (begin == std::string_view::npos) return {};
+  text = text.substr(begin, text.find_last_not_of(" \t\r\n\v\f") + 1 - begin);
+  if (text.starts_with('+')) text.remove_prefix(1);
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return {};
+  return value;
+}
+
+}  // namespace
+
+bool StringMatcher::matches(std::string_view value) const {
+  switch (kind) {
+    case Kind::exact:
+      return equal(value, text, ignore_case);
+    case Kind::prefix:
+      return value.size() >= text.size() && equal(value.substr(0, text.size()), text, ignore_case);
+    case Kind::suffix:
+      return value.size() >= text.size() &&
+             equal(value.substr(value.size() - text.size()), text, ignore_case);
+    case Kind::contains:
+      return contains(value, text, ignore_case);
+    case Kind::regex:
+      return regex->full_match(value);
+  }
+  return false;
+}
+
+// Envoy: HeaderUtility::HeaderData. A header that is missing matches nothing but `present: false`, inverted or not,
+// unless it is taken as empty.
+bool HeaderMatcher::matches(const http::HeaderMap& headers) const {
+  if (kind == Kind::present) {
+    const bool there = treat_missing_as_empty || headers.has(std::string_view(name));
+    return (there == present) != invert;
+  }
+  std::string scratch;
+  auto value = headers.joined(name, scratch);
+  if (!value) {
+    if (!treat_missing_as_empty) return false;
+    value = std::string_view();
+  }
+  bool hit = false;
+  if (kind == Kind::range) {
+    const auto number = integer(*value);
+    hit = number && *number >= range_start && *number < range_end;
+  } else {
+    hit = string.matches(*value);
+  }
+  return hit != invert;
+}
+
+std::optional<std::string_view> query_parameter(std::string_view query, std::string_view name) {
+  while (!query.empty()) {
+    const size_t end = std::min(query.find('&'), query.size());
+    const std::string_view pair = query.substr(0, end);
+    query.remove_prefix(std::min(end + 1, query.size()));
+    const size_t equals = std::min(pair.find('='), pair.size());
+    if (pair.substr(0, equals) == name) return pair.substr(std::min(equals + 1, pair.size()));
+  }
+  return {};
+}
+
+bool QueryParameterMatcher::matches(std::string_view query) const {
+  const auto found = query_parameter(query, name);
+  if (!value) return found.has_value() == present;
+  return found && value->matches(*found);
+}
+
+}  // namespace sluice::model
