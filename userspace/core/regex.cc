@@ -21,7 +21,7 @@ re2::StringPiece piece(std::string_view s) {
 
 Result<Regex> Regex::compile(std::string_view pattern) {
   auto impl = std::make_shared<const Impl>(pattern);
-  if (!impl->re.ok()) return Error{"Invalid regex '" + std::string(pattern) + "': " + impl->re.error()};
+  if (!impl->re.ok()) return Error{impl->re.error()};
   Regex out;
   out.impl_ = std::move(impl);
   return out;

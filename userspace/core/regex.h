@@ -12,6 +12,7 @@ namespace sluice {
 // https://github.com/google/re2/wiki/Syntax
 class Regex {
  public:
+  // Errors are RE2's: "missing ): a(".
   static Result<Regex> compile(std::string_view pattern);
   bool full_match(std::string_view text) const;
   bool partial_match(std::string_view text) const;  // anywhere in the text

@@ -2,14 +2,15 @@
 
 #include <google/protobuf/any.pb.h>
 #include <google/protobuf/message.h>
-#include <re2/re2.h>
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <tuple>
 
 #include "config/print.h"
 #include "config/protos.h"
+#include "core/regex.h"
 #include "envoy/admin/v3/config_dump.pb.h"
 #include "envoy/config/bootstrap/v3/bootstrap.pb.h"
 
@@ -128,7 +129,7 @@ std::string name_of(const Message& entry) {
 }
 
 // Takes entries out of repeated fields whose name does not match.
-void keep_names(const re2::RE2& names, Message& dump) {
+void keep_names(const Regex& names, Message& dump) {
   const auto* type = dump.GetDescriptor();
   const auto* reflection = dump.GetReflection();
   for (int i = 0; i < type->field_count(); ++i) {
@@ -136,7 +137,7 @@ void keep_names(const re2::RE2& names, Message& dump) {
     if (!f->is_repeated() || f->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) continue;
     int kept = 0;
     for (int k = 0; k < reflection->FieldSize(dump, f); ++k) {
-      if (!re2::RE2::FullMatch(name_of(reflection->GetRepeatedMessage(dump, f, k)), names)) continue;
+      if (!names.full_match(name_of(reflection->GetRepeatedMessage(dump, f, k)))) continue;
       if (k != kept) reflection->SwapElements(&dump, f, k, kept);
       ++kept;
     }
@@ -157,7 +158,7 @@ std::vector<std::string> mask_paths(std::string_view mask) {
 struct Query {
   std::string resource;
   std::vector<std::string> mask;
-  std::shared_ptr<re2::RE2> names;  // null: all
+  std::optional<Regex> names;  // nothing: all
 };
 
 Response make_dump(const Query& q, std::vector<MessagePtr> dumps) {
@@ -226,13 +227,13 @@ bool apply_mask(const std::vector<std::string>& paths, Message& message) {
 }
 
 void config_dump(const Request& request, Reply reply, View& view) {
-  Query q{std::string(request.get("resource")), mask_paths(request.get("mask")), nullptr};
+  Query q{std::string(request.get("resource")), mask_paths(request.get("mask")), {}};
   if (std::string regex(request.get("name_regex")); !regex.empty()) {
-    re2::RE2::Options options;
-    options.set_log_errors(false);
-    q.names = std::make_shared<re2::RE2>(regex, options);
-    if (!q.names->ok())
-      return reply.send(bad(400, "Error while parsing name_regex from " + regex + ": " + q.names->error()));
+    auto names = Regex::compile(regex);
+    if (!names.ok())
+      return reply.send(
+          bad(400, "Error while parsing name_regex from " + regex + ": " + names.error().message));
+    q.names = std::move(names).value();
   }
   if (!request.has("include_eds")) return reply.send(make_dump(q, all_dumps(view, nullptr)));
   auto shared = std::make_shared<Reply>(std::move(reply));  // std::function copies

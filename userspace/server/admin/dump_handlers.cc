@@ -1,9 +1,9 @@
 // The endpoints whose JSON is a message of Envoy's admin API.
-#include <re2/re2.h>
 
 #include <algorithm>
 
 #include "config/print.h"
+#include "core/regex.h"
 #include "envoy/admin/v3/clusters.pb.h"
 #include "envoy/admin/v3/listeners.pb.h"
 #include "server/admin/config_dump.h"
@@ -156,13 +156,12 @@ void clusters(const Request& request, Reply reply, View& view) {
   if (request.has("format") && format != "text" && format != "json") {
     return reply.send(Response::text(400, "usage: /clusters?format=(json|text)\n"));
   }
-  re2::RE2::Options options;
-  options.set_log_errors(false);
-  auto pattern = std::make_shared<re2::RE2>(filter, options);
-  if (!pattern->ok()) return reply.send(Response::text(400, "Invalid re2 regex: " + pattern->error() + "\n"));
+  const auto compiled = Regex::compile(filter);
+  if (!compiled.ok())
+    return reply.send(Response::text(400, "Invalid re2 regex: " + compiled.error().message + "\n"));
   auto shared = std::make_shared<Reply>(std::move(reply));  // std::function copies
-  view.clusters([shared, pattern, json = format == "json"](std::vector<ClusterStatus> all) {
-    std::erase_if(all, [&](const ClusterStatus& c) { return !re2::RE2::PartialMatch(c.name, *pattern); });
+  view.clusters([shared, pattern = *compiled, json = format == "json"](std::vector<ClusterStatus> all) {
+    std::erase_if(all, [&](const ClusterStatus& c) { return !pattern.partial_match(c.name); });
     shared->send(json ? json_of(clusters_message(all)) : Response::text(200, clusters_text(all)));
   });
 }

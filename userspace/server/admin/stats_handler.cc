@@ -1,7 +1,6 @@
 #include "server/admin/stats_handler.h"
 
-#include <re2/re2.h>
-
+#include "core/regex.h"
 #include "server/admin/stats_print.h"
 
 namespace sluice::admin {
@@ -33,14 +32,11 @@ std::optional<Response> choose(const Request& request, Metrics& metrics) {
   }
   if (request.has("usedonly")) std::erase_if(metrics, [](const stats::MetricSnapshot& m) { return !m.used; });
   if (std::string_view filter = request.get("filter"); !filter.empty()) {
-    re2::RE2::Options options;
-    options.set_log_errors(false);
-    re2::RE2 pattern(re2::StringPiece(filter.data(), filter.size()), options);
-    if (!pattern.ok()) return bad("Invalid re2 regex: " + pattern.error());
+    const auto pattern = Regex::compile(filter);
+    if (!pattern.ok()) return bad("Invalid re2 regex: " + pattern.error().message);
     bool invert = request.has("invert_filter");
-    std::erase_if(metrics, [&](const stats::MetricSnapshot& m) {
-      return re2::RE2::PartialMatch(m.name, pattern) == invert;
-    });
+    std::erase_if(metrics,
+                  [&](const stats::MetricSnapshot& m) { return pattern->partial_match(m.name) == invert; });
   }
   return std::nullopt;
 }
