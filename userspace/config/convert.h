@@ -27,6 +27,11 @@ inline Duration to_duration(const google::protobuf::Duration& d) {
   return std::chrono::seconds(d.seconds()) + std::chrono::nanoseconds(d.nanos());
 }
 
+// What Envoy makes of the durations of routes: fractions of a millisecond are cut off, and may leave 0.
+inline Duration to_milliseconds(const google::protobuf::Duration& d) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(to_duration(d));
+}
+
 // The value of a wrapper, or the default where it is absent.
 template <typename Wrapper, typename T>
 T value_or(bool present, const Wrapper& wrapper, T otherwise) {

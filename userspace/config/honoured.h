@@ -42,5 +42,6 @@ class HonouredFields {
 
 // The core's lists.
 void add_core_lists(HonouredFields& lists);
+void add_route_lists(HonouredFields& lists);  // a part of them
 
 }  // namespace sluice::config

@@ -168,6 +168,7 @@ void add_core_lists(HonouredFields& lists) {
   for (const auto& list : kListener) lists.add(list);
   for (const auto& list : kCluster) lists.add(list);
   for (const auto& list : kShared) lists.add(list);
+  add_route_lists(lists);
 }
 
 }  // namespace sluice::config

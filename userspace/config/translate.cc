@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "config/convert.h"
+#include "config/factory_context.h"
 #include "config/honoured.h"
 #include "config/translate_dns.h"
 #include "envoy/config/bootstrap/v3/bootstrap.pb.h"
@@ -64,9 +65,12 @@ Status add_listeners(const Bootstrap& in, const ext::Registry& registry, ext::Ac
                      const FieldPath& path, model::ConfigSet& out) {
   std::unordered_map<std::string, int> names;
   std::unordered_map<Address, const model::Listener*> addresses;
+  ClusterNames clusters;
+  for (const auto& cluster : out.clusters) clusters.insert(cluster->name);
+  FactoryContext context(registry, logs, &clusters);
   for (int i = 0; i < in.static_resources().listeners_size(); ++i) {
     const FieldPath at = path.item(static_cast<size_t>(i));
-    SLUICE_ASSIGN(auto made, translate(in.static_resources().listeners(i), registry, logs, at));
+    SLUICE_ASSIGN(auto made, translate(in.static_resources().listeners(i), context, at));
     if (auto [it, fresh] = names.emplace(*made->name, i); !fresh)
       return refuse(at.field("name"), "duplicate listener '" + *made->name + "': listeners[" +
                                           std::to_string(it->second) + "] has this name already");

@@ -19,6 +19,7 @@ class Registry;
 
 namespace sluice::config {
 
+class FactoryContext;
 class FieldPath;
 
 // What the bootstrap sets for every cluster that does not say otherwise.
@@ -36,11 +37,10 @@ Result<std::shared_ptr<const model::Cluster>> translate(const envoy::config::clu
                                                         const ClusterDefaults& defaults,
                                                         const FieldPath& path);
 Result<std::shared_ptr<const model::Listener>> translate(
-    const envoy::config::listener::v3::Listener& listener, const ext::Registry& registry,
-    ext::AccessLogManager& logs, const FieldPath& path);
+    const envoy::config::listener::v3::Listener& listener, FactoryContext& context, const FieldPath& path);
 
 // The static resources, the node and the admin interface. Also refuses names and addresses used twice. As in
-// Envoy, a tcp_proxy may name a cluster that does not exist (yet).
+// Envoy, a tcp_proxy may name a cluster that does not exist (yet), a route of a connection manager's own may not.
 Result<model::Bootstrap> translate(const envoy::config::bootstrap::v3::Bootstrap& bootstrap,
                                    const ext::Registry& registry, ext::AccessLogManager& logs);
 

@@ -6,13 +6,10 @@
 
 #include "config/any.h"
 #include "config/convert.h"
+#include "config/factory_context.h"
 #include "config/translate.h"
-#include "envoy/config/accesslog/v3/accesslog.pb.h"
 #include "envoy/config/listener/v3/listener.pb.h"
 #include "envoy/extensions/filters/listener/original_dst/v3/original_dst.pb.h"
-#include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
-#include "extensions/access_loggers/config.h"
-#include "google/protobuf/descriptor.h"
 #include "sluice/ext/registry.h"
 
 namespace sluice::config {
@@ -21,84 +18,6 @@ namespace pb = google::protobuf;
 namespace proto = envoy::config::listener::v3;
 
 namespace {
-
-// Names an extension that is there for one that is not, where the configuration's `name` is a built-in's.
-std::string known_names(const ext::Registry& registry, std::string_view category, std::string_view name) {
-  std::string all, same;
-  registry.for_each([&](std::string_view c, const std::string& n, const std::string& type) {
-    if (c != category) return;
-    all += (all.empty() ? "" : ", ") + n;
-    if (n == name) same = type;
-  });
-  if (!same.empty()) return "\"" + std::string(name) + "\" is configured with type.googleapis.com/" + same;
-  return "this version of Sluice has " + (all.empty() ? std::string("none") : all);
-}
-
-struct Unpacked {
-  std::unique_ptr<pb::Message> config;
-  std::string type;
-};
-
-// The content of a typed_config, which every extension needs.
-template <typename Entry>
-Result<Unpacked> typed_config(const Entry& entry, const ext::Registry& registry, std::string_view category,
-                              const FieldPath& path) {
-  if (!entry.has_typed_config())
-    return refuse(path, "typed_config is missing: \"" + entry.name() + "\" alone says not what it is; " +
-                            known_names(registry, category, entry.name()));
-  SLUICE_ASSIGN(auto config, unpack(entry.typed_config(), path.field("typed_config")));
-  std::string type = config->GetDescriptor()->full_name();
-  return Unpacked{std::move(config), std::move(type)};
-}
-
-Error no_such(const FieldPath& path, const std::string& type, std::string_view what,
-              const ext::Registry& registry, std::string_view category, std::string_view name) {
-  return refuse(path.field("typed_config"), type + " is not a " + std::string(what) +
-                                                " that this version of Sluice has; " +
-                                                known_names(registry, category, name));
-}
-
-class Context final : public ext::FactoryContext {
- public:
-  Context(const ext::Registry& registry, ext::AccessLogManager& logs) : registry_(registry), logs_(logs) {}
-  ext::AccessLogManager& access_logs() override { return logs_; }
-  const ext::Registry& registry() const { return registry_; }
-
-  Result<ext::AccessLoggerPtr> make_access_logger(const pb::Message& message, std::string_view at) override {
-    const auto& entry = static_cast<const envoy::config::accesslog::v3::AccessLog&>(message);
-    const FieldPath path(at);
-    SLUICE_ASSIGN(const Unpacked typed, typed_config(entry, registry_, "access_loggers", path));
-    const auto* extension = registry_.access_logger(typed.type);
-    if (extension == nullptr)
-      return no_such(path, typed.type, "access logger", registry_, "access_loggers", entry.name());
-    SLUICE_ASSIGN(auto logger,
-                  extension->create(*typed.config, *this, path.field("typed_config").to_string()));
-    return access_loggers::apply_filter(entry, std::move(logger), at);
-  }
-
-  Result<ext::ConfiguredHttpFilter> make_http_filter(const pb::Message& message,
-                                                     std::string_view at) override {
-    using Entry = envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
-    const auto& entry = static_cast<const Entry&>(message);
-    const FieldPath path(at);
-    SLUICE_ASSIGN(const Unpacked typed, typed_config(entry, registry_, "http_filters", path));
-    const auto* extension = registry_.http_filter(typed.type);
-    if (extension == nullptr)
-      return no_such(path, typed.type, "HTTP filter", registry_, "http_filters", entry.name());
-    SLUICE_ASSIGN(auto factory,
-                  extension->create(*typed.config, *this, path.field("typed_config").to_string()));
-    return ext::ConfiguredHttpFilter{entry.name(), std::move(factory), extension->terminal, entry.disabled()};
-  }
-
-  Result<std::shared_ptr<const model::RouteConfig>> make_route_config(const pb::Message&,
-                                                                      std::string_view at) override {
-    return refuse(FieldPath(at), "this version of Sluice has no HTTP routes");
-  }
-
- private:
-  const ext::Registry& registry_;
-  ext::AccessLogManager& logs_;
-};
 
 Result<std::vector<Cidr>> to_cidrs(const pb::RepeatedPtrField<envoy::config::core::v3::CidrRange>& ranges,
                                    const FieldPath& path) {
@@ -138,7 +57,7 @@ Result<model::FilterChainMatch> to_match(const proto::FilterChainMatch& in, cons
 }
 
 Result<std::vector<ext::NetworkFilterFactory>> to_filters(const pb::RepeatedPtrField<proto::Filter>& filters,
-                                                          Context& context, const FieldPath& path) {
+                                                          FactoryContext& context, const FieldPath& path) {
   std::vector<ext::NetworkFilterFactory> out;
   for (int i = 0; i < filters.size(); ++i) {
     const proto::Filter& filter = filters[i];
@@ -146,7 +65,8 @@ Result<std::vector<ext::NetworkFilterFactory>> to_filters(const pb::RepeatedPtrF
     SLUICE_ASSIGN(const Unpacked typed, typed_config(filter, context.registry(), "network_filters", at));
     const auto* extension = context.registry().network_filter(typed.type);
     if (extension == nullptr)
-      return no_such(at, typed.type, "network filter", context.registry(), "network_filters", filter.name());
+      return no_such_extension(at, typed.type, "network filter", context.registry(), "network_filters",
+                               filter.name());
     const bool last = i + 1 == filters.size();
     if (extension->terminal && !last)
       return refuse(at, "terminal filter named " + filter.name() + " of type " + extension->name +
@@ -163,8 +83,8 @@ Result<std::vector<ext::NetworkFilterFactory>> to_filters(const pb::RepeatedPtrF
   return out;
 }
 
-Result<std::shared_ptr<const model::FilterChain>> to_chain(const proto::FilterChain& in, Context& context,
-                                                           const FieldPath& path) {
+Result<std::shared_ptr<const model::FilterChain>> to_chain(const proto::FilterChain& in,
+                                                           FactoryContext& context, const FieldPath& path) {
   auto out = std::make_shared<model::FilterChain>();
   out->name = std::make_shared<const std::string>(in.name());
   if (in.has_transport_socket() && !in.transport_socket().has_typed_config())
@@ -175,7 +95,8 @@ Result<std::shared_ptr<const model::FilterChain>> to_chain(const proto::FilterCh
   return std::shared_ptr<const model::FilterChain>(std::move(out));
 }
 
-Status add_chains(const proto::Listener& in, Context& context, const FieldPath& path, model::Listener& out) {
+Status add_chains(const proto::Listener& in, FactoryContext& context, const FieldPath& path,
+                  model::Listener& out) {
   const FieldPath chains = path.field("filter_chains");
   if (in.filter_chains().empty() && !in.has_default_filter_chain())
     return refuse(chains, "no filter chains specified");
@@ -251,10 +172,9 @@ Status add_socket_settings(const proto::Listener& in, const FieldPath& path, mod
 
 }  // namespace
 
-Result<std::shared_ptr<const model::Listener>> translate(const proto::Listener& in,
-                                                         const ext::Registry& registry,
-                                                         ext::AccessLogManager& logs, const FieldPath& path) {
-  Context context(registry, logs);
+Result<std::shared_ptr<const model::Listener>> translate(const proto::Listener& in, FactoryContext& context,
+                                                         const FieldPath& path) {
+  const ext::Registry& registry = context.registry();
   auto out = std::make_shared<model::Listener>();
   SLUICE_TRY(add_addresses(in, path, *out));
   // Envoy names a nameless listener with a random UUID; its address says more.
@@ -277,7 +197,8 @@ Result<std::shared_ptr<const model::Listener>> translate(const proto::Listener& 
     SLUICE_ASSIGN(const Unpacked typed, typed_config(filter, registry, "listener_filters", at));
     const auto* extension = registry.listener_filter(typed.type);
     if (extension == nullptr)
-      return no_such(at, typed.type, "listener filter", registry, "listener_filters", filter.name());
+      return no_such_extension(at, typed.type, "listener filter", registry, "listener_filters",
+                               filter.name());
     SLUICE_ASSIGN(auto factory,
                   extension->create(*typed.config, context, at.field("typed_config").to_string()));
     out->listener_filters.push_back(std::move(factory));

@@ -53,25 +53,6 @@ Result<FormatterPtr> at(std::string_view path, Result<FormatterPtr> formatter) {
   return formatter;
 }
 
-Result<FormatterPtr> make_formatter(const SubstitutionFormatString& f, const std::string& path) {
-  FormatOptions options;
-  options.omit_empty_values = f.omit_empty_values();
-  switch (f.format_case()) {
-    case SubstitutionFormatString::kTextFormat:
-      return at(path + ".text_format", make_text_formatter(f.text_format(), options));
-    case SubstitutionFormatString::kTextFormatSource: {
-      SLUICE_ASSIGN(std::string text,
-                    extensions::read_data_source(f.text_format_source(), path + ".text_format_source"));
-      return at(path + ".text_format_source", make_text_formatter(text, options));
-    }
-    case SubstitutionFormatString::kJsonFormat:
-      return at(path + ".json_format", make_json_formatter(to_template(f.json_format()), options));
-    case SubstitutionFormatString::FORMAT_NOT_SET:
-      break;
-  }
-  return Error{path + ": one of text_format, text_format_source, json_format is needed"};
-}
-
 Result<ext::AccessLoggerPtr> make_logger(Result<FormatterPtr> formatter, const std::string& file,
                                          ext::FactoryContext& context, const std::string& path) {
   if (!formatter.ok()) return std::move(formatter).error();
@@ -143,6 +124,26 @@ std::vector<ext::Honoured> honoured(std::string_view type, std::string_view fiel
 }
 
 }  // namespace
+
+Result<std::unique_ptr<Formatter>> make_formatter(const SubstitutionFormatString& f,
+                                                  const std::string& path) {
+  FormatOptions options;
+  options.omit_empty_values = f.omit_empty_values();
+  switch (f.format_case()) {
+    case SubstitutionFormatString::kTextFormat:
+      return at(path + ".text_format", make_text_formatter(f.text_format(), options));
+    case SubstitutionFormatString::kTextFormatSource: {
+      SLUICE_ASSIGN(std::string text,
+                    extensions::read_data_source(f.text_format_source(), path + ".text_format_source"));
+      return at(path + ".text_format_source", make_text_formatter(text, options));
+    }
+    case SubstitutionFormatString::kJsonFormat:
+      return at(path + ".json_format", make_json_formatter(to_template(f.json_format()), options));
+    case SubstitutionFormatString::FORMAT_NOT_SET:
+      break;
+  }
+  return Error{path + ": one of text_format, text_format_source, json_format is needed"};
+}
 
 ext::Extension<ext::AccessLoggerPtr> file_extension() {
   constexpr std::string_view kType = "envoy.extensions.access_loggers.file.v3.FileAccessLog";

@@ -1,0 +1,78 @@
+#include "config/factory_context.h"
+
+#include <google/protobuf/any.pb.h>
+#include <google/protobuf/descriptor.h>
+
+#include "config/any.h"
+#include "config/convert.h"
+#include "config/translate_route.h"
+#include "envoy/config/accesslog/v3/accesslog.pb.h"
+#include "envoy/config/route/v3/route.pb.h"
+#include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
+#include "extensions/access_loggers/config.h"
+
+namespace sluice::config {
+
+namespace pb = google::protobuf;
+
+std::string known_names(const ext::Registry& registry, std::string_view category, std::string_view name) {
+  std::string all, same;
+  registry.for_each([&](std::string_view c, const std::string& n, const std::string& type) {
+    if (c != category) return;
+    all += (all.empty() ? "" : ", ") + n;
+    if (n == name) same = type;
+  });
+  if (!same.empty()) return "\"" + std::string(name) + "\" is configured with type.googleapis.com/" + same;
+  return "this version of Sluice has " + (all.empty() ? std::string("none") : all);
+}
+
+Error no_such_extension(const FieldPath& path, const std::string& type, std::string_view what,
+                        const ext::Registry& registry, std::string_view category, std::string_view name) {
+  return refuse(path.field("typed_config"), type + " is not a " + std::string(what) +
+                                                " that this version of Sluice has; " +
+                                                known_names(registry, category, name));
+}
+
+Result<Unpacked> unpack_entry(const pb::Any* any, const std::string& name, const ext::Registry& registry,
+                              std::string_view category, const FieldPath& path) {
+  if (any == nullptr)
+    return refuse(path, "typed_config is missing: \"" + name + "\" alone says not what it is; " +
+                            known_names(registry, category, name));
+  SLUICE_ASSIGN(auto config, unpack(*any, path.field("typed_config")));
+  std::string type = config->GetDescriptor()->full_name();
+  return Unpacked{std::move(config), std::move(type)};
+}
+
+Result<ext::AccessLoggerPtr> FactoryContext::make_access_logger(const pb::Message& message,
+                                                                std::string_view at) {
+  const auto& entry = static_cast<const envoy::config::accesslog::v3::AccessLog&>(message);
+  const FieldPath path(at);
+  SLUICE_ASSIGN(const Unpacked typed, typed_config(entry, registry_, "access_loggers", path));
+  const auto* extension = registry_.access_logger(typed.type);
+  if (extension == nullptr)
+    return no_such_extension(path, typed.type, "access logger", registry_, "access_loggers", entry.name());
+  SLUICE_ASSIGN(auto logger, extension->create(*typed.config, *this, path.field("typed_config").to_string()));
+  return access_loggers::apply_filter(entry, std::move(logger), at);
+}
+
+Result<ext::ConfiguredHttpFilter> FactoryContext::make_http_filter(const pb::Message& message,
+                                                                   std::string_view at) {
+  using Entry = envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
+  const auto& entry = static_cast<const Entry&>(message);
+  const FieldPath path(at);
+  SLUICE_ASSIGN(const Unpacked typed, typed_config(entry, registry_, "http_filters", path));
+  const auto* extension = registry_.http_filter(typed.type);
+  if (extension == nullptr)
+    return no_such_extension(path, typed.type, "HTTP filter", registry_, "http_filters", entry.name());
+  SLUICE_ASSIGN(auto factory,
+                extension->create(*typed.config, *this, path.field("typed_config").to_string()));
+  return ext::ConfiguredHttpFilter{entry.name(), std::move(factory), extension->terminal, entry.disabled()};
+}
+
+Result<std::shared_ptr<const model::RouteConfig>> FactoryContext::make_route_config(const pb::Message& config,
+                                                                                    std::string_view at) {
+  const auto& routes = static_cast<const envoy::config::route::v3::RouteConfiguration&>(config);
+  return translate(routes, *this, true, FieldPath(at));
+}
+
+}  // namespace sluice::config

@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "config/factory_context.h"
+#include "config/path.h"
+#include "core/result.h"
+#include "model/route.h"
+
+namespace envoy::config::core::v3 {
+class Metadata;
+}
+namespace envoy::config::route::v3 {
+class RetryPolicy;
+class Route;
+class RouteAction;
+class RouteAction_RequestMirrorPolicy;
+class RouteConfiguration;
+}  // namespace envoy::config::route::v3
+namespace google::protobuf {
+class Any;
+}
+
+namespace sluice::config {
+
+struct RouteContext {
+  FactoryContext& factory;
+  const ClusterNames* clusters = nullptr;  // null: routes may name any cluster (validate_clusters: false)
+  uint32_t max_direct_response_bytes = 4096;
+};
+
+// `validate_clusters`: what holds where the message does not say (Envoy: true for routes that stand in the connection
+// manager, false for discovered ones).
+Result<std::shared_ptr<const model::RouteConfig>> translate(
+    const envoy::config::route::v3::RouteConfiguration& in, FactoryContext& context, bool validate_clusters,
+    const FieldPath& path);
+
+// Its parts, one file each.
+Result<model::Route> to_route(const envoy::config::route::v3::Route& in, const RouteContext& context,
+                              const FieldPath& path);
+Result<model::RouteAction> to_route_action(const envoy::config::route::v3::RouteAction& in,
+                                           const RouteContext& context, const FieldPath& path);
+Result<model::RetryPolicy> to_retry_policy(const envoy::config::route::v3::RetryPolicy& in,
+                                           const FieldPath& path);
+Result<model::MirrorPolicy> to_mirror_policy(
+    const envoy::config::route::v3::RouteAction_RequestMirrorPolicy& in, const RouteContext& context,
+    const FieldPath& path);
+Result<model::FilterConfigs::Entry> to_filter_config(const google::protobuf::Any& in,
+                                                     const std::string& filter, const RouteContext& context,
+                                                     const FieldPath& path);
+Status check_cluster(const std::string& name, const RouteContext& context, std::string_view what,
+                     const FieldPath& path);
+
+using TextPairs = std::vector<std::pair<std::string, std::string>>;
+TextPairs metadata_text(const envoy::config::core::v3::Metadata& in);
+// "envoy.lb" of a metadata_match over what stands at an outer level.
+TextPairs metadata_match(const envoy::config::core::v3::Metadata& in, const TextPairs& outer);
+
+// request_headers_to_add and its three siblings, which four messages have.
+template <typename Proto>
+Status add_header_rules(const Proto& in, const FieldPath& path, model::HeaderRulesPair& out);
+template <typename Proto>
+Status add_filter_configs(const Proto& in, const RouteContext& context, const FieldPath& path,
+                          model::FilterConfigs& out);
+template <typename Proto>
+Status add_mirrors(const Proto& in, const RouteContext& context, const FieldPath& path,
+                   std::vector<model::MirrorPolicy>& out);
+
+}  // namespace sluice::config
+
+#include "config/translate_route_inl.h"

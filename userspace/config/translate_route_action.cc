@@ -1,0 +1,248 @@
+// RouteAction: where a request goes, and how it is changed on the way.
+#include <algorithm>
+
+#include "config/convert.h"
+#include "config/translate_route.h"
+#include "envoy/config/route/v3/route_components.pb.h"
+#include "extensions/common/proto_matchers.h"
+
+namespace sluice::config {
+
+namespace proto = envoy::config::route::v3;
+
+namespace {
+
+using Action = proto::RouteAction;
+
+Result<model::WeightedCluster> to_weighted_cluster(const proto::WeightedCluster::ClusterWeight& in,
+                                                   const RouteContext& context, const FieldPath& path,
+                                                   const model::RouteAction& action) {
+  model::WeightedCluster out;
+  if (in.name().empty() == in.cluster_header().empty())
+    return refuse(path, in.name().empty() ? "At least one of name or cluster_header need to be specified"
+                                          : "Only one of name or cluster_header can be specified");
+  if (!in.has_weight()) return refuse(path.field("weight"), "value is required");
+  out.name = in.name();
+  out.cluster_header = extensions::to_lower(in.cluster_header());
+  SLUICE_TRY(check_cluster(out.name, context, "weighted cluster", path.field("name")));
+  SLUICE_TRY(add_header_rules(in, path, out.headers));
+  SLUICE_TRY(add_filter_configs(in, context, path, out.filter_configs));
+  out.host_rewrite = in.host_rewrite_literal();
+  out.metadata_match = metadata_match(in.metadata_match(), action.metadata_match);
+  return out;
+}
+
+Status add_weighted_clusters(const proto::WeightedCluster& in, const RouteContext& context,
+                             const FieldPath& path, model::RouteAction& out) {
+  const FieldPath field = path.field("clusters");
+  for (int i = 0; i < in.clusters_size(); ++i) {
+    const FieldPath at = field.item(static_cast<size_t>(i));
+    SLUICE_ASSIGN(auto made, to_weighted_cluster(in.clusters(i), context, at, out));
+    out.weight_total += in.clusters(i).weight().value();
+    made.weight_end = out.weight_total;
+    out.weighted_clusters.push_back(std::move(made));
+  }
+  if (out.weight_total > std::numeric_limits<uint32_t>::max())
+    return refuse(field, "The sum of weights of all weighted clusters exceeds 4294967295");
+  if (out.weight_total == 0)
+    return refuse(field, "Sum of weights in the weighted_cluster must be greater than 0.");
+  out.weight_header = extensions::to_lower(in.header_name());
+  out.weight_by_hash = in.use_hash_policy().value();
+  return {};
+}
+
+Status add_cluster(const Action& in, const RouteContext& context, const FieldPath& path,
+                   model::RouteAction& out) {
+  switch (in.cluster_specifier_case()) {
+    case Action::kCluster:
+      out.cluster = in.cluster();
+      return check_cluster(out.cluster, context, "cluster", path.field("cluster"));
+    case Action::kClusterHeader:
+      out.cluster_header = extensions::to_lower(in.cluster_header());
+      return {};
+    case Action::kWeightedClusters:
+      return add_weighted_clusters(in.weighted_clusters(), context, path.field("weighted_clusters"), out);
+    default:
+      return refuse(path, "one of cluster, cluster_header, weighted_clusters is needed");
+  }
+}
+
+Status add_path_rewrite(const Action& in, const FieldPath& path, model::RouteAction& out) {
+  if (!in.prefix_rewrite().empty()) out.prefix_rewrite = in.prefix_rewrite();
+  if (!in.has_regex_rewrite()) return {};
+  const FieldPath at = path.field("regex_rewrite");
+  if (out.prefix_rewrite) return refuse(at, "Specify only one of prefix_rewrite, regex_rewrite");
+  SLUICE_ASSIGN(auto rewrite, extensions::to_rewrite(in.regex_rewrite(), at.to_string()));
+  out.regex_rewrite = std::move(rewrite.regex);
+  out.regex_substitution = std::move(rewrite.substitution);
+  return {};
+}
+
+Status add_host_rewrite(const Action& in, const FieldPath& path, model::RouteAction& out) {
+  using Kind = model::RouteAction::HostRewrite;
+  out.append_x_forwarded_host = in.append_x_forwarded_host();
+  switch (in.host_rewrite_specifier_case()) {
+    case Action::kHostRewriteLiteral:
+      out.host_rewrite = Kind::literal;
+      out.host_rewrite_text = in.host_rewrite_literal();
+      break;
+    case Action::kAutoHostRewrite:
+      if (in.auto_host_rewrite().value()) out.host_rewrite = Kind::from_upstream;
+      break;
+    case Action::kHostRewriteHeader:
+      out.host_rewrite = Kind::header;
+      out.host_rewrite_text = extensions::to_lower(in.host_rewrite_header());
+      break;
+    case Action::kHostRewritePathRegex: {
+      out.host_rewrite = Kind::path_regex;
+      SLUICE_ASSIGN(auto rewrite, extensions::to_rewrite(in.host_rewrite_path_regex(),
+                                                         path.field("host_rewrite_path_regex").to_string()));
+      out.host_rewrite_regex = std::move(rewrite.regex);
+      out.host_rewrite_text = std::move(rewrite.substitution);
+      break;
+    }
+    default:
+      break;
+  }
+  return {};
+}
+
+std::optional<Duration> optional_ms(bool present, const google::protobuf::Duration& d) {
+  if (!present) return {};
+  return to_milliseconds(d);
+}
+
+void add_timeouts(const Action& in, model::RouteAction& out) {
+  if (in.has_timeout()) out.timeout = to_milliseconds(in.timeout());
+  out.idle_timeout = optional_ms(in.has_idle_timeout(), in.idle_timeout());
+  const auto& max = in.max_stream_duration();
+  out.max_stream_duration = optional_ms(max.has_max_stream_duration(), max.max_stream_duration());
+  out.grpc_timeout_header_max = optional_ms(max.has_grpc_timeout_header_max(), max.grpc_timeout_header_max());
+  out.grpc_timeout_header_offset =
+      optional_ms(max.has_grpc_timeout_header_offset(), max.grpc_timeout_header_offset());
+  out.max_grpc_timeout = optional_ms(in.has_max_grpc_timeout(), in.max_grpc_timeout());
+  out.grpc_timeout_offset = optional_ms(in.has_grpc_timeout_offset(), in.grpc_timeout_offset());
+}
+
+Status add_hash_policies(const Action& in, const FieldPath& path, model::RouteAction& out) {
+  using Kind = model::HashPolicy::Kind;
+  const FieldPath field = path.field("hash_policy");
+  for (int i = 0; i < in.hash_policy_size(); ++i) {
+    const Action::HashPolicy& policy = in.hash_policy(i);
+    const FieldPath at = field.item(static_cast<size_t>(i));
+    model::HashPolicy made;
+    made.terminal = policy.terminal();
+    switch (policy.policy_specifier_case()) {
+      case Action::HashPolicy::kHeader:
+        made.name = extensions::to_lower(policy.header().header_name());
+        if (policy.header().has_regex_rewrite()) {
+          const FieldPath header = at.field("header");
+          SLUICE_ASSIGN(auto rewrite, extensions::to_rewrite(policy.header().regex_rewrite(),
+                                                             header.field("regex_rewrite").to_string()));
+          made.regex = std::move(rewrite.regex);
+          made.substitution = std::move(rewrite.substitution);
+        }
+        break;
+      case Action::HashPolicy::kCookie:
+        made.kind = Kind::cookie;
+        made.name = policy.cookie().name();
+        made.cookie_path = policy.cookie().path();
+        if (policy.cookie().has_ttl())
+          made.cookie_ttl = std::chrono::seconds(policy.cookie().ttl().seconds());
+        for (const auto& attribute : policy.cookie().attributes())
+          made.cookie_attributes.emplace_back(attribute.name(), attribute.value());
+        break;
+      case Action::HashPolicy::kConnectionProperties:
+        if (!policy.connection_properties().source_ip()) continue;  // Envoy hashes nothing then
+        made.kind = Kind::source_ip;
+        break;
+      case Action::HashPolicy::kQueryParameter:
+        made.kind = Kind::query_parameter;
+        made.name = policy.query_parameter().name();
+        break;
+      default:
+        return refuse(at, "one of header, cookie, connection_properties, query_parameter is needed");
+    }
+    out.hash_policies.push_back(std::move(made));
+  }
+  return {};
+}
+
+Status add_upgrades(const Action& in, const FieldPath& path, model::RouteAction& out) {
+  const FieldPath field = path.field("upgrade_configs");
+  for (int i = 0; i < in.upgrade_configs_size(); ++i) {
+    const auto& upgrade = in.upgrade_configs(i);
+    const FieldPath at = field.item(static_cast<size_t>(i));
+    model::RouteAction::Upgrade made;
+    made.type = extensions::to_lower(upgrade.upgrade_type());
+    made.enabled = value_or(upgrade.has_enabled(), upgrade.enabled(), true);
+    made.connect_terminates = upgrade.has_connect_config();
+    if (made.connect_terminates && made.type != "connect")
+      return refuse(at.field("connect_config"),
+                    "Non-CONNECT upgrade type " + upgrade.upgrade_type() + " has ConnectConfig");
+    const bool twice = std::any_of(out.upgrades.begin(), out.upgrades.end(),
+                                   [&](const auto& other) { return other.type == made.type; });
+    if (twice) return refuse(at, "Duplicate upgrade " + upgrade.upgrade_type());
+    out.upgrades.push_back(std::move(made));
+  }
+  return {};
+}
+
+void add_internal_redirects(const Action& in, model::RouteAction& out) {
+  model::RouteAction::InternalRedirect made;
+  if (in.has_internal_redirect_policy()) {
+    const auto& policy = in.internal_redirect_policy();
+    made.max = value_or(policy.has_max_internal_redirects(), policy.max_internal_redirects(), made.max);
+    made.allow_cross_scheme = policy.allow_cross_scheme_redirect();
+    if (!policy.redirect_response_codes().empty()) made.codes.clear();
+    for (uint32_t code : policy.redirect_response_codes())
+      if (code == 301 || code == 302 || code == 303 || code == 307 || code == 308)
+        made.codes.push_back(static_cast<uint16_t>(code));
+  } else if (in.internal_redirect_action() == Action::HANDLE_INTERNAL_REDIRECT) {
+    made.max = value_or(in.has_max_internal_redirects(), in.max_internal_redirects(), made.max);
+  } else {
+    return;
+  }
+  out.internal_redirect = std::move(made);
+}
+
+}  // namespace
+
+Result<model::MirrorPolicy> to_mirror_policy(const Action::RequestMirrorPolicy& in,
+                                             const RouteContext& context, const FieldPath& path) {
+  model::MirrorPolicy out;
+  if (in.cluster().empty() == in.cluster_header().empty())
+    return refuse(path,
+                  "Exactly one of cluster or cluster_header in request mirror policy need to be specified");
+  out.cluster = in.cluster();
+  out.cluster_header = extensions::to_lower(in.cluster_header());
+  SLUICE_TRY(check_cluster(out.cluster, context, "shadow cluster", path.field("cluster")));
+  if (in.has_runtime_fraction())
+    out.fraction = extensions::to_fraction(in.runtime_fraction().default_value());
+  out.disable_shadow_host_suffix = in.disable_shadow_host_suffix_append();
+  return out;
+}
+
+Result<model::RouteAction> to_route_action(const Action& in, const RouteContext& context,
+                                           const FieldPath& path) {
+  model::RouteAction out;
+  out.metadata_match = metadata_match(in.metadata_match(), {});
+  SLUICE_TRY(add_cluster(in, context, path, out));
+  if (in.cluster_not_found_response_code() == Action::NOT_FOUND) out.cluster_not_found_status = 404;
+  if (in.cluster_not_found_response_code() == Action::INTERNAL_SERVER_ERROR)
+    out.cluster_not_found_status = 500;
+  SLUICE_TRY(add_path_rewrite(in, path, out));
+  SLUICE_TRY(add_host_rewrite(in, path, out));
+  add_timeouts(in, out);
+  if (in.priority() == envoy::config::core::v3::HIGH) out.priority = ext::RoutingPriority::high;
+  if (in.has_retry_policy()) {
+    SLUICE_ASSIGN(out.retry_policy, to_retry_policy(in.retry_policy(), path.field("retry_policy")));
+  }
+  SLUICE_TRY(add_mirrors(in, context, path, out.mirrors));
+  SLUICE_TRY(add_hash_policies(in, path, out));
+  SLUICE_TRY(add_upgrades(in, path, out));
+  add_internal_redirects(in, out);
+  return out;
+}
+
+}  // namespace sluice::config

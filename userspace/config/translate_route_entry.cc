@@ -1,0 +1,179 @@
+// Route: what it matches, and the actions that answer themselves.
+#include <algorithm>
+
+#include "config/convert.h"
+#include "config/translate_route.h"
+#include "envoy/config/route/v3/route_components.pb.h"
+#include "extensions/access_loggers/common/formatter.h"
+#include "extensions/access_loggers/config.h"
+#include "extensions/common/proto_matchers.h"
+#include "extensions/common/proto_util.h"
+
+namespace sluice::config {
+
+namespace proto = envoy::config::route::v3;
+
+namespace {
+
+using PathKind = model::PathMatch::Kind;
+
+Result<model::PathMatch> to_path_match(const proto::RouteMatch& in, const FieldPath& path) {
+  model::PathMatch out;
+  out.case_sensitive = value_or(in.has_case_sensitive(), in.case_sensitive(), true);
+  switch (in.path_specifier_case()) {
+    case proto::RouteMatch::kPrefix:
+      out.text = in.prefix();
+      break;
+    case proto::RouteMatch::kPath:
+      out.kind = PathKind::exact;
+      out.text = in.path();
+      break;
+    case proto::RouteMatch::kPathSeparatedPrefix:
+      out.kind = PathKind::separated_prefix;
+      out.text = in.path_separated_prefix();
+      break;
+    case proto::RouteMatch::kSafeRegex: {
+      out.kind = PathKind::regex;
+      SLUICE_ASSIGN(out.regex, extensions::to_regex(in.safe_regex(), path.field("safe_regex").to_string()));
+      break;
+    }
+    case proto::RouteMatch::kConnectMatcher:
+      out.kind = PathKind::connect;
+      break;
+    default:
+      return refuse(path,
+                    "one of prefix, path, safe_regex, connect_matcher, path_separated_prefix is needed");
+  }
+  if (!out.case_sensitive) out.text = extensions::to_lower(out.text);
+  return out;
+}
+
+Status add_match(const proto::RouteMatch& in, const FieldPath& path, model::Route& out) {
+  SLUICE_ASSIGN(out.path, to_path_match(in, path));
+  if (!in.headers().empty()) {
+    SLUICE_ASSIGN(out.headers,
+                  extensions::to_header_matchers(in.headers(), path.field("headers").to_string()));
+  }
+  const FieldPath query = path.field("query_parameters");
+  for (int i = 0; i < in.query_parameters_size(); ++i) {
+    SLUICE_ASSIGN(auto made, extensions::to_query_matcher(in.query_parameters(i),
+                                                          query.item(static_cast<size_t>(i)).to_string()));
+    out.query.push_back(std::move(made));
+  }
+  out.grpc_only = in.has_grpc();
+  if (in.tls_context().has_presented()) out.tls_presented = in.tls_context().presented().value();
+  if (in.tls_context().has_validated()) out.tls_validated = in.tls_context().validated().value();
+  if (in.has_runtime_fraction())
+    out.fraction = extensions::to_fraction(in.runtime_fraction().default_value());
+  return {};
+}
+
+uint16_t to_status(proto::RedirectAction::RedirectResponseCode in) {
+  switch (in) {
+    case proto::RedirectAction::FOUND:
+      return 302;
+    case proto::RedirectAction::SEE_OTHER:
+      return 303;
+    case proto::RedirectAction::TEMPORARY_REDIRECT:
+      return 307;
+    case proto::RedirectAction::PERMANENT_REDIRECT:
+      return 308;
+    default:
+      return 301;
+  }
+}
+
+Result<model::RedirectAction> to_redirect(const proto::RedirectAction& in, const FieldPath& path) {
+  model::RedirectAction out;
+  out.status = to_status(in.response_code());
+  out.scheme = in.scheme_redirect();
+  out.https = in.https_redirect();
+  out.host = in.host_redirect();
+  if (in.port_redirect() > 65535)
+    return refuse(path.field("port_redirect"), std::to_string(in.port_redirect()) + " is no port");
+  out.port = in.port_redirect();
+  out.strip_query = in.strip_query();
+  switch (in.path_rewrite_specifier_case()) {
+    case proto::RedirectAction::kPathRedirect:
+      out.path = in.path_redirect();
+      break;
+    case proto::RedirectAction::kPrefixRewrite:
+      out.prefix_rewrite = in.prefix_rewrite();
+      break;
+    case proto::RedirectAction::kRegexRewrite: {
+      SLUICE_ASSIGN(auto rewrite,
+                    extensions::to_rewrite(in.regex_rewrite(), path.field("regex_rewrite").to_string()));
+      out.regex_rewrite = std::move(rewrite.regex);
+      out.regex_substitution = std::move(rewrite.substitution);
+      break;
+    }
+    default:
+      break;
+  }
+  return out;
+}
+
+Result<model::DirectResponseAction> to_direct_response(const proto::DirectResponseAction& in,
+                                                       const RouteContext& context, const FieldPath& path) {
+  model::DirectResponseAction out;
+  out.status = static_cast<uint16_t>(in.status());
+  if (in.has_body()) {
+    const FieldPath at = path.field("body");
+    SLUICE_ASSIGN(out.body, extensions::read_data_source(in.body(), at.to_string()));
+    if (out.body.size() > context.max_direct_response_bytes)
+      return refuse(at, "response body size is " + std::to_string(out.body.size()) + " bytes; maximum is " +
+                            std::to_string(context.max_direct_response_bytes) +
+                            " (max_direct_response_body_size_bytes)");
+  }
+  if (in.has_body_format()) {
+    SLUICE_ASSIGN(auto formatter,
+                  access_loggers::make_formatter(in.body_format(), path.field("body_format").to_string()));
+    out.body_formatter = extensions::header_formatter(std::move(formatter));
+    out.content_type = in.body_format().content_type();
+    if (out.content_type.empty() && in.body_format().has_json_format()) out.content_type = "application/json";
+  }
+  return out;
+}
+
+Status add_action(const proto::Route& in, const RouteContext& context, const FieldPath& path,
+                  model::Route& out) {
+  switch (in.action_case()) {
+    case proto::Route::kRoute: {
+      SLUICE_ASSIGN(out.action, to_route_action(in.route(), context, path.field("route")));
+      return {};
+    }
+    case proto::Route::kRedirect: {
+      SLUICE_ASSIGN(out.action, to_redirect(in.redirect(), path.field("redirect")));
+      return {};
+    }
+    case proto::Route::kDirectResponse: {
+      SLUICE_ASSIGN(out.action,
+                    to_direct_response(in.direct_response(), context, path.field("direct_response")));
+      return {};
+    }
+    case proto::Route::kNonForwardingAction:
+      out.action = model::NonForwardingAction{};
+      return {};
+    default:
+      return refuse(path, "one of route, redirect, direct_response, non_forwarding_action is needed");
+  }
+}
+
+}  // namespace
+
+Result<model::Route> to_route(const proto::Route& in, const RouteContext& context, const FieldPath& path) {
+  model::Route out;
+  out.name = in.name();
+  SLUICE_TRY(add_match(in.match(), path.field("match"), out));
+  SLUICE_TRY(add_action(in, context, path, out));
+  SLUICE_TRY(add_header_rules(in, path, out.header_rules));
+  SLUICE_TRY(add_filter_configs(in, context, path, out.filter_configs));
+  out.decorator_operation = in.decorator().operation();
+  out.decorator_propagate = value_or(in.decorator().has_propagate(), in.decorator().propagate(), true);
+  out.request_body_limit = body_limit(in);
+  out.stat_prefix = in.stat_prefix();
+  out.metadata_text = metadata_text(in.metadata());
+  return out;
+}
+
+}  // namespace sluice::config
