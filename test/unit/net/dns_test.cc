@@ -155,7 +155,7 @@ TEST_CASE("DNS: over TCP where that is asked") {
   CHECK(rig.server.asked("A a.test/tcp") == 1);
 }
 
-TEST_CASE("DNS: a cancelled query calls nobody, and the resolver may go with queries under way") {
+TEST_CASE("DNS: a cancelled query calls nobody") {
   Rig rig;
   rig.server.set_mode(TestDnsServer::Mode::silent);
   rig.options.timeout = milliseconds(50);
@@ -164,6 +164,13 @@ TEST_CASE("DNS: a cancelled query calls nobody, and the resolver may go with que
   auto cancelled = rig.dns().resolve("a.test", DnsFamily::auto_, [&](auto) { called = true; });
   cancelled.reset();
   REQUIRE(rig.until([&] { return rig.stat("pending_resolutions") == 0; }));
+  CHECK_FALSE(called);
+}
+
+TEST_CASE("DNS: the resolver may go with queries under way") {
+  Rig rig;  // whose queries do not time out before that, however slow the machine is
+  rig.server.set_mode(TestDnsServer::Mode::silent);
+  bool called = false;
   auto left = rig.dns().resolve("b.test", DnsFamily::v4_only, [&](auto) { called = true; });
   REQUIRE(rig.until([&] { return rig.server.asked("A b.test") == 1; }));
   rig.resolver.reset();
