@@ -42,7 +42,9 @@ Connection::Connection(io::Loop& loop, int fd, const Options& options, Connectio
       fd_(fd),
       recv_op_(&recv_done, this),
       send_op_(&send_done, this),
-      turn_end_(&turn_end, this) {
+      turn_end_(&turn_end, this),
+      linger_(kLinger),
+      flush_patience_(kFlushPatience) {
   options_.buffer_limit = std::min(options_.buffer_limit, kBufferLimitMax);
 }
 
@@ -205,9 +207,10 @@ void Connection::flush() {
   if (state_ == State::flushing) {
     if (fin_sent_) return;
     if (read_ended_) return finish(ext::CloseCause::local, 0, false);
+    if (linger_.count() == 0) return finish(ext::CloseCause::local, 0, false);
     fin_sent_ = true;
     loop_.shutdown_write(fd_);
-    flush_timer_->arm(loop_.now() + kLinger);
+    flush_timer_->arm(loop_.now() + linger_);
     return;
   }
   if (write_ended_ && !fin_sent_) {
@@ -243,7 +246,7 @@ void Connection::send_done(io::Op& op, io::Completion& c) {
 void Connection::sent(size_t n) {
   bytes_sent_ += n;
   sending_.drain(n);
-  if (flush_timer_ && flush_timer_->armed()) flush_timer_->arm(loop_.now() + kFlushPatience);
+  if (flush_timer_ && flush_timer_->armed()) flush_timer_->arm(loop_.now() + flush_patience_);
   if (!released_) handler_->on_sent(*this, n);
   check_watermarks();
 }
@@ -287,16 +290,22 @@ void Connection::close(ext::CloseKind kind, std::string_view details) {
     received_.clear();
     arm_recv();
     flush_timer_ = std::make_unique<io::Timer>(loop_.timers(), &flush_timeout, this);
-    flush_timer_->arm(loop_.now() + kFlushPatience);
+    flush_timer_->arm(loop_.now() + flush_patience_);
     if (!send_op_.in_flight()) loop_.schedule(turn_end_);
     return;
   }
   finish(ext::CloseCause::local, 0, kind == ext::CloseKind::reset);
 }
 
+void Connection::set_close_delay(Duration delay) {
+  linger_ = delay;
+  flush_patience_ = delay.count() > 0 ? delay : kFlushPatience;
+}
+
 void Connection::flush_timeout(io::Timer& timer) {
   Connection& self = *timer.owner<Connection>();
   bool lingered = self.fin_sent_;  // everything was sent: this is the ordinary end
+  self.close_event_.lingered = lingered;
   self.finish(lingered ? ext::CloseCause::local : ext::CloseCause::timeout, lingered ? 0 : ETIMEDOUT,
               !lingered);
 }
@@ -305,7 +314,8 @@ void Connection::finish(ext::CloseCause cause, int error, bool reset) {
   assert(state_ != State::closing && state_ != State::closed);
   state_ = State::closing;
   reset_on_close_ = reset;
-  close_event_ = {cause, error};
+  close_event_.cause = cause;
+  close_event_.error = error;
   if (flush_timer_) flush_timer_->cancel();
   received_.clear();
   queued_.clear();

@@ -68,6 +68,7 @@ class Connection final : public ext::Connection, public io::Deferred {
   void pause_reading() override;
   void resume_reading() override;
   void close(ext::CloseKind kind, std::string_view details = {}) override;
+  void set_close_delay(Duration delay) override;
   bool open() const override { return state_ == State::open; }
   size_t unsent() const override { return sending_.size() + queued_.size(); }
   bool above_high_watermark() const override { return above_high_; }
@@ -140,6 +141,7 @@ class Connection final : public ext::Connection, public io::Deferred {
   std::array<iovec, 4> iov_;
   std::unique_ptr<iovec[]> more_iov_;
   std::unique_ptr<io::Timer> flush_timer_;
+  Duration linger_, flush_patience_;
   // A paused connection has no receive in flight, so a reset would go unseen; armed at the first pause, then kept.
   std::unique_ptr<io::Op> hangup_op_;
 };

@@ -312,6 +312,11 @@ void Downstream::end() {
   loop().defer_delete(std::unique_ptr<io::Deferred>(this));
 }
 
+void Downstream::drain() {
+  if (!connection_) return;
+  for (auto& f : filters_) f->on_drain();
+}
+
 void Downstream::abort() {
   if (connection_)
     connection_->close(ext::CloseKind::reset, "drained");

@@ -24,6 +24,7 @@ class Downstream final : public io::Deferred,
   Downstream* next() const { return next_; }
   const Workload* workload() const { return workload_.get(); }
   ConnectionSnapshot snapshot();
+  void drain();  // tells the filters
   void abort();  // RST
 
  private:

@@ -110,6 +110,11 @@ void Worker::close_sockets(const std::function<bool(const ListenSocket&)>& which
   }
 }
 
+void Worker::set_draining() {
+  if (std::exchange(draining_, true)) return;
+  for (Downstream* d = connections_; d; d = d->next()) d->drain();
+}
+
 void Worker::close_connections(const Workload* workload) {
   for (Downstream* d = connections_; d;) {
     Downstream* next = d->next();

@@ -67,7 +67,7 @@ class Worker {
     close_sockets([](const ListenSocket&) { return true; });
   }
   // Tells connections that they are drained: HTTP ends its keep-alive; TCP goes on.
-  void set_draining() { draining_ = true; }
+  void set_draining();
   // Resets what is still open; for the end of a drain. `workload` null: all.
   void close_connections(const Workload* workload);
   std::vector<ConnectionSnapshot> connections() const;

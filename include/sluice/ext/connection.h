@@ -6,6 +6,7 @@
 
 #include "core/address.h"
 #include "core/buffer.h"
+#include "core/time.h"
 #include "sluice/ext/stream_info.h"
 
 namespace sluice::ext {
@@ -27,6 +28,8 @@ enum class CloseCause : uint8_t {
 struct CloseEvent {
   CloseCause cause = CloseCause::local;
   int error = 0;  // errno for error, timeout
+  bool lingered =
+      false;  // close(flush): everything was sent, but the peer did not close within the close delay
 };
 
 class Connection;
@@ -60,6 +63,9 @@ class Connection {
   virtual void resume_reading() = 0;
   // `details`: for %CONNECTION_TERMINATION_DETAILS%; kept if nothing is there yet.
   virtual void close(CloseKind kind, std::string_view details = {}) = 0;
+  // How long close(flush) waits for the peer: for it to take more of what is queued, and then for its FIN, so that no
+  // RST overtakes what it has not read yet. 0: not for its FIN, and for an hour otherwise.
+  virtual void set_close_delay(Duration) {}
   virtual bool open() const = 0;  // neither closed nor closing
   virtual size_t unsent() const = 0;
   virtual bool above_high_watermark() const = 0;

@@ -58,7 +58,13 @@ struct LocalReply {
   std::function<void(http::HeaderMap&)> modify = nullptr;  // the head, last
 };
 
-// What a filter may see and do. Lives as long as the filter. All of it is the worker's own: no locks.
+// What a filter may see and do. Lives as long as the filter. All of it is the worker's own: no locks. Calls that go on (continue_*, respond_*) run later filters
+// before they return; send_local_reply, reset_stream and restart may end the stream, after which on_end follows as soon
+// as no filter of it is being called any more.
+//
+// An upgrade (websocket) has one shape here whatever the protocol of downstream: HTTP/1's GET with `upgrade` and
+// `connection: upgrade`, answered by 101. The connection manager makes that shape of HTTP/2's extended CONNECT (RFC 8441),
+// and the router makes extended CONNECT of it for an HTTP/2 upstream. A plain CONNECT is one: :method CONNECT, 2xx.
 //
 // The request goes down the filters in the order of configuration, the response up in reverse. A filter may answer at
 // any moment (send_local_reply): the answer goes up through the filters whose response side has not begun.
@@ -102,6 +108,9 @@ class HttpFilterContext {
 
   // Answers instead of what is behind this filter. If a response has begun, the stream is reset.
   virtual void send_local_reply(const LocalReply& reply) = 0;
+  // Sends the request through the whole chain once more with its headers as they are now and `body`: new filters, a new
+  // route (an internal redirect). False: it cannot, since the request has not ended or a response has begun.
+  virtual bool restart(Buffer&& body) = 0;
   // Ends the stream: downstream sees RST_STREAM or a closed connection.
   virtual void reset_stream(http::ResetReason reason, std::string_view details) = 0;
   virtual bool local_reply_sent() const = 0;
@@ -129,6 +138,9 @@ class HttpFilterContext {
 class HttpFilter {
  public:
   virtual ~HttpFilter() = default;
+  // From a free list of the thread: filters come and go with every request.
+  static void* operator new(size_t size);
+  static void operator delete(void* filter, size_t size);
   virtual void init(HttpFilterContext& context) = 0;
 
   virtual HeadersStatus on_request_headers(http::HeaderMap&, bool /*end_stream*/) {

@@ -44,13 +44,19 @@ class NetworkFilter : public ConnectionObserver {
   virtual FilterStatus on_data(Buffer& data, bool end_stream) = 0;
   // Somebody looks at stream_info now (sluicectl connections): fill in what is costly to keep current.
   virtual void refresh_stream_info() {}
+  // The listener begins to drain: nothing new is to begin on this connection. Once; draining() says so too.
+  virtual void on_drain() {}
   // The last word, exactly once on every path: stream_info is complete, access logs are written after it.
   virtual void on_end() {}
 };
 
+struct NetworkFilterScope {
+  stats::Scope root;  // of the worker
+  stats::Scope listener;  // "listener.<address>."
+};
 // Makes the filter of one connection. One a worker: it holds that worker's statistics handles.
 using NetworkFilterMaker = std::function<std::unique_ptr<NetworkFilter>()>;
 // The parsed, immutable configuration of a filter, shared by all workers; each asks it once for its maker.
-using NetworkFilterFactory = std::function<NetworkFilterMaker(stats::Scope root)>;
+using NetworkFilterFactory = std::function<NetworkFilterMaker(const NetworkFilterScope& scope)>;
 
 }  // namespace sluice::ext

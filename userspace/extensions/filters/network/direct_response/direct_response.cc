@@ -32,7 +32,7 @@ class DirectResponse final : public ext::NetworkFilter {
 
 ext::NetworkFilterFactory make_factory(std::string body) {
   auto shared = std::make_shared<const std::string>(std::move(body));
-  return [shared](stats::Scope) -> ext::NetworkFilterMaker {
+  return [shared](const ext::NetworkFilterScope&) -> ext::NetworkFilterMaker {
     return [shared] { return std::make_unique<DirectResponse>(shared); };
   };
 }

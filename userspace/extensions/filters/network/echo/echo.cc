@@ -25,7 +25,9 @@ class Echo final : public ext::NetworkFilter {
 }  // namespace
 
 ext::NetworkFilterFactory make_factory() {
-  return [](stats::Scope) -> ext::NetworkFilterMaker { return [] { return std::make_unique<Echo>(); }; };
+  return [](const ext::NetworkFilterScope&) -> ext::NetworkFilterMaker {
+    return [] { return std::make_unique<Echo>(); };
+  };
 }
 
 }  // namespace sluice::extensions::echo

@@ -349,9 +349,9 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
 }  // namespace
 
 ext::NetworkFilterFactory make_factory(std::shared_ptr<const Config> config) {
-  return [config](stats::Scope root) -> ext::NetworkFilterMaker {
+  return [config](const ext::NetworkFilterScope& scope) -> ext::NetworkFilterMaker {
     auto shared =
-        std::make_shared<Shared>(Shared{config, Stats(root.scope("tcp").scope(config->stat_prefix))});
+        std::make_shared<Shared>(Shared{config, Stats(scope.root.scope("tcp").scope(config->stat_prefix))});
     return [shared] { return std::make_unique<TcpProxy>(shared); };
   };
 }
