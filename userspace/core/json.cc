@@ -3,44 +3,12 @@
 #include <charconv>
 #include <cmath>
 
+#include "core/json_string.h"
+
 namespace sluice {
 namespace {
 
 constexpr int kDepthMax = 64;
-
-void append_quoted(std::string& out, std::string_view s) {
-  static constexpr char kHex[] = "0123456789abcdef";
-  out += '"';
-  for (char c : s) {
-    auto u = static_cast<unsigned char>(c);
-    switch (c) {
-      case '"':
-        out += "\\\"";
-        break;
-      case '\\':
-        out += "\\\\";
-        break;
-      case '\n':
-        out += "\\n";
-        break;
-      case '\r':
-        out += "\\r";
-        break;
-      case '\t':
-        out += "\\t";
-        break;
-      default:
-        if (u < 0x20) {
-          out += "\\u00";
-          out += kHex[u >> 4];
-          out += kHex[u & 15];
-        } else {
-          out += c;
-        }
-    }
-  }
-  out += '"';
-}
 
 void append_utf8(std::string& out, uint32_t cp) {
   if (cp < 0x80) {
@@ -323,7 +291,7 @@ void Json::dump_to(std::string& out, bool pretty, int depth) const {
       break;
     }
     case Type::string:
-      append_quoted(out, string_);
+      append_json_string(string_, out);
       break;
     case Type::array:
     case Type::object: {
@@ -334,7 +302,7 @@ void Json::dump_to(std::string& out, bool pretty, int depth) const {
         if (i) out += ',';
         line(depth + 1);
         if (object) {
-          append_quoted(out, members_[i].first);
+          append_json_string(members_[i].first, out);
           out += pretty ? ": " : ":";
           members_[i].second.dump_to(out, pretty, depth + 1);
         } else {

@@ -100,9 +100,24 @@ struct HttpInfo {
   uint64_t upstream_wire_bytes_received = 0, upstream_wire_bytes_sent = 0;
   uint64_t upstream_header_bytes_received = 0, upstream_header_bytes_sent = 0;
   uint64_t retry_attempts = 0;  // upstream_attempts - 1
+  // Hosts that tries before the last one had a connection to, in order, each once (%UPSTREAM_HOSTS_ATTEMPTED%): nothing
+  // to write down for a request that is tried once.
+  struct AttemptedHost {
+    Address address;
+    std::string name;  // "": it has none
+  };
+  std::vector<AttemptedHost> earlier_hosts;
+  // Length-prefixed messages that passed, counted by grpc_stats with emit_filter_state; nothing: not one has.
+  struct GrpcMessages {
+    uint64_t request = 0, response = 0;
+  };
+  std::optional<GrpcMessages> grpc_messages;
+  MonotonicTime connection_start{};  // of the downstream connection
+  MonotonicTime upstream_request_start{};  // the last try begins to wait for a stream of the pool
+  MonotonicTime upstream_pool_ready{};  // and has one, or will get none
   MonotonicTime last_downstream_rx_byte{}, first_upstream_tx_byte{}, last_upstream_tx_byte{},
-      first_upstream_rx_byte{}, last_upstream_rx_byte{}, first_downstream_tx_byte{},
-      last_downstream_tx_byte{};
+      first_upstream_rx_byte{}, first_upstream_rx_body_byte{}, last_upstream_rx_byte{},
+      first_downstream_tx_byte{}, last_downstream_tx_byte{};
 };
 
 // What the access log, the statistics and sluicectl can know of one stream (for TCP: one downstream connection; for

@@ -43,7 +43,4 @@ struct JsonTemplate {
 Result<std::unique_ptr<Formatter>> make_json_formatter(const JsonTemplate& root,
                                                        const FormatOptions& options = {});
 
-// Appends `text` as a JSON string with its quotes, escaped as Envoy does.
-void append_json_string(std::string_view text, std::string& out);
-
 }  // namespace sluice::access_loggers

@@ -10,6 +10,7 @@ enum class OperatorKind : uint8_t {
   absent,
   zero,
   empty,
+  coalesce,
   start_time,
   emit_time,
   duration,
@@ -17,8 +18,6 @@ enum class OperatorKind : uint8_t {
   pool_ready_duration,
   bytes_received,
   bytes_sent,
-  upstream_sent,
-  upstream_received,
   connection_id,
   upstream_connection_id,
   attempts,
@@ -47,9 +46,66 @@ enum class OperatorKind : uint8_t {
   stream_id,
   unique_id,
   workload,
+  downstream_wire_received,
+  downstream_wire_sent,
+  upstream_wire_received,
+  upstream_wire_sent,
+  hosts_attempted,
+  host_names_attempted,
+  // HTTP alone (values_http.cc)
+  protocol,
+  upstream_protocol,
+  response_code,
+  virtual_cluster_name,
+  request_header,
+  response_header,
+  response_trailer,
+  query_param,
+  query_params,
+  path,
+  metadata,
+  filter_state,
+  grpc_status,
+  local_reply_body,
+  request_headers_bytes,
+  response_headers_bytes,
+  response_trailers_bytes,
+  request_duration,
+  request_tx_duration,
+  response_duration,
+  response_tx_duration,
+  upstream_header_sent,
+  upstream_header_received,
+  upstream_plain_header_sent,
+  upstream_plain_header_received,
+  downstream_header_sent,
+  downstream_header_received,
+  downstream_plain_header_sent,
+  downstream_plain_header_received,
 };
 
-// COMMON_DURATION's time points that a TCP stream has; Envoy leaves the others unset there, too.
-enum TimePoint : uint8_t { unset, stream_begin, connect_begin, connect_end };
+// COMMON_DURATION's time points. A TCP stream has those of connections only; Envoy leaves the others unset there, too.
+enum class TimePoint : uint8_t {
+  unset,
+  connection_begin,
+  connection_end,
+  stream_begin,
+  request_received,
+  connect_begin,
+  connect_end,
+  upstream_send_begin,
+  upstream_send_end,
+  upstream_receive_begin,
+  upstream_receive_body_begin,
+  upstream_receive_end,
+  downstream_send_begin,
+  downstream_send_end,
+};
+
+// Choice, as a parameter names it.
+enum class GrpcFormat : uint8_t { camel, snake, number };
+enum class FilterStateFormat : uint8_t { typed, plain, field };
+enum class Source : uint8_t { original_or_current, original, current };  // PATH, REQUESTED_SERVER_NAME
+enum class ServerName : uint8_t { sni_only, sni_first, host_first };
 
 }  // namespace sluice::access_loggers

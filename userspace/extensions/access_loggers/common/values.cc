@@ -1,12 +1,14 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
-#include <charconv>
-#include <optional>
 
+#include "core/json_string.h"
 #include "core/random.h"
 #include "extensions/access_loggers/common/operator_kind.h"
 #include "extensions/access_loggers/common/operators.h"
+#include "extensions/access_loggers/common/values_http.h"
+#include "http/header_map.h"
+#include "model/route.h"
 
 namespace sluice::access_loggers {
 namespace {
@@ -14,29 +16,41 @@ namespace {
 using ext::StreamInfo;
 using K = OperatorKind;
 
-std::optional<MonotonicTime> time_of(const StreamInfo& info, uint8_t point) {
-  MonotonicTime t{};
-  if (point == stream_begin) t = info.start;
-  if (point == connect_begin) t = info.upstream_connect_start;
-  if (point == connect_end) t = info.upstream_connect_done;
-  if (t == MonotonicTime{}) return std::nullopt;
-  return t;
-}
-
-void append_int(std::string& out, int64_t value) {
-  char text[24];
-  out.append(text, std::to_chars(text, text + sizeof text, value).ptr);
-}
-void append_uint(std::string& out, uint64_t value) {
-  char text[24];
-  out.append(text, std::to_chars(text, text + sizeof text, value).ptr);
-}
-
-bool append_duration(std::string& out, std::optional<MonotonicTime> from, std::optional<MonotonicTime> to,
-                     int64_t unit) {
-  if (!from || !to || *to < *from) return false;
-  append_int(out, (*to - *from).count() / unit);
-  return true;
+MonotonicTime time_of(const StreamInfo& info, uint8_t point) {
+  const ext::HttpInfo* h = info.http;
+  auto of = [h](MonotonicTime ext::HttpInfo::* member) { return h ? h->*member : MonotonicTime{}; };
+  using ext::HttpInfo;
+  switch (static_cast<TimePoint>(point)) {
+    case TimePoint::unset:
+      return {};
+    case TimePoint::connection_begin:
+      return h ? h->connection_start : info.start;
+    case TimePoint::connection_end:
+      return h ? MonotonicTime{} : info.end;  // a stream's record is written before the connection ends
+    case TimePoint::stream_begin:
+      return info.start;
+    case TimePoint::request_received:
+      return of(&HttpInfo::last_downstream_rx_byte);
+    case TimePoint::connect_begin:
+      return info.upstream_connect_start;
+    case TimePoint::connect_end:
+      return info.upstream_connect_done;
+    case TimePoint::upstream_send_begin:
+      return of(&HttpInfo::first_upstream_tx_byte);
+    case TimePoint::upstream_send_end:
+      return of(&HttpInfo::last_upstream_tx_byte);
+    case TimePoint::upstream_receive_begin:
+      return of(&HttpInfo::first_upstream_rx_byte);
+    case TimePoint::upstream_receive_body_begin:
+      return of(&HttpInfo::first_upstream_rx_body_byte);
+    case TimePoint::upstream_receive_end:
+      return of(&HttpInfo::last_upstream_rx_byte);
+    case TimePoint::downstream_send_begin:
+      return of(&HttpInfo::first_downstream_tx_byte);
+    case TimePoint::downstream_send_end:
+      return of(&HttpInfo::last_downstream_tx_byte);
+  }
+  return {};
 }
 
 void append_ip(std::string& out, const IpAddress& ip) {
@@ -162,9 +176,8 @@ std::string_view type_name(ext::AccessLogType type) {
   return "NotSet";
 }
 
-bool append_host_name(const Operator& op, const StreamInfo& info, std::string& out) {
-  if (info.upstream_host_name.empty()) return append_address(op, info.upstream_remote, out);
-  std::string_view name = info.upstream_host_name;
+bool append_host_name(const Operator& op, std::string_view name, const Address& address, std::string& out) {
+  if (name.empty()) return append_address(op, address, out);
   if (op.address_part == AddressPart::ip) {
     if (auto parsed = Address::parse(name); parsed.ok()) return append_address(op, *parsed, out);
     size_t colon = name.rfind(':');
@@ -174,6 +187,70 @@ bool append_host_name(const Operator& op, const StreamInfo& info, std::string& o
     if (port) name = name.substr(0, colon);
   }
   return append_text(out, name);
+}
+
+// The hosts of earlier tries, then the last; each once.
+bool append_attempted(const Operator& op, const StreamInfo& info, std::string& out) {
+  if (!info.upstream_remote.valid() || (info.http && info.upstream_connection_id == 0)) return false;
+  const bool names = op.kind == K::host_names_attempted;
+  auto append = [&](std::string_view name, const Address& address) {
+    return names ? append_host_name(op, name, address, out) : append_address(op, address, out);
+  };
+  bool last_is_new = true;
+  if (info.http) {
+    for (const auto& host : info.http->earlier_hosts) {
+      if (append(host.name, host.address)) out += ',';
+      last_is_new &= host.address != info.upstream_remote;
+    }
+  }
+  if (last_is_new) return append(info.upstream_host_name, info.upstream_remote);
+  out.pop_back();
+  return true;
+}
+
+bool append_server(const Operator& op, const StreamInfo& info, std::string& out) {
+  auto choice = static_cast<ServerName>(op.choice);
+  if (choice == ServerName::sni_only ||
+      (choice == ServerName::sni_first && !info.requested_server_name.empty()))
+    return append_server_name(out, info.requested_server_name);
+  if (std::string_view host = requested_host(op, info); !host.empty()) return append_text(out, host);
+  return append_server_name(out, info.requested_server_name);
+}
+
+// Envoy's id of a stream is that of the request: x-request-id.
+bool append_stream(const StreamInfo& info, std::string& out) {
+  if (!info.http) {
+    append_stream_id(out, info);
+    return true;
+  }
+  const http::HeaderMap* headers = info.http->request_headers;
+  return headers && append_text(out, headers->get(http::Name::x_request_id));
+}
+
+bool append_details(const Operator& op, const StreamInfo& info, std::string& out) {
+  size_t before = out.size();
+  out += info.response_code_details;
+  if (!op.keep_blanks) {
+    for (size_t i = before; i < out.size(); ++i)
+      if (std::string_view(" \t\r\n\v\f").find(out[i]) != std::string_view::npos) out[i] = '_';
+  }
+  return !info.response_code_details.empty();
+}
+
+uint64_t wire_bytes(K kind, const StreamInfo& info) {
+  const ext::HttpInfo* h = info.http;
+  switch (kind) {
+    case K::downstream_wire_received:
+      return h ? h->downstream_wire_bytes_received : info.bytes_received;
+    case K::downstream_wire_sent:
+      return h ? h->downstream_wire_bytes_sent : info.bytes_sent;
+    case K::upstream_wire_received:
+      return h ? h->upstream_wire_bytes_received : info.upstream_bytes_received;
+    case K::upstream_wire_sent:
+      return h ? h->upstream_wire_bytes_sent : info.upstream_bytes_sent;
+    default:
+      return 0;
+  }
 }
 
 bool append_value(const Operator& op, const StreamInfo& info, ext::AccessLogType type, std::string& out) {
@@ -196,26 +273,26 @@ bool append_value(const Operator& op, const StreamInfo& info, ext::AccessLogType
       op.time->append(info.start_time + age, out);
       return true;
     }
-    case K::duration: {
-      std::optional<MonotonicTime> end;
-      if (info.end != MonotonicTime{}) end = info.end;
-      return append_duration(out, info.start, end, op.unit);
-    }
+    case K::duration:
+      return append_duration(out, info.start, info.end, op.unit);
     case K::common_duration:
       return append_duration(out, time_of(info, op.begin), time_of(info, op.end), op.unit);
     case K::pool_ready_duration:
-      return append_duration(out, time_of(info, connect_begin), time_of(info, connect_end), op.unit);
+      if (info.http)
+        return append_duration(out, info.http->upstream_request_start, info.http->upstream_pool_ready,
+                               op.unit);
+      return append_duration(out, info.upstream_connect_start, info.upstream_connect_done, op.unit);
     case K::bytes_received:
       append_uint(out, info.bytes_received);
       return true;
     case K::bytes_sent:
       append_uint(out, info.bytes_sent);
       return true;
-    case K::upstream_sent:
-      append_uint(out, info.upstream_bytes_sent);
-      return true;
-    case K::upstream_received:
-      append_uint(out, info.upstream_bytes_received);
+    case K::downstream_wire_received:
+    case K::downstream_wire_sent:
+    case K::upstream_wire_received:
+    case K::upstream_wire_sent:
+      append_uint(out, wire_bytes(op.kind, info));
       return true;
     case K::connection_id:
       append_uint(out, info.connection_id);
@@ -235,11 +312,15 @@ bool append_value(const Operator& op, const StreamInfo& info, ext::AccessLogType
     case K::downstream_close_type:
       return append_text(out, close_type_name(info.downstream_close));
     case K::upstream_close_type:
+      if (info.http && !info.upstream_remote.valid()) return false;
       return append_text(out, close_type_name(info.upstream_close));
     case K::upstream_host:
       return append_address(op, info.upstream_remote, out);
     case K::upstream_host_name:
-      return append_host_name(op, info, out);
+      return append_host_name(op, info.upstream_host_name, info.upstream_remote, out);
+    case K::hosts_attempted:
+    case K::host_names_attempted:
+      return append_attempted(op, info, out);
     case K::upstream_cluster:
       return append_text(out, info.upstream_cluster);
     case K::upstream_cluster_raw:
@@ -260,13 +341,15 @@ bool append_value(const Operator& op, const StreamInfo& info, ext::AccessLogType
     case K::downstream_direct_remote:
       return append_address(op, info.downstream_direct_remote, out);
     case K::route_name:
+      if (info.route_name.empty() && info.http && info.http->route)
+        return append_text(out, info.http->route->name);
       return append_text(out, info.route_name);
     case K::filter_chain_name:
       return info.filter_chain_name && append_text(out, *info.filter_chain_name);
     case K::server_name:
-      return append_server_name(out, info.requested_server_name);
+      return append_server(op, info, out);
     case K::response_code_details:
-      return append_text(out, info.response_code_details);
+      return append_details(op, info, out);
     case K::termination_details:
       return append_text(out, info.termination_details);
     case K::transport_failure:
@@ -275,15 +358,21 @@ bool append_value(const Operator& op, const StreamInfo& info, ext::AccessLogType
     case K::access_log_type:
       return append_text(out, type_name(type));
     case K::stream_id:
-      append_stream_id(out, info);
-      return true;
+      return append_stream(info, out);
     case K::unique_id:
       append_unique_id(out);
       return true;
     case K::workload:
       return info.workload && append_text(out, *info.workload);
+    case K::coalesce:
+      for (const Operator& o : op.operators) {
+        size_t before = out.size();
+        if (o.append(info, type, out) && out.size() > before) return true;
+      }
+      return false;
+    default:
+      return append_http_value(op, info, type, out);
   }
-  return false;
 }
 
 }  // namespace
@@ -296,6 +385,26 @@ bool Operator::append(const ext::StreamInfo& info, ext::AccessLogType type, std:
   size_t before = out.size();
   if (!append_value(*this, info, type, out)) return false;
   if (out.size() - before > max_length) out.resize(before + max_length);
+  return true;
+}
+
+bool Operator::append_json(const ext::StreamInfo& info, ext::AccessLogType type, std::string& out) const {
+  if (numeric) return append(info, type, out);
+  if (kind == K::filter_state && choice == static_cast<uint8_t>(FilterStateFormat::typed))
+    return append_filter_state_json(*this, info, out);
+  if (kind == K::coalesce && max_length == ~0u) {
+    for (const Operator& o : operators)
+      if (o.append_json(info, type, out)) return true;
+    return false;
+  }
+  out += '"';
+  size_t start = out.size();
+  if (!append(info, type, out)) {
+    out.pop_back();
+    return false;
+  }
+  escape_json_tail(out, start);
+  out += '"';
   return true;
 }
 
