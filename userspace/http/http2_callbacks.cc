@@ -240,13 +240,16 @@ struct Http2Callbacks {
   static int on_invalid_header(nghttp2_session*, const nghttp2_frame*, nghttp2_rcbuf*, nghttp2_rcbuf*,
                                uint8_t, void* user) {
     Http2Session& s = self(user);
-    return messaging_error(s, s.block_stream_, kInvalidHeader) ? NGHTTP2_ERR_CALLBACK_FAILURE
-                                                               : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    if (!s.block_stream_) return 0;
+    if (messaging_error(s, s.block_stream_, kInvalidHeader)) return NGHTTP2_ERR_CALLBACK_FAILURE;
+    s.submit_reset(*s.block_stream_, NGHTTP2_PROTOCOL_ERROR);
+    s.block_stream_ = nullptr;  // the rest of the block is not looked at
+    return 0;
   }
 
   // True: the connection ends with it, which is Envoy's default.
   static bool messaging_error(Http2Session& s, Http2Stream* stream, std::string_view details) {
-    s.stats_.rx_messaging_error.add();
+    if (!stream || !stream->messaging_error) s.stats_.rx_messaging_error.add();
     if (stream) {
       stream->details = details;
       stream->messaging_error = true;

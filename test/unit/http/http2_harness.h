@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/buffer.h"
@@ -83,6 +84,7 @@ struct Receiver final : StreamReceiver {
   void on_informational(HeaderMapPtr h) override { informational.push_back(to_text(*h)); }
   void on_data(Buffer& data, bool end_stream) override {
     received += data.size();
+    where = data.empty() ? nullptr : data.chunk(0).data();
     if (keep_body) body += data.to_string();
     end = end_stream;
     if (data_hook) data_hook(*this);
@@ -113,6 +115,7 @@ struct Receiver final : StreamReceiver {
   std::vector<std::string> informational;
   std::optional<ResetReason> reset;
   uint64_t received = 0;
+  const uint8_t* where = nullptr;  // the last data lay there
   int above = 0, below = 0, resets = 0;
   bool end = false, keep_body = true;
   std::function<void(Receiver&)> headers_hook, data_hook, trailers_hook, reset_hook, watermark_hook;
