@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "http/http2_callbacks.h"
+#include "http/http2_details.h"
 
 namespace sluice::http {
 namespace {
@@ -99,7 +100,7 @@ void Http2Session::read(Buffer& data) {
     if (n == NGHTTP2_ERR_FLOODED || n == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS ||
         n == NGHTTP2_ERR_TOO_MANY_SETTINGS)
       code = NGHTTP2_ENHANCE_YOUR_CALM;
-    fail("http2.unknown.nghttp2.error", nghttp2_strerror(static_cast<int>(n)), code);
+    fail(kUnknown, nghttp2_strerror(static_cast<int>(n)), code);
   }
   input_ = nullptr;
   if (!failed_) data_complete(false);  // a frame's first part
@@ -192,7 +193,7 @@ void Http2Session::flush() {
   ssize_t n;
   while (!goaway_written_ && (n = nghttp2_session_mem_send(nghttp2_, &bytes)) != 0) {
     if (n < 0) {
-      fail("http2.unknown.nghttp2.error", nghttp2_strerror(static_cast<int>(n)), NGHTTP2_INTERNAL_ERROR);
+      fail(kUnknown, nghttp2_strerror(static_cast<int>(n)), NGHTTP2_INTERNAL_ERROR);
       break;
     }
     uint8_t type = bytes[3], flags = bytes[4];  // the client's preface is none of these either
@@ -211,12 +212,11 @@ void Http2Session::check_outbound_limits() {
   const Http2Options& o = config_.http2;
   if (std::max(outbound_.ledger().frames(), frames_above_) > o.max_outbound_frames) {
     stats_.outbound_flood.add();
-    fail("http2.outbound_frames_flood", "Too many frames in the outbound queue.", NGHTTP2_ENHANCE_YOUR_CALM);
+    fail(kOutboundFlood, "Too many frames in the outbound queue.", NGHTTP2_ENHANCE_YOUR_CALM);
   } else if (std::max(outbound_.ledger().control_frames(), control_frames_above_) >
              o.max_outbound_control_frames) {
     stats_.outbound_control_flood.add();
-    fail("http2.outbound_frames_flood", "Too many control frames in the outbound queue.",
-         NGHTTP2_ENHANCE_YOUR_CALM);
+    fail(kOutboundFlood, "Too many control frames in the outbound queue.", NGHTTP2_ENHANCE_YOUR_CALM);
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include "http/codec.h"
 #include "http/http2.h"
+#include "http/http2_index.h"
 #include "http/http2_limits.h"
 #include "http/http2_outbound.h"
 #include "http/http2_stream.h"
@@ -106,6 +107,7 @@ class Http2Session {
   nghttp2_session* nghttp2_ = nullptr;
   Http2Outbound outbound_;
   Http2Limits limits_;
+  Http2Index index_;
 
   Http2Stream* streams_ = nullptr;  // open on the wire, or not submitted yet
   Http2Stream* graveyard_ = nullptr;  // recycled when the outermost call leaves

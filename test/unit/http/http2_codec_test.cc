@@ -302,3 +302,22 @@ TEST_CASE("Cookie crumbs become one field; host gives way to :authority") {
         ":method=GET|:scheme=http|:path=/|:authority=a|cookie=a=1; b=2; c=3|x=y|");
   CHECK(p.server.streams[1].head->get(Name::authority) == "h");
 }
+
+TEST_CASE("HPACK's table takes a field when it comes a second time, and none that never does") {
+  Pair p;
+  size_t before = 0, size[4];
+  for (int i = 0; i < 4; ++i) {
+    Fields f = request_fields();
+    f.push_back({"user-agent", "a client of some length"});
+    f.push_back({"x-request-id", "00000000-0000-0000-0000-00000000000" + std::to_string(i)});
+    p.client.request(f);
+    size[i] = p.client.wire.total - before;
+    before = p.client.wire.total;
+    p.pump();
+    before = p.client.wire.total;
+  }
+  CHECK(size[2] + 15 < size[1]);  // user-agent from the table
+  CHECK(size[3] == size[2]);
+  CHECK(p.server.streams[3].head->get(Name::x_request_id).ends_with("3"));
+  CHECK(p.server.streams[3].head->get(Name::user_agent) == "a client of some length");
+}
