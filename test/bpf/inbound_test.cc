@@ -5,6 +5,8 @@
 #include <set>
 
 #include "fixture.h"
+#include "redirect/netns.h"
+#include "redirect/return_path.h"
 
 using namespace sluice;
 using namespace sluice::test;
@@ -138,13 +140,8 @@ TEST_CASE(
     "inbound: the proxy may call the application under the caller's address, and does not meet itself") {
   if (!can_run()) return;
   Wired w;
-  auto ip = [&](const std::string& what) {
-    INFO(what);
-    REQUIRE(std::system(("nsenter --net=" + w.pod.netns + " sh -c '" + what + "'").c_str()) == 0);
-  };
-  ip("ip rule add fwmark 0x53a lookup 133 && ip route add local 0.0.0.0/0 dev lo table 133 && "
-     "ip -6 rule add fwmark 0x53a lookup 133 && ip -6 route add local ::/0 dev lo table 133 && "
-     "echo 1 > /proc/sys/net/ipv4/tcp_fwmark_accept");
+  Fd netns(*redirect::open_netns(w.pod.netns));
+  REQUIRE(redirect::make_return_path(netns.get(), w.redirector->options().transparent_mark, 0).ok());
   struct Case {
     int family, sol, option;
     const char *caller, *any, *to;

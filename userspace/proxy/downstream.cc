@@ -332,6 +332,12 @@ std::optional<Address> Downstream::original_destination() {
   return found;
 }
 
+// Taken on its way in: the application's answers to the caller's address have to come back to us. A connection on its way
+// out (redirected, so it arrived on loopback) has the pod's own address as its source, and answers find that.
+bool Downstream::needs_return_path() const {
+  return workload_ && info_.upstream_source.valid() && !info_.downstream_direct_local.ip().is_loopback();
+}
+
 ext::Upstream::Origin Downstream::origin() {
   ext::Upstream::Origin o;
   o.stream = &info_;
@@ -342,8 +348,13 @@ ext::Upstream::Origin Downstream::origin() {
   if (info_.upstream_source.valid()) {
     o.source = info_.upstream_source;
     o.transparent = true;
+    if (needs_return_path()) {
+      o.mark = workload_->transparent_mark;
+      o.within_netns = true;
+    }
   }
-  if (info_.upstream_mark != 0) o.mark = info_.upstream_mark;
+  // In a workload the marks are ours to choose: a configuration that says another is refused at the start.
+  if (!workload_ && info_.upstream_mark != 0) o.mark = info_.upstream_mark;
   return o;
 }
 

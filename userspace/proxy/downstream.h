@@ -23,6 +23,8 @@ class Downstream final : public io::Deferred,
 
   Downstream* next() const { return next_; }
   const Workload* workload() const { return workload_.get(); }
+  // Does its connection to the application have the caller's address (original_src), in an enrolled namespace?
+  bool needs_return_path() const;
   ConnectionSnapshot snapshot();
   void drain();  // tells the filters
   void abort();  // RST

@@ -19,6 +19,8 @@ struct Workload {
   Fd netns;  // upstream sockets are opened in it
   uint64_t netns_cookie = 0;
   uint32_t mark = 0;  // SO_MARK of upstream sockets: how the BPF programs know them
+  // Likewise, of those to the application that keep the caller's address: it routes to this namespace alone.
+  uint32_t transparent_mark = 0;
 };
 
 // "listener.<prefix>." on one worker.

@@ -115,10 +115,10 @@ void Worker::set_draining() {
   for (Downstream* d = connections_; d; d = d->next()) d->drain();
 }
 
-void Worker::close_connections(const Workload* workload) {
+void Worker::close_connections(const std::function<bool(const Downstream&)>& which) {
   for (Downstream* d = connections_; d;) {
     Downstream* next = d->next();
-    if (!workload || d->workload() == workload) d->abort();
+    if (!which || which(*d)) d->abort();
     d = next;
   }
 }

@@ -68,8 +68,8 @@ class Worker {
   }
   // Tells connections that they are drained: HTTP ends its keep-alive; TCP goes on.
   void set_draining();
-  // Resets what is still open; for the end of a drain. `workload` null: all.
-  void close_connections(const Workload* workload);
+  // Resets what is still open; for the end of a drain. `which` null: all.
+  void close_connections(const std::function<bool(const Downstream&)>& which);
   std::vector<ConnectionSnapshot> connections() const;
   size_t connection_count() const { return connection_count_; }
   bool idle() const { return connection_count_ == 0 && sockets_.empty(); }

@@ -11,9 +11,11 @@
 #include <cstring>
 
 #include "redirect/host.h"
+#include "redirect/netns.h"
 #include "redirect/pins.h"
 #include "redirect/programs.h"
 #include "redirect/redirector.h"
+#include "redirect/return_path.h"
 
 namespace sluice::redirect {
 namespace {
@@ -160,6 +162,16 @@ CheckItem check_io_uring() {
               "that permits io_uring_setup");
 }
 
+CheckItem check_original_src(const Options& options) {
+  Status made = probe_return_path(options.transparent_mark);
+  if (made.ok())
+    return good("original_src", "rules, routes and net.ipv4.tcp_fwmark_accept can be set in a pod");
+  return warn(
+      "original_src", made.error().message,
+      "the original_src listener filter cannot keep callers' addresses here; without that filter nothing is "
+      "needed. It takes CAP_NET_ADMIN, a writable /proc/sys and CONFIG_IP_MULTIPLE_TABLES");
+}
+
 CheckItem check_installed(const Options& options, std::vector<CheckItem>& more) {
   PinPaths paths(options.bpffs_root);
   auto r = Redirector::open(options);
@@ -186,6 +198,14 @@ CheckItem check_installed(const Options& options, std::vector<CheckItem>& more) 
           warn("workload " + who,
                std::string("no proxy listens: fail mode ") + to_string(w.spec.fail_mode) + " is in force",
                "start sluiced, or `sluicectl release " + who + "`"));
+    if (w.return_path) {
+      auto netns = open_netns(w.netns_handle);
+      Status whole = netns.ok() ? check_return_path(netns->get()) : Status(std::move(netns).error());
+      if (!whole.ok())
+        more.push_back(warn("workload " + who,
+                            "original_src: the way back for answers lacks: " + whole.error().message,
+                            "restart sluiced: it makes it again"));
+    }
     if (w.spec.inbound && !w.inbound_attached)
       more.push_back(warn("workload " + who, "the inbound program is not attached", "enrol it again"));
   }
@@ -222,6 +242,7 @@ std::vector<CheckItem> check_host(const Options& options) {
   items.push_back(check_memlock());
   items.push_back(check_programs(options));
   items.push_back(check_io_uring());
+  items.push_back(check_original_src(options));
   items.push_back(check_installed(options, workloads));
   if (!cgroup.empty()) items.push_back(check_order(options, cgroup, installed(PinPaths(options.bpffs_root))));
   items.insert(items.end(), workloads.begin(), workloads.end());

@@ -165,6 +165,7 @@ Json workload_to_json(const Workload& w) {
   Json j = Json::object();
   j.set("id", w.id).set("netns_cookie", w.netns_cookie).set("generation", w.generation);
   j.set("netns_handle", w.netns_handle).set("inbound_attached", w.inbound_attached);
+  j.set("return_path", w.return_path);
   j.set("listening", std::move(listening));
   j.set("spec", to_json(w.spec));
   return j;

@@ -118,24 +118,26 @@ Result<uint64_t> netns_inode(const std::string& path) {
   return static_cast<uint64_t>(st.st_ino);
 }
 
-bool netns_in_use(uint64_t inode) {
-  auto any_in = [inode](const char* dir, const char* suffix, bool digits_only) {
+std::string find_netns(uint64_t inode) {
+  auto one_in = [inode](const char* dir, const char* suffix, bool digits_only) -> std::string {
     DIR* d = ::opendir(dir);
-    if (!d) return false;
-    bool found = false;
+    if (!d) return "";
+    std::string found;
     while (dirent* e = ::readdir(d)) {
       if (e->d_name[0] == '.' || (digits_only && (e->d_name[0] < '0' || e->d_name[0] > '9'))) continue;
-      auto ino = netns_inode(std::string(dir) + "/" + e->d_name + suffix);
+      std::string path = std::string(dir) + "/" + e->d_name + suffix;
+      auto ino = netns_inode(path);
       if (ino.ok() && *ino == inode) {
-        found = true;
+        found = path;
         break;
       }
     }
     ::closedir(d);
     return found;
   };
-  return any_in("/run/netns", "", false) || any_in("/var/run/netns", "", false) ||
-         any_in("/proc", "/ns/net", true);
+  for (auto [dir, suffix] : {std::pair{"/run/netns", ""}, {"/var/run/netns", ""}, {"/proc", "/ns/net"}})
+    if (std::string path = one_in(dir, suffix, *suffix != 0); !path.empty()) return path;
+  return "";
 }
 
 Status bind_netns(int netns_fd, const std::string& path) {

@@ -24,8 +24,8 @@ struct SourceAddresses {
 Result<SourceAddresses> source_addresses(int netns_fd);
 // Names a namespace: two paths to the same one give the same number. ENOENT: the path is gone.
 Result<uint64_t> netns_inode(const std::string& path);
-// Does a process live there, or does /run/netns name it?
-bool netns_in_use(uint64_t inode);
+// A path that leads there now: a name in /run/netns, or of a process that lives in it. Empty: nobody uses it.
+std::string find_netns(uint64_t inode);
 
 // A bind mount keeps the namespace openable when the process that showed it has gone.
 Status bind_netns(int netns_fd, const std::string& path);

@@ -2,7 +2,6 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -13,71 +12,16 @@
 
 #include "core/log.h"
 #include "redirect/host.h"
-#include "redirect/json.h"
 #include "redirect/netns.h"
-#include "redirect/pins.h"
 #include "redirect/programs.h"
 #include "redirect/records.h"
-#include "redirect/rules.h"
-#include "redirect/state.h"
-#include "sluice/abi/redirect.h"
+#include "redirect/redirector_impl.h"
 
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71
 #endif
 
 namespace sluice::redirect {
-
-struct Redirector::Impl {
-  Options options;
-  PinPaths paths;
-  StateDir state;
-  Maps maps;
-  std::string cgroup_path;
-  std::string order;
-  Fd alive, alive_peer;  // the first is in sl_listeners; they close with this process
-
-  explicit Impl(const Options& o) : options(o), paths(o.bpffs_root), state(o.state_dir) {}
-
-  Result<sluice_config> config() const {
-    sluice_config c{};
-    uint32_t zero = 0;
-    if (::bpf_map_lookup_elem(maps[MapId::config], &zero, &c) != 0)
-      return errno_error(errno, "map sl_config");
-    return c;
-  }
-  Status set_config(const sluice_config& c) const {
-    uint32_t zero = 0;
-    if (::bpf_map_update_elem(maps[MapId::config], &zero, &c, BPF_ANY) != 0)
-      return errno_error(errno, "map sl_config");
-    return {};
-  }
-  std::map<uint64_t, sluice_workload> enrolled() const {
-    std::map<uint64_t, sluice_workload> out;
-    uint64_t key = 0, next = 0;
-    const uint64_t* at = nullptr;
-    while (::bpf_map_get_next_key(maps[MapId::workloads], at, &next) == 0) {
-      sluice_workload w{};
-      if (::bpf_map_lookup_elem(maps[MapId::workloads], &next, &w) == 0) out[next] = w;
-      key = next;
-      at = &key;
-    }
-    return out;
-  }
-  Status say_alive();
-  bool has_socket(uint64_t cookie, uint32_t role) const {
-    sluice_listener_key key{.netns_cookie = cookie, .role = role, .pad = 0};
-    uint64_t socket_cookie = 0;
-    return ::bpf_map_lookup_elem(maps[MapId::listeners], &key, &socket_cookie) == 0;
-  }
-  bool listens(uint64_t cookie, uint32_t role) const {
-    return has_socket(0, SLUICE_LISTENER_ALIVE) && has_socket(cookie, role);
-  }
-  Workload describe(uint64_t cookie, const sluice_workload& w, const WorkloadState* state) const;
-  Result<Workload> enrol_locked(WorkloadSpec spec);
-  void forget(uint64_t cookie, const std::string& name);
-  bool abandoned(const WorkloadState& state) const;
-};
 
 Workload Redirector::Impl::describe(uint64_t cookie, const sluice_workload& w, const WorkloadState* s) const {
   Workload out;
@@ -87,6 +31,7 @@ Workload Redirector::Impl::describe(uint64_t cookie, const sluice_workload& w, c
   if (s) {
     out.spec = s->spec;
     out.netns_handle = s->netns_handle.empty() ? s->spec.netns_path : s->netns_handle;
+    out.return_path = s->fwmark_accept_before.has_value();
   }
   // What is in force is what the map says.
   out.spec.fail_mode = w.fail_mode == SLUICE_FAIL_OPEN ? FailMode::open : FailMode::closed;
@@ -156,6 +101,7 @@ Result<std::unique_ptr<Redirector>> Redirector::attach(const Options& options) {
                  options.state_dir);
     } else {
       SLUICE_LOG(redirect, warn, "workload {} is forgotten: {}", spec.name, again.error().message);
+      if (s.fwmark_accept_before) impl->drop_return_path(s);
       impl->state.remove(spec.name);
     }
   }
@@ -187,107 +133,6 @@ Status Redirector::set_proxy_identity(uint64_t cgroup_id) {
   config.proxy_mark = impl_->options.proxy_mark;
   config.transparent_mark = impl_->options.transparent_mark;
   return impl_->set_config(config);
-}
-
-Result<Workload> Redirector::enrol(const WorkloadSpec& spec) {
-  SLUICE_TRY(validate(spec));
-  SLUICE_ASSIGN(Fd lock, lock_dir(impl_->options.state_dir));
-  SLUICE_TRY(impl_->state.prepare());
-  return impl_->enrol_locked(spec);
-}
-
-Result<Workload> Redirector::Impl::enrol_locked(WorkloadSpec spec) {
-  if (!spec.outbound_port) spec.outbound_port = options.outbound_port;
-  if (!spec.inbound_port) spec.inbound_port = options.inbound_port;
-  SLUICE_TRY(validate(spec));
-  SLUICE_ASSIGN(Fd netns, open_netns(spec.netns_path));
-  SLUICE_ASSIGN(uint64_t cookie, redirect::netns_cookie(netns.get()));
-  SLUICE_ASSIGN(uint64_t inode, netns_inode("/proc/self/fd/" + std::to_string(netns.get())));
-  SLUICE_ASSIGN(uint64_t own, own_netns_cookie());
-  if (cookie == own)
-    return Error{
-        spec.netns_path + " is the proxy's own network namespace: enrolling it would redirect the whole host",
-        EINVAL};
-
-  auto enrolled_now = enrolled();
-  std::optional<WorkloadState> before;  // the same workload, when this changes its rules
-  for (WorkloadState& s : state.load()) {
-    if (s.spec.name == spec.name && s.netns_cookie != cookie) {
-      // A pod of this name came back: its old netns goes, unless somebody still lives there.
-      if (enrolled_now.contains(s.netns_cookie) && !abandoned(s))
-        return Error{"workload " + spec.name + " is enrolled with another network namespace (cookie " +
-                         std::to_string(s.netns_cookie) + "); `sluicectl release " + spec.name + "` first",
-                     EEXIST};
-      forget(s.netns_cookie, s.spec.name);
-    } else if (s.spec.name != spec.name && s.netns_cookie == cookie && enrolled_now.contains(cookie)) {
-      return Error{spec.netns_path + " is enrolled already, as workload " + s.spec.name +
-                       "; `sluicectl release " + s.spec.name + "` first",
-                   EEXIST};
-    } else if (s.spec.name == spec.name) {
-      before = std::move(s);
-    }
-  }
-  std::optional<sluice_workload> old;
-  if (auto it = enrolled_now.find(cookie); it != enrolled_now.end()) old = it->second;
-
-  SLUICE_ASSIGN(sluice_config cfg, config());
-  uint32_t generation = ++cfg.generation;
-  SLUICE_TRY(set_config(cfg));
-
-  sluice_workload w{};
-  w.generation = generation;
-  w.workload_id = old ? old->workload_id : generation;
-  w.flags = rule_flags(spec);
-  w.outbound_port = spec.outbound_port;
-  w.inbound_port = spec.inbound_port;
-  w.fail_mode = spec.fail_mode == FailMode::open ? SLUICE_FAIL_OPEN : SLUICE_FAIL_CLOSED;
-  w.spread = static_cast<uint8_t>(options.spread);
-  SLUICE_ASSIGN(SourceAddresses source, source_addresses(netns.get()));
-  if (source.v4) {
-    w.source_v4[10] = w.source_v4[11] = 0xff;
-    std::memcpy(w.source_v4 + 12, source.v4->bytes().data(), 4);
-  }
-  if (source.v6) std::memcpy(w.source_v6, source.v6->bytes().data(), 16);
-
-  WorkloadState now{
-      .spec = spec, .netns_cookie = cookie, .netns_inode = inode, .id = w.workload_id, .netns_handle = ""};
-  auto apply = [&]() -> Status {
-    SLUICE_TRY(write_rules(maps, generation, spec));
-    if (before && !before->netns_handle.empty()) {
-      now.netns_handle = before->netns_handle;
-    } else {
-      std::string handle = state.handle_path(spec.name);
-      unbind_netns(handle);
-      if (Status bound = bind_netns(netns.get(), handle); bound.ok())
-        now.netns_handle = handle;
-      else
-        SLUICE_LOG(redirect, warn, "workload {}: {}; a restarted sluiced will look for {} instead", spec.name,
-                   bound.error().message, spec.netns_path);
-    }
-    SLUICE_TRY(state.save(now));
-    SLUICE_TRY(attach_inbound(paths, maps, cookie, netns.get()));
-    if (::bpf_map_update_elem(maps[MapId::workloads], &cookie, &w, BPF_ANY) != 0) {
-      int err = errno;
-      return errno_error(err, err == E2BIG ? "this node has its full number of workloads (" +
-                                                 std::to_string(SLUICE_WORKLOADS_MAX) + ")"
-                                           : "map sl_workloads");
-    }
-    return {};
-  };
-  if (Status s = apply(); !s.ok()) {
-    erase_rules(maps, generation);
-    if (before && old) {
-      (void)state.save(*before);
-    } else if (!old) {
-      ::unlink(paths.inbound_link(cookie).c_str());
-      state.remove(spec.name);
-    }
-    return std::move(s).error().prefixed("enrolling " + spec.name);
-  }
-  if (old) erase_rules(maps, old->generation);
-  SLUICE_LOG(redirect, info, "workload {} enrolled: netns cookie {}, id {}, generation {}, fail mode {}",
-             spec.name, cookie, w.workload_id, generation, to_string(spec.fail_mode));
-  return describe(cookie, w, &now);
 }
 
 Status Redirector::Impl::say_alive() {
@@ -335,57 +180,6 @@ Status Redirector::set_listeners(uint64_t cookie, const Listeners& listeners) {
       return errno_error(errno, "map sl_listeners");
   }
   return impl_->say_alive();
-}
-
-void Redirector::Impl::forget(uint64_t cookie, const std::string& name) {
-  sluice_workload w{};
-  bool known = ::bpf_map_lookup_elem(maps[MapId::workloads], &cookie, &w) == 0;
-  ::bpf_map_delete_elem(maps[MapId::workloads], &cookie);
-  ::unlink(paths.inbound_link(cookie).c_str());
-  for (uint32_t role = 0; role < SLUICE_LISTENER_ROLES; ++role) {
-    sluice_listener_key key{.netns_cookie = cookie, .role = role, .pad = 0};
-    ::bpf_map_delete_elem(maps[MapId::listeners], &key);
-  }
-  if (known) erase_rules(maps, w.generation);
-  if (!name.empty()) state.remove(name);
-}
-
-Status Redirector::release(const std::string& name) {
-  SLUICE_ASSIGN(Fd lock, lock_dir(impl_->options.state_dir));
-  for (const WorkloadState& s : impl_->state.load()) {
-    if (s.spec.name != name && std::to_string(s.netns_cookie) != name) continue;
-    impl_->forget(s.netns_cookie, s.spec.name);
-    SLUICE_LOG(redirect, info, "workload {} released", s.spec.name);
-    return {};
-  }
-  for (const auto& [cookie, w] : impl_->enrolled()) {
-    if (std::to_string(cookie) != name) continue;
-    impl_->forget(cookie, "");
-    SLUICE_LOG(redirect, info, "workload with netns cookie {} released", cookie);
-    return {};
-  }
-  return Error{"no workload \"" + name + "\" is enrolled; `sluicectl workloads` lists them", ENOENT};
-}
-
-// The bind mount keeps a netns alive after its pod: ask whether the path it was enrolled by still leads there, and
-// failing that whether anybody lives in it.
-bool Redirector::Impl::abandoned(const WorkloadState& s) const {
-  auto by_path = netns_inode(s.spec.netns_path);
-  if (by_path.ok() && *by_path == s.netns_inode) return false;
-  return !netns_in_use(s.netns_inode);
-}
-
-std::vector<std::string> Redirector::prune() {
-  std::vector<std::string> names;
-  auto lock = lock_dir(impl_->options.state_dir);
-  if (!lock.ok()) return names;
-  for (const WorkloadState& s : impl_->state.load()) {
-    if (!impl_->abandoned(s)) continue;
-    impl_->forget(s.netns_cookie, s.spec.name);
-    SLUICE_LOG(redirect, info, "workload {} released: its network namespace is gone", s.spec.name);
-    names.push_back(s.spec.name);
-  }
-  return names;
 }
 
 Result<std::vector<Workload>> Redirector::workloads() const {

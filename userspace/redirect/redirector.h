@@ -32,6 +32,9 @@ class Redirector {
   // Sockets that listen in the workload's netns. They leave by themselves when closed, and all of them count as closed
   // when this Redirector, or its process, ends: the last to call this is the proxy whose life decides.
   Status set_listeners(uint64_t netns_cookie, const Listeners& listeners);
+  // Brings the return path of an enrolled workload to what Options::return_path says: made (again), or removed. For who
+  // adopts pins. ENOENT: no such workload, or its state file is gone.
+  Status renew_return_path(uint64_t netns_cookie);
   // By name, or by netns cookie in decimal. Connections already redirected keep their record. ENOENT: no such workload.
   Status release(const std::string& name);
   // Releases workloads whose netns nobody uses any more (only our handle keeps it); returns their names. A workload that

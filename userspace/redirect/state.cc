@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <cerrno>
+
 #include "core/log.h"
 #include "redirect/host.h"
 #include "redirect/json.h"
@@ -23,6 +25,14 @@ std::string file_name(const std::string& name) {
 
 }  // namespace
 
+Result<Fd> open_netns_of(const WorkloadState& s) {
+  std::string handle = s.netns_handle.empty() ? s.spec.netns_path : s.netns_handle;
+  if (auto inode = netns_inode(handle); !inode.ok() || *inode != s.netns_inode)
+    handle = find_netns(s.netns_inode);
+  if (handle.empty()) return Error{"the network namespace of " + s.spec.name + " is gone", ENOENT};
+  return open_netns(handle);
+}
+
 Status StateDir::prepare() const {
   SLUICE_TRY(make_dirs(dir_ + "/workloads"));
   return make_dirs(dir_ + "/netns");
@@ -39,6 +49,8 @@ std::string StateDir::handle_path(const std::string& name) const {
 Status StateDir::save(const WorkloadState& state) const {
   Json j = Json::object();
   j.set("netns_cookie", state.netns_cookie).set("netns_inode", state.netns_inode).set("id", state.id);
+  if (state.fwmark_accept_before)
+    j.set("return_path", Json::object().set("tcp_fwmark_accept_before", *state.fwmark_accept_before));
   j.set("netns_handle", state.netns_handle).set("spec", to_json(state.spec));
   return write_file_atomically(workload_path(state.spec.name), j.dump(true) + "\n");
 }
@@ -62,6 +74,8 @@ std::vector<WorkloadState> StateDir::load() const {
       s.netns_inode = static_cast<uint64_t>(j["netns_inode"].as_int());
       s.id = static_cast<uint32_t>(j["id"].as_int());
       s.netns_handle = j["netns_handle"].as_string();
+      if (const Json& path = j["return_path"]; path.is_object())
+        s.fwmark_accept_before = static_cast<int>(path["tcp_fwmark_accept_before"].as_int());
       return s;
     };
     auto state = read();

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "core/fd.h"
 #include "redirect/json.h"
 #include "redirect/types.h"
 
@@ -15,7 +17,12 @@ struct WorkloadState {
   uint64_t netns_inode = 0;
   uint32_t id = 0;
   std::string netns_handle;  // the bind mount; empty where none could be made
+  // Set while the return path (return_path.h) is made: what net.ipv4.tcp_fwmark_accept was before.
+  std::optional<int> fwmark_accept_before = std::nullopt;
 };
+
+// The workload's namespace, by its handle or by whoever lives in it. ENOENT: it is gone.
+Result<Fd> open_netns_of(const WorkloadState& state);
 
 class StateDir {
  public:

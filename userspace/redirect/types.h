@@ -25,6 +25,10 @@ struct Options {
   uint16_t inbound_port = 15006;
   unsigned spread = 8;  // IPv4 targets 127.0.0.1 .. 127.0.0.spread (1..250); IPv6: ::1
   bool so_original_dst = true;  // attach the getsockopt hook
+  // Make, in every namespace that is enrolled, what connections with `transparent_mark` need: a rule and a route in each
+  // family, and net.ipv4.tcp_fwmark_accept=1 (return_path.h). Only where the configuration has original_src: nothing else
+  // about a pod is ever changed.
+  bool return_path = false;
   uint32_t bridge_entries = 0;  // handshakes at once; 0: SLUICE_BRIDGE_MAX. At least 512
 };
 
@@ -72,6 +76,7 @@ struct Workload {
        listening_outbound_v6 = false;  // the proxy's sockets, as the kernel has them
   bool listening_inbound_v4 = false, listening_inbound_v6 = false;
   bool inbound_attached = false;  // the sk_lookup link
+  bool return_path = false;  // made, says the state file
 };
 
 // Where an accepted connection was really going.

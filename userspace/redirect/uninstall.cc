@@ -12,6 +12,7 @@
 #include "redirect/pins.h"
 #include "redirect/programs.h"
 #include "redirect/redirector.h"
+#include "redirect/return_path.h"
 #include "redirect/state.h"
 
 namespace sluice::redirect {
@@ -30,6 +31,26 @@ void remove_pins(const std::string& root, UninstallReport& report) {
   for (const auto& name : our_dirs(root)) {
     remove_tree(root + "/" + name);
     report.removed.push_back("pins " + root + "/" + name);
+  }
+}
+
+// What original_src needed in the pods; the only thing of ours that the kernel would keep.
+void remove_return_paths(const StateDir& state, UninstallReport& report) {
+  for (const WorkloadState& s : state.load()) {
+    std::string what = "return path of workload " + s.spec.name;
+    auto netns = open_netns_of(s);
+    if (!netns.ok()) {  // a pod that is gone took its rules with it
+      if (s.fwmark_accept_before && netns.error().code != ENOENT)
+        report.left.push_back(what + ": " + netns.error().message);
+      continue;
+    }
+    if (!s.fwmark_accept_before && check_no_return_path(netns->get()).ok()) continue;
+    Status gone = remove_return_path(netns->get(), s.fwmark_accept_before.value_or(-1));
+    if (gone.ok()) gone = check_no_return_path(netns->get());
+    if (gone.ok())
+      report.removed.push_back(what + " (rules, routes, net.ipv4.tcp_fwmark_accept)");
+    else
+      report.left.push_back(what + ": " + gone.error().message);
   }
 }
 
@@ -62,6 +83,7 @@ Result<UninstallReport> uninstall(const Options& options) {
       for (const auto& name : list_dir(dir)) ::unlink((dir + "/" + name).c_str());
   }
   remove_pins(options.bpffs_root, report);
+  remove_return_paths(state, report);
   for (const auto& name : list_dir(options.state_dir + "/netns")) {
     unbind_netns(options.state_dir + "/netns/" + name);
     report.removed.push_back("netns handle " + name);

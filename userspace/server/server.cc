@@ -9,6 +9,7 @@
 #include "envoy/config/bootstrap/v3/bootstrap.pb.h"
 #include "extensions/access_loggers/file/log_manager.h"
 #include "server/admin_server.h"
+#include "server/original_src.h"
 
 namespace sluice::server {
 namespace {
@@ -118,23 +119,9 @@ Status Server::start() {
   return {};
 }
 
-// Keeping the caller's address needs routes of its own in every pod's namespace, which enrolment does not make: better
-// no start than connections that never get an answer.
-static Status refuse_original_src(const envoy::config::bootstrap::v3::Bootstrap& bootstrap) {
-  const auto& listeners = bootstrap.static_resources().listeners();
-  for (int l = 0; l < listeners.size(); ++l)
-    for (int f = 0; f < listeners[l].listener_filters_size(); ++f)
-      if (listeners[l].listener_filters(f).typed_config().type_url().ends_with(".OriginalSrc"))
-        return Error{
-            "static_resources.listeners[" + std::to_string(l) + "].listener_filters[" + std::to_string(f) +
-            "]: original_src is not supported together with --redirect ebpf; remove the filter, or use "
-            "upstream_bind_config (127.0.0.6, as Istio's sidecar does)"};
-  return {};
-}
-
 Status Server::start_redirect() {
-  SLUICE_TRY(refuse_original_src(*configuration_.bootstrap));
   redirect::Options o;
+  SLUICE_ASSIGN(o.return_path, uses_original_src(*configuration_.bootstrap, o.transparent_mark));
   o.bpffs_root = options_.bpffs_root;
   o.cgroup_path = options_.cgroup;
   o.state_dir = options_.state_dir;

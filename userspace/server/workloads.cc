@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "core/log.h"
+#include "proxy/downstream.h"
 #include "redirect/json.h"
 
 namespace sluice::server {
@@ -24,6 +25,7 @@ Result<Workloads::Served> Workloads::open(const std::string& name, const std::st
   if (!workload->netns.valid()) return errno_error(errno, "workload " + name + ": netns " + netns_path);
   workload->netns_cookie = cookie;
   workload->mark = redirector_.options().proxy_mark;
+  workload->transparent_mark = redirector_.options().transparent_mark;
 
   uint16_t outbound_port = spec.outbound_port ? spec.outbound_port : redirector_.options().outbound_port;
   uint16_t inbound_port = spec.inbound_port ? spec.inbound_port : redirector_.options().inbound_port;
@@ -93,7 +95,13 @@ size_t Workloads::restore() {
   for (redirect::Workload& w : *all) {
     if (served_.contains(w.netns_cookie)) continue;
     std::string name = w.spec.name.empty() ? std::to_string(w.netns_cookie) : w.spec.name;
-    auto served = open(name, w.netns_handle, w.netns_cookie, w.spec);
+    auto serve = [&]() -> Result<Served> {
+      if (!w.spec.name.empty())
+        if (Status s = redirector_.renew_return_path(w.netns_cookie); !s)
+          return std::move(s).error().prefixed("workload " + name + ": original_src needs a way back");
+      return open(name, w.netns_handle, w.netns_cookie, w.spec);
+    };
+    auto served = serve();
     if (!served) {
       ++failed;
       SLUICE_LOG(workload, err, "{}; its connections get the fail mode ({})", served.error().message,
@@ -135,6 +143,13 @@ Status Workloads::release(const std::string& name) {
     if (w.spec.name != name && std::to_string(w.netns_cookie) != name) continue;
     if (auto it = served_.find(w.netns_cookie); it != served_.end()) {
       close(it->second);
+      // Without its return path a connection under the caller's address hangs: better a RST at once.
+      for (auto& worker : workers_)
+        worker->call([gone = it->second.workload](proxy::Worker& me) {
+          me.close_connections([&](const proxy::Downstream& d) {
+            return d.workload() == gone.get() && d.needs_return_path();
+          });
+        });
       served_.erase(it);
     }
   }

@@ -32,7 +32,8 @@ class Workloads {
   // Opens listeners first and enrols then, so that no connection meets an enrolled workload without a proxy. Undone on
   // error. Enrolling again changes the rules.
   Result<redirect::Workload> enrol(redirect::WorkloadSpec spec);
-  // Connections that are redirected already go on.
+  // Connections that are redirected already go on; those that keep their caller's address need what release removes,
+  // and are reset.
   Status release(const std::string& name);
   // Serves what somebody else has enrolled or released meanwhile (sluicectl works without us), and lets workloads go
   // whose pods are gone.

@@ -55,6 +55,9 @@ class Upstream {
     uint32_t mark = 0;                     // SO_MARK of the upstream socket; 0: none
     Address source;  // bind here first (original_src), keeping the caller's address; or invalid
     bool transparent = false;  // IP_TRANSPARENT for `source`
+    // `mark` routes everything to `netns_fd` itself: only the application there can be called, by the address that the
+    // caller used or by loopback.
+    bool within_netns = false;
     LbContext lb = {};
   };
 

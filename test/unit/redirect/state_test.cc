@@ -98,6 +98,12 @@ TEST_CASE("state files: saved, found again, skipped when broken, removed") {
   CHECK(found[0].netns_inode == 4026531840);
   CHECK(found[0].id == 3);
   CHECK(to_json(found[0].spec).dump() == to_json(s.spec).dump());
+  CHECK(!found[0].fwmark_accept_before);
+  s.fwmark_accept_before = 0;
+  REQUIRE(state.save(s).ok());
+  log::set_level(log::Component::redirect, log::Level::off);
+  CHECK(state.load().at(0).fwmark_accept_before == 0);
+  log::set_level(log::Component::redirect, log::Level::info);
   state.remove("shop/cart-1");
   CHECK(list_dir(dir + "/workloads") == std::vector<std::string>{"broken.json", "other.txt"});
   remove_tree(dir);

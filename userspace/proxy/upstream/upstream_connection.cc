@@ -97,6 +97,11 @@ Status UpstreamConnection::open_socket(const Origin& origin, int& fd) {
     SLUICE_TRY(open(config.socket_options));
     return {};
   }
+  if (origin.within_netns && !host_->address().ip().is_loopback() && origin.stream &&
+      host_->address().ip() != origin.stream->downstream_direct_local.ip())
+    return Error{"original_src: " + host_->address().to_string() +
+                     " is not in the pod: its answers to the caller's address would not come back here",
+                 EHOSTUNREACH};
   io::SocketOptions options = config.socket_options;
   if (origin.mark != 0) options.mark = origin.mark;
   if (bind) {
