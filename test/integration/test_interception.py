@@ -212,6 +212,28 @@ def test_connections_from_before_are_left_in_peace(lab, app, caller, server):
     assert lab.log.lines() == []
 
 
+# ---- loops ----
+def test_a_port_of_the_node_is_the_applications_in_a_pod(lab, app, caller, server):
+    """A listener bound in the node's namespace has nothing to say about the same port of a pod."""
+    with Peer(app.listen(), peers.echo) as peer, Peer(server.listen(port=peer.port), peers.echo) as there:
+        config = mesh(lab.log, inbound=True)
+        config["static_resources"]["listeners"].append(listener(peer.port, chain(direct_response("the node's")), name="on-the-node"))
+        proxy = lab.start(config=config)
+        assert ask(lambda: caller.connect(app.ipv4, peer.port), b"x") == b"x"
+        assert ask(lambda: app.connect(server.ipv4, there.port), b"x") == b"x"
+        for name in ("PassthroughCluster", "InboundPassthroughCluster"):
+            assert proxy.admin.stat(f"cluster.{name}.original_dst_host_invalid") == 0
+
+
+def test_a_pod_that_calls_its_own_proxy(lab, app):
+    """By the pod's own address: redirected, and the original destination is the proxy itself, in that very namespace."""
+    proxy = lab.start()
+    for address in (app.ipv4, app.ipv6):
+        assert call_ending(app, address, 15001, 3) == "rst"
+    assert proxy.admin.stat("cluster.PassthroughCluster.original_dst_host_invalid") == 2
+    assert proxy.admin.stat("cluster.PassthroughCluster.upstream_cx_total") == 0
+
+
 # ---- rules ----
 def test_excluded_outbound_port(lab, app, server):
     with Peer(server.listen(), peers.echo) as peer, Peer(server.listen(), peers.echo) as other:

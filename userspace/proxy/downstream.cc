@@ -341,7 +341,9 @@ bool Downstream::needs_return_path() const {
 ext::Upstream::Origin Downstream::origin() {
   ext::Upstream::Origin o;
   o.stream = &info_;
+  o.own_listeners = &worker_.loop_guard();
   if (workload_) {
+    o.netns_cookie = workload_->netns_cookie;
     o.netns_fd = workload_->netns.get();
     o.mark = workload_->mark;
   }

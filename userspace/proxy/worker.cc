@@ -1,5 +1,6 @@
 #include "proxy/worker.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -17,6 +18,10 @@ constexpr Duration kAcceptWarningInterval = std::chrono::seconds(1);
 
 // Free large buffers are kept for so long after a connection has ended.
 constexpr Duration kTrimAfter = std::chrono::seconds(1);
+
+uint64_t cookie_of(const ListenSocket& s) {
+  return s.workload ? s.workload->netns_cookie : 0;
+}
 
 }  // namespace
 
@@ -62,8 +67,16 @@ void Worker::add_socket(ListenSocket socket) {
   auto s = std::make_unique<Socket>(*this, std::move(socket));
   s->runtime = listeners_.by_config(s->listen.listener.get());
   assert(s->runtime && "the listener belongs to the current configuration");
+  loop_guard_.add(cookie_of(s->listen), s->listen.bound);
   loop_.accept(s->op, s->listen.fd);
   sockets_.push_back(std::move(s));
+}
+
+Worker::SocketIterator Worker::forget_socket(SocketIterator it) {
+  const ListenSocket& listen = (*it)->listen;
+  loop_.close(listen.fd);
+  loop_guard_.remove(cookie_of(listen), listen.bound);
+  return sockets_.erase(it);
 }
 
 void Worker::accepted(io::Op& op, io::Completion& c) {
@@ -77,8 +90,9 @@ void Worker::accepted(io::Op& op, io::Completion& c) {
   }
   if (c.more) return;
   if (s.closing) {
-    w.loop_.close(s.listen.fd);
-    w.sockets_.remove_if([&](const auto& p) { return p.get() == &s; });
+    auto it =
+        std::find_if(w.sockets_.begin(), w.sockets_.end(), [&](const auto& p) { return p.get() == &s; });
+    w.forget_socket(it);
     return;
   }
   if (c.result >= 0 || c.result == -ECONNABORTED || c.result == -ECANCELED)
@@ -104,8 +118,7 @@ void Worker::close_sockets(const std::function<bool(const ListenSocket&)>& which
       loop_.cancel(s.op);
       ++it;
     } else {
-      loop_.close(s.listen.fd);
-      it = sockets_.erase(it);
+      it = forget_socket(it);
     }
   }
 }

@@ -12,6 +12,7 @@
 #include "io/loop.h"
 #include "model/config_set.h"
 #include "proxy/listener.h"
+#include "proxy/loop_guard.h"
 #include "sluice/ext/upstream.h"
 
 namespace sluice::proxy {
@@ -80,6 +81,7 @@ class Worker {
   ext::ClusterManager& clusters() { return *clusters_; }
   OriginalDestinations* original_destinations() { return options_.original_destinations; }
   const ListenerIndex& listeners() const { return listeners_; }
+  const LoopGuard& loop_guard() const { return loop_guard_; }
   uint64_t next_connection_id();
   bool draining() const { return draining_; }
   stats::Scope stats_root() { return store_.root(options_.index + 1); }
@@ -89,6 +91,8 @@ class Worker {
   friend class Downstream;
   struct Socket;
 
+  using SocketIterator = std::list<std::unique_ptr<Socket>>::iterator;
+  SocketIterator forget_socket(SocketIterator it);
   static void accepted(io::Op& op, io::Completion& c);
   // A connection has ended: buffers that a bulk transfer has left are given back a little later.
   void connection_ended();
@@ -102,6 +106,7 @@ class Worker {
   std::shared_ptr<const model::ConfigSet> config_;
   ListenerIndex listeners_;
   std::list<std::unique_ptr<Socket>> sockets_;
+  LoopGuard loop_guard_;  // knows `sockets_`
   Downstream* connections_ = nullptr;  // intrusive list
   size_t connection_count_ = 0;
   uint64_t connections_made_ = 0;

@@ -133,10 +133,8 @@ Status Server::start_redirect() {
 }
 
 Status Server::start_workers() {
-  auto guard = std::make_shared<const upstream::LoopGuard>(
-      [this](const Address& a, const ext::Upstream::Origin& o) { return loop_guard_.refuses(a, o); });
   clusters_ = std::make_unique<upstream::ClusterDirectory>(
-      *loop_, *store_, upstream::ClusterDirectory::Options{.loop_guard = guard, .seed = random_seed()});
+      *loop_, *store_, upstream::ClusterDirectory::Options{.seed = random_seed()});
   SLUICE_TRY(clusters_->apply(*configuration_.model.config));
   for (unsigned i = 0; i < options_.concurrency; ++i) {
     proxy::Worker::Options w{
@@ -161,11 +159,7 @@ bool Server::wait_for_clusters() {
 }
 
 Status Server::start_listeners() {
-  for (const auto& listener : configuration_.model.config->listeners) {
-    // A listener without a socket cannot be the end of a loop, and its port is often an application's.
-    if (listener->bind_to_port && listener->address.is_ip()) loop_guard_.add_port(listener->address.port());
-    stats_->listener_added.add();
-  }
+  stats_->listener_added.add(configuration_.model.config->listeners.size());
   for (const auto& listener : configuration_.model.config->listeners)
     if (listener->bind_to_port && !(redirector_ && intercepting(*listener)))
       SLUICE_TRY(start_listener(listener));
@@ -181,7 +175,6 @@ Status Server::start_listener(const std::shared_ptr<const model::Listener>& list
   SLUICE_ASSIGN(auto groups,
                 open_listener(*loop_, listener, static_cast<unsigned>(workers_.size()), -1, false));
   for (SocketGroup& g : groups) {
-    if (g.bound.is_ip()) loop_guard_.add_port(g.bound.port());
     for (size_t i = 0; i < workers_.size(); ++i) {
       proxy::ListenSocket socket{g.fds[i].release(), g.bound, g.listener, nullptr};
       workers_[i]->post([socket](proxy::Worker& w) { w.add_socket(socket); });

@@ -11,7 +11,6 @@
 #include "redirect/redirector.h"
 #include "server/admin/view.h"
 #include "server/listen.h"
-#include "server/loop_guard.h"
 #include "server/options.h"
 #include "server/original_destinations.h"
 #include "server/signals.h"
@@ -61,7 +60,6 @@ class Server {
   std::unique_ptr<io::Loop> loop_;
   std::unique_ptr<ext::AccessLogManager> access_logs_;
   config::Configuration configuration_;
-  LoopGuard loop_guard_;
   std::unique_ptr<redirect::Redirector> redirector_;
   std::unique_ptr<SystemOriginalDestinations> original_destinations_;
   std::unique_ptr<upstream::ClusterDirectory> clusters_;

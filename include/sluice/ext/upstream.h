@@ -38,6 +38,8 @@ struct LbContext {
   const std::vector<uint32_t>* priority_load = nullptr;
 };
 
+class OwnListeners;
+
 // One upstream TCP connection of one stream. Destroying it resets the connection if it is still open.
 class Upstream {
  public:
@@ -52,6 +54,8 @@ class Upstream {
   struct Origin {
     const StreamInfo* stream = nullptr;    // original destination, downstream addresses
     int netns_fd = -1;                     // the workload's network namespace; -1: the proxy's own
+    uint64_t netns_cookie = 0;             // of that namespace; 0: the proxy's own
+    const OwnListeners* own_listeners = nullptr;  // null: any original destination will do
     uint32_t mark = 0;                     // SO_MARK of the upstream socket; 0: none
     Address source;  // bind here first (original_src), keeping the caller's address; or invalid
     bool transparent = false;  // IP_TRANSPARENT for `source`
@@ -81,6 +85,13 @@ class Upstream {
 };
 
 class HttpCluster;
+
+// The proxy's own listening sockets, that a connection must not be sent to.
+class OwnListeners {
+ public:
+  virtual ~OwnListeners() = default;
+  virtual bool refuses(const Address& destination, const Upstream::Origin& origin) const = 0;
+};
 
 // One cluster on one worker.
 class Cluster {

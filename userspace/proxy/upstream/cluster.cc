@@ -33,12 +33,10 @@ HostVector OriginalDstHosts::all() const {
 
 // ---- shared ----
 
-SharedCluster::SharedCluster(std::shared_ptr<const model::Cluster> c, unsigned slot_count,
-                             std::shared_ptr<const LoopGuard> loop_guard)
+SharedCluster::SharedCluster(std::shared_ptr<const model::Cluster> c, unsigned slot_count)
     : config(std::move(c)),
       observability_name(config->alt_stat_name.empty() ? config->name : config->alt_stat_name),
       slots(slot_count),
-      guard(std::move(loop_guard)),
       connections(config->circuit_breaker[0].max_connections),
       pending(config->circuit_breaker[0].max_pending_requests),
       requests(config->circuit_breaker[0].max_requests),
@@ -95,7 +93,7 @@ HostPtr WorkerCluster::original_dst_host(const ext::Upstream::Origin& origin) {
   }
   Address destination = origin.stream->downstream_local.unmapped();
   if (uint16_t port = config().original_dst_port_override) destination = destination.with_port(port);
-  if (shared_->guard && *shared_->guard && (*shared_->guard)(destination, origin)) {
+  if (origin.own_listeners && origin.own_listeners->refuses(destination, origin)) {
     stats_.original_dst_host_invalid.add();
     SLUICE_LOG(upstream, warn,
                "cluster {}: refused {} as original destination, it is a listener of this proxy", name(),

@@ -17,10 +17,6 @@
 
 namespace sluice::upstream {
 
-// True: `destination` is a listener of this proxy in the network namespace that `origin` names, and going there would
-// be a loop. Called on every worker: thread-safe.
-using LoopGuard = std::function<bool(const Address& destination, const ext::Upstream::Origin& origin)>;
-
 // The hosts of an ORIGINAL_DST cluster: made by the worker that needs one first, shared by all, gone some time after
 // the last worker has forgotten it. Locked only when a worker meets an address that is new to it.
 class OriginalDstHosts {
@@ -40,13 +36,11 @@ class OriginalDstHosts {
 
 // What all workers share of one cluster. Immutable but for the limits and the ORIGINAL_DST hosts.
 struct SharedCluster {
-  SharedCluster(std::shared_ptr<const model::Cluster> config, unsigned slots,
-                std::shared_ptr<const LoopGuard> guard);
+  SharedCluster(std::shared_ptr<const model::Cluster> config, unsigned slots);
 
   const std::shared_ptr<const model::Cluster> config;
   const std::string observability_name;
   const unsigned slots;
-  const std::shared_ptr<const LoopGuard> guard;  // may be null
   SharedLimit connections, pending, requests;  // RoutingPriority DEFAULT: TCP has no other
   OriginalDstHosts original_dst;
 };

@@ -211,7 +211,7 @@ Status ClusterDirectory::apply(const model::ConfigSet& config) {
       if (!r.ok()) return std::move(r).error().prefixed("cluster '" + c->name + "'");
       names = *r;
     }
-    auto shared = std::make_shared<SharedCluster>(c, store_.slots(), options_.loop_guard);
+    auto shared = std::make_shared<SharedCluster>(c, store_.slots());
     stats::Scope scope = store_.root(0).scope("cluster").scope(shared->observability_name);
     ClusterStats::declare_all(scope);
     declare_remaining(*c, scope);

@@ -49,7 +49,6 @@ class WorkerClusters final : public ext::ClusterManager {
 class ClusterDirectory {
  public:
   struct Options {
-    std::shared_ptr<const LoopGuard> loop_guard = nullptr;  // may be null
     uint64_t seed = 1;
     // Warming ends after this even if names are still unresolved; their hosts come when they come.
     Duration warming_timeout = std::chrono::seconds(15);

@@ -76,11 +76,10 @@ struct Outcome final : ext::Upstream::Callbacks {
 };
 
 struct Harness {
-  explicit Harness(unsigned workers = 1, std::shared_ptr<const LoopGuard> guard = nullptr)
+  explicit Harness(unsigned workers = 1)
       : loop(new_loop()),
         store(workers + 1),
-        owned_(std::make_unique<ClusterDirectory>(*loop, store,
-                                                  ClusterDirectory::Options{.loop_guard = guard, .seed = 7})),
+        owned_(std::make_unique<ClusterDirectory>(*loop, store, ClusterDirectory::Options{.seed = 7})),
         directory(*owned_) {
     for (unsigned i = 0; i < workers; ++i) managers.push_back(directory.make_worker(*loop, i + 1, 100 + i));
   }

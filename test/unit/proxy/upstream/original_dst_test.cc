@@ -74,14 +74,18 @@ TEST_CASE("ORIGINAL_DST with upstream_port_override") {
 
 TEST_CASE("ORIGINAL_DST refuses the proxy's own listeners") {
   Listener server;
-  auto guard = std::make_shared<const LoopGuard>(
-      [at = server.at()](const Address& destination, const ext::Upstream::Origin&) {
-        return destination == at;
-      });
-  Harness h(1, guard);
+  struct Own final : ext::OwnListeners {
+    Address at;
+    bool refuses(const Address& destination, const ext::Upstream::Origin&) const override {
+      return destination == at;
+    }
+  } own;
+  own.at = server.at();
+  Harness h;
   passthrough(h);
   h.apply();
   Stream s(server.at());
+  s.origin.own_listeners = &own;
   auto o = h.connect_wait("PassthroughCluster", s.origin);
   CHECK(o->failure == Failure::no_healthy_host);
   CHECK(h.stat("cluster.PassthroughCluster.original_dst_host_invalid") == 1);
