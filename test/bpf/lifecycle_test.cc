@@ -138,10 +138,55 @@ TEST_CASE(
   REQUIRE(lower.valid());
   auto r = Redirector::attach(host.options());
   REQUIRE_MESSAGE(r.ok(), (r.ok() ? "" : r.error().message));
-  auto of = [](const std::string& path) { return *redirect::attach_order(path); };
+  redirect::PinPaths paths(host.options().bpffs_root);
+  auto of = [&](const std::string& path) { return *redirect::hook_status(paths, host.options(), path); };
   CHECK(of(host.cgroup()).text == "1 of 2 on connect4 (in running order: sluice_connect4, other_lb)");
   CHECK(of(host.cgroup()).first);
   CHECK(of(child).text == "1 of 3 on connect4 (in running order: sluice_connect4, other_lb, other_lb)");
+  CHECK((*r)->hooks()->good());
+}
+
+TEST_CASE("a program that is attached in front of ours later is seen, and so is a hook that is lost") {
+  if (!can_run()) return;
+  Host host;
+  auto r = Redirector::attach(host.options());
+  REQUIRE_MESSAGE(r.ok(), (r.ok() ? "" : r.error().message));
+  CHECK((*r)->hooks()->good());
+  Fd cgroup(::open(host.cgroup().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  for (auto [type, name] :
+       {std::pair{BPF_CGROUP_INET4_CONNECT, "connect4"}, {BPF_CGROUP_INET6_CONNECT, "connect6"}}) {
+    INFO(std::string(name));
+    bpf_insn insns[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 1},
+                        {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
+    bpf_prog_load_opts load{};
+    load.sz = sizeof(load);
+    load.expected_attach_type = type;
+    Fd other(::bpf_prog_load(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, "other_lb", "GPL", insns, 2, &load));
+    REQUIRE(other.valid());
+    bpf_link_create_opts opts{};
+    opts.sz = sizeof(opts);
+    opts.flags = 1u << 6 | 1u << 3;  // BPF_F_PREORDER, BPF_F_BEFORE
+    Fd link(::bpf_link_create(other.get(), cgroup.get(), type, &opts));
+    REQUIRE(link.valid());
+    auto now = *(*r)->hooks();
+    CHECK(!now.first);
+    CHECK(now.attached == now.wanted);
+    CHECK(now.text ==
+          std::string("2 of 2 on ") + name + " (in running order: other_lb, sluice_" + name + ")");
+    // The next sluiced goes in front again.
+    auto next = Redirector::attach(host.options());
+    REQUIRE_MESSAGE(next.ok(), (next.ok() ? "" : next.error().message));
+    CHECK(eventually([&] { return (*next)->hooks()->good(); }));
+    CHECK(redirect::list_dir(redirect::PinPaths(host.options().bpffs_root).links).size() ==
+          redirect::kHookCount);
+  }
+  redirect::PinPaths paths(host.options().bpffs_root);
+  REQUIRE(::unlink(paths.link(redirect::kHooks[2]).c_str()) == 0);
+  auto now = *(*r)->hooks();
+  CHECK(!now.good());
+  CHECK(now.first);
+  CHECK(now.text ==
+        "1 of 1 on connect4 (in running order: sluice_connect4); not attached any more: sluice_sockops");
 }
 
 TEST_CASE("a proxy outside the cgroup of the hooks is refused") {

@@ -4,6 +4,7 @@ import re
 import signal
 import socket
 import struct
+import subprocess
 
 import pytest
 
@@ -401,6 +402,30 @@ def test_uninstall_leaves_nothing(lab, app, server):
     from support.process import run
     attached = run("bpftool", "-j", "cgroup", "show", str(lab.world.cgroup)).stdout.strip()
     assert attached in ("", "[]"), attached
+
+
+def test_a_program_that_gets_in_front_is_noticed(lab, app, server):
+    """Another load balancer attaches itself before our connect4 while sluiced runs: statistics, one line in the log, sluicectl."""
+    helper = require("sluice_foreign_program")
+    proxy = lab.start()
+    assert [proxy.admin.stat(f"redirect.hooks.{x}") for x in ("attached", "first", "changed")] == [6, 1, 0]
+    other = subprocess.Popen([helper, str(lab.world.cgroup)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "ready\n", other.stderr.read()
+        proxy.wait_stat("redirect.hooks.changed", 1, 15)
+        assert proxy.admin.stat("redirect.hooks.first") == 0
+        order = "2 of 2 on connect4 (in running order: other_lb, sluice_connect4)"
+        assert order in lab.node.ctl("check", check=False).stdout
+        assert f"warning: hooks: {order}" in lab.node.ctl("workloads").stdout
+        said = [line for line in proxy.process.stderr().splitlines() if "another program runs before ours" in line]
+        assert len(said) == 1 and order in said[0]
+    finally:
+        other.communicate("", timeout=20)
+    proxy.wait_stat("redirect.hooks.changed", 2, 15)
+    assert proxy.admin.stat("redirect.hooks.first") == 1
+    assert "warning" not in lab.node.ctl("workloads").stdout
+    with Peer(server.listen(), peers.echo) as peer:
+        assert ask(lambda: app.connect(server.ipv4, peer.port), b"x") == b"x"
 
 
 def test_check_says_what_this_host_offers(lab):

@@ -50,6 +50,8 @@ Result<int> run(const Context& context, const cxxopts::ParseResult&) {
                families(w.spec.inbound, w.listening_inbound_v4, w.listening_inbound_v6),
                to_string(w.spec.fail_mode), or_dash(w.spec.netns_path), or_dash(rules(w.spec))});
   table.print();
+  if (auto hooks = redirector->hooks(); hooks.ok() && !hooks->good())
+    std::printf("\nwarning: hooks: %s; see `sluicectl check`\n", hooks->text.c_str());
   return 0;
 }
 

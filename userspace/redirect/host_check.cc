@@ -135,7 +135,7 @@ CheckItem check_programs(const Options& options) {
 }
 
 CheckItem check_order(const Options& options, const std::string& cgroup, bool is_installed) {
-  auto order = attach_order(cgroup);
+  auto order = hook_status(PinPaths(options.bpffs_root), options, cgroup);
   if (!order.ok()) return warn("order of hooks", order.error().message, "run as root to see it");
   if (!is_installed) {
     if (order->text == "not attached")
@@ -180,13 +180,6 @@ CheckItem check_installed(const Options& options, std::vector<CheckItem>& more) 
       return good("interception", "not installed (sluiced installs it when it starts)");
     return warn("interception", r.error().message, "sluicectl uninstall");
   }
-  std::string lost;
-  for (size_t i = 0; i < kHookCount; ++i) {
-    auto link = open_link(paths.link(kHooks[i]));
-    bool optional = i == kSockoptHook && !link.ok();
-    if ((!link.ok() || link->cgroup_id == 0) && !optional)
-      lost += std::string(lost.empty() ? "" : ", ") + kHooks[i].name;
-  }
   auto workloads = (*r)->workloads();
   size_t n = workloads.ok() ? workloads->size() : 0;
   for (const Workload& w : workloads.ok() ? *workloads : std::vector<Workload>{}) {
@@ -210,9 +203,10 @@ CheckItem check_installed(const Options& options, std::vector<CheckItem>& more) 
       more.push_back(warn("workload " + who, "the inbound program is not attached", "enrol it again"));
   }
   std::string found = "installed under " + paths.dir + ", " + std::to_string(n) + " workloads";
-  if (lost.empty()) return good("interception", found);
-  return warn("interception", found + "; not attached any more: " + lost,
-              "restart sluiced: it attaches them again");
+  auto hooks = (*r)->hooks();
+  if (!hooks.ok()) return warn("interception", found + "; " + hooks.error().message, "run as root");
+  if (hooks->attached == hooks->wanted) return good("interception", found);
+  return warn("interception", found + "; " + hooks->text, "restart sluiced: it attaches them again");
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -134,6 +135,50 @@ Status update_link(const LinkInfo& link, int prog_fd, const std::string& what) {
   return {};
 }
 
+// Where `ours` (0: not attached) runs among the programs of one hook.
+struct Place {
+  uint32_t at = 0, of = 0;  // from 1; 0: nowhere
+  std::string names;  // in running order
+};
+
+Result<Place> place_of(int cgroup_fd, const Hook& hook, uint32_t ours) {
+  uint32_t ids[64], n = 64, flags = 0;
+  if (::bpf_prog_query(cgroup_fd, static_cast<bpf_attach_type>(hook.attach_type), BPF_F_QUERY_EFFECTIVE,
+                       &flags, ids, &n) != 0)
+    return errno_error(errno, std::string("querying the programs beside ") + hook.name);
+  Place out{.at = 0, .of = n, .names = ""};
+  for (uint32_t i = 0; i < n; ++i) {
+    Fd prog(::bpf_prog_get_fd_by_id(ids[i]));
+    auto info = program_info(prog.get());
+    if (ids[i] == ours) out.at = i + 1;
+    out.names += (i ? ", " : "") + std::string(info.ok() ? info->name : "?");
+  }
+  return out;
+}
+
+// The hooks whose order decides what we see: before another load balancer the service, after it the backend.
+constexpr size_t kOrderedHooks[] = {0, 1};  // connect4, connect6
+
+// A program that came later has put itself in front of ours: a new link goes in front of it, and takes the old one's pin.
+// For an instant both run; a connection made in it meets the second as a call to loopback and is reset by sluiced. (The
+// other way round it would pass by us.)
+Status move_to_front(const LinkInfo& link, const Outbound& skel, const Hook& hook, int cgroup_fd,
+                     const std::string& path) {
+  SLUICE_ASSIGN(Place now, place_of(cgroup_fd, hook, link.prog_id));
+  if (now.at <= 1) return {};
+  SLUICE_ASSIGN(Fd made, link_cgroup(program_fd(skel, hook), cgroup_fd, hook));
+  std::string beside = path + ".new";
+  ::unlink(beside.c_str());
+  SLUICE_TRY(pin(made.get(), beside));
+  if (::rename(beside.c_str(), path.c_str()) != 0) {
+    Error e = errno_error(errno, "renaming " + beside);
+    ::unlink(beside.c_str());
+    return e;
+  }
+  SLUICE_LOG(redirect, info, "{} was behind another program ({}); attached it again", hook.name, now.names);
+  return {};
+}
+
 Result<Inbound> load_inbound(const Maps& maps, uint64_t cookie) {
   LibbpfLog log;
   Inbound skel(inbound_bpf::open());
@@ -209,6 +254,8 @@ Status adopt(const PinPaths& paths, const Maps& maps, const Options& options,
       ::unlink(path.c_str());
     } else if (link.ok() && link->cgroup_id != 0) {
       SLUICE_TRY(update_link(*link, program_fd(skel, hook), hook.name));
+      if (std::find(std::begin(kOrderedHooks), std::end(kOrderedHooks), i) != std::end(kOrderedHooks))
+        SLUICE_TRY(move_to_front(*open_link(path), skel, hook, cgroup.get(), path));
     } else {
       SLUICE_LOG(redirect, warn, "{} was not attached any more; attaching it again", hook.name);
       ::unlink(path.c_str());
@@ -246,28 +293,38 @@ Status attach_inbound(const PinPaths& paths, const Maps& maps, uint64_t netns_co
   return pin(made.get(), path);
 }
 
-Result<OrderReport> attach_order(const std::string& cgroup_path) {
+Result<HookStatus> hook_status(const PinPaths& paths, const Options& options,
+                               const std::string& cgroup_path) {
   SLUICE_ASSIGN(Fd cgroup, open_cgroup(cgroup_path));
-  uint32_t ids[64], n = 64, flags = 0;
-  if (::bpf_prog_query(cgroup.get(), BPF_CGROUP_INET4_CONNECT, BPF_F_QUERY_EFFECTIVE, &flags, ids, &n) != 0)
-    return errno_error(errno, "querying the programs of " + cgroup_path);
-  OrderReport out;
-  std::string names;
-  uint32_t ours = 0;
-  for (uint32_t i = 0; i < n; ++i) {
-    Fd prog(::bpf_prog_get_fd_by_id(ids[i]));
-    auto info = program_info(prog.get());
-    std::string name = info.ok() ? info->name : "?";
-    if (name == kHooks[0].name && !ours) ours = i + 1;
-    names += (i ? ", " : "") + name;
+  HookStatus out;
+  std::string lost;
+  uint32_t programs[kHookCount] = {};
+  for (size_t i = 0; i < kHookCount; ++i) {
+    if (!wanted(i, options)) continue;
+    ++out.wanted;
+    // A link outlives its cgroup, and a forced detach, but is attached to nothing then.
+    if (auto link = open_link(paths.link(kHooks[i])); link.ok() && link->cgroup_id != 0) {
+      programs[i] = link->prog_id;
+      ++out.attached;
+    } else {
+      lost += (lost.empty() ? "" : ", ") + std::string(kHooks[i].name);
+    }
   }
-  if (!ours) {
-    out.text = n ? "not attached; others on connect4: " + names : "not attached";
-    return out;
+  out.first = true;
+  for (size_t hook : kOrderedHooks) {
+    const char* name = kHooks[hook].name + std::strlen("sluice_");
+    SLUICE_ASSIGN(Place place, place_of(cgroup.get(), kHooks[hook], programs[hook]));
+    if (hook > 0 && (place.at == 1 || !out.first))
+      continue;  // the two differ seldom: the first that is behind is told
+    out.first = place.at == 1;
+    if (place.at)
+      out.text = std::to_string(place.at) + " of " + std::to_string(place.of) + " on " + name +
+                 " (in running order: " + place.names + ")";
+    else
+      out.text =
+          place.of ? std::string("not attached; others on ") + name + ": " + place.names : "not attached";
   }
-  out.first = ours == 1;
-  out.text =
-      std::to_string(ours) + " of " + std::to_string(n) + " on connect4 (in running order: " + names + ")";
+  if (out.attached && !lost.empty()) out.text += "; not attached any more: " + lost;
   return out;
 }
 

@@ -20,12 +20,9 @@ Status probe_load(const Options& options);
 // The sk_lookup instance of one workload; no-op when its link is there and whole.
 Status attach_inbound(const PinPaths& paths, const Maps& maps, uint64_t netns_cookie, int netns_fd);
 
-// Where ours stand among the programs the kernel runs for connect4 on this cgroup: "1st of 3", with the others' names.
-struct OrderReport {
-  bool first = false;
-  std::string text;
-};
-Result<OrderReport> attach_order(const std::string& cgroup_path);
+// Which of our hooks are attached, and where ours stand among the programs that the kernel runs for a connect() in
+// `cgroup_path` (those of its ancestors included).
+Result<HookStatus> hook_status(const PinPaths& paths, const Options& options, const std::string& cgroup_path);
 
 // Every kernel object reachable from the pins: to be gone after uninstall.
 std::vector<KernelObject> pinned_objects(const PinPaths& paths);

@@ -79,15 +79,6 @@ Result<std::unique_ptr<Redirector>> Redirector::attach(const Options& options) {
     SLUICE_LOG(redirect, info, "adopted the BPF side under {}: {} workloads enrolled", impl->paths.dir,
                impl->enrolled().size());
   }
-  if (auto order = redirect::attach_order(impl->cgroup_path); order.ok()) {
-    impl->order = order->text;
-    SLUICE_LOG(redirect, info, "order of the connect hook: {}", order->text);
-    if (!order->first)
-      SLUICE_LOG(redirect, warn,
-                 "another program runs before ours on connect4: where it balances load, we see the "
-                 "address it chose and not the service's ({})",
-                 order->text);
-  }
   // State without kernel entries: bpffs was emptied behind our back. Those who are still there are enrolled again.
   auto enrolled = impl->enrolled();
   for (WorkloadState& s : impl->state.load()) {
@@ -115,7 +106,6 @@ Result<std::unique_ptr<Redirector>> Redirector::open(const Options& options) {
   impl->cgroup_path = options.cgroup_path;
   if (impl->cgroup_path.empty())
     if (auto found = find_cgroup2(); found.ok()) impl->cgroup_path = *found;
-  if (auto order = redirect::attach_order(impl->cgroup_path); order.ok()) impl->order = order->text;
   return std::unique_ptr<Redirector>(new Redirector(std::move(impl)));
 }
 
@@ -247,8 +237,8 @@ Status Redirector::watch(const std::function<void(const Event&)>& on_event,
   return status.ok() ? std::move(off) : std::move(status);
 }
 
-const std::string& Redirector::attach_order() const {
-  return impl_->order;
+Result<HookStatus> Redirector::hooks() const {
+  return hook_status(impl_->paths, impl_->options, impl_->cgroup_path);
 }
 const Options& Redirector::options() const {
   return impl_->options;

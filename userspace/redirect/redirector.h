@@ -58,8 +58,8 @@ class Redirector {
   };
   Status watch(const std::function<void(const Event&)>& on_event, const std::function<bool()>& stop);
 
-  // How the hooks stand among other programs on the same cgroup: "first (preorder)" and so on.
-  const std::string& attach_order() const;
+  // Asked of the kernel at each call: other programs come and go, and it tells nobody.
+  Result<HookStatus> hooks() const;
   const Options& options() const;
 
  private:

@@ -21,7 +21,6 @@ struct Redirector::Impl {
   StateDir state;
   Maps maps;
   std::string cgroup_path;
-  std::string order;
   Fd alive, alive_peer;  // the first is in sl_listeners; they close with this process
 
   explicit Impl(const Options& o) : options(o), paths(o.bpffs_root), state(o.state_dir) {}

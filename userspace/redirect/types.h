@@ -121,6 +121,17 @@ struct CheckItem {
 };
 const char* to_string(CheckItem::Outcome outcome);
 
+// How our hooks stand among all programs of their cgroup, as the kernel has it now.
+struct HookStatus {
+  unsigned attached = 0, wanted = 0;  // of our hooks
+  bool first =
+      false;  // nothing runs before ours on connect4 and connect6: we see the service, not the backend it chose
+  std::string
+      text;  // "1 of 2 on connect4 (in running order: sluice_connect4, other_lb)"; what is not attached any more
+
+  bool good() const { return first && attached == wanted; }
+};
+
 // What uninstall did and what it found afterwards.
 struct UninstallReport {
   std::vector<std::string> removed;

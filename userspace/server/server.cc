@@ -75,6 +75,7 @@ Server::~Server() {
   admin_.reset();
   signals_.reset();
   tick_timer_.reset();
+  hook_watch_.reset();
   grace_timer_.reset();
   drain_timer_.reset();
   if (access_logs_) access_logs_->flush();
@@ -128,7 +129,7 @@ Status Server::start_redirect() {
   SLUICE_ASSIGN(redirector_, redirect::Redirector::attach(o));
   SLUICE_ASSIGN(uint64_t cgroup, redirect::own_cgroup_id());
   SLUICE_TRY(redirector_->set_proxy_identity(cgroup));
-  SLUICE_LOG(redirect, info, "eBPF programs are attached: {}", redirector_->attach_order());
+  hook_watch_ = std::make_unique<HookWatch>(*loop_, *redirector_, store_->root(0));
   return {};
 }
 

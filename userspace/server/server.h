@@ -10,6 +10,7 @@
 #include "proxy/upstream/cluster_manager.h"
 #include "redirect/redirector.h"
 #include "server/admin/view.h"
+#include "server/hook_watch.h"
 #include "server/listen.h"
 #include "server/options.h"
 #include "server/original_destinations.h"
@@ -61,6 +62,7 @@ class Server {
   std::unique_ptr<ext::AccessLogManager> access_logs_;
   config::Configuration configuration_;
   std::unique_ptr<redirect::Redirector> redirector_;
+  std::unique_ptr<HookWatch> hook_watch_;
   std::unique_ptr<SystemOriginalDestinations> original_destinations_;
   std::unique_ptr<upstream::ClusterDirectory> clusters_;
   std::vector<std::unique_ptr<WorkerThread>> workers_;
