@@ -76,15 +76,15 @@ bool on_bpffs(const std::string& path) {
   return is_bpffs(path);
 }
 
-bool cgroup_below(const std::string& root, uint64_t id) {
+std::string find_cgroup(const std::string& root, uint64_t id) {
   struct stat st{};
-  if (::lstat(root.c_str(), &st) != 0 || !S_ISDIR(st.st_mode)) return false;
-  if (st.st_ino == id) return true;
+  if (::lstat(root.c_str(), &st) != 0 || !S_ISDIR(st.st_mode)) return "";
+  if (st.st_ino == id) return root;
   DIR* d = ::opendir(root.c_str());
-  if (!d) return false;
-  bool found = false;
-  while (dirent* e = found ? nullptr : ::readdir(d))
-    if (e->d_type == DT_DIR && e->d_name[0] != '.') found = cgroup_below(root + "/" + e->d_name, id);
+  if (!d) return "";
+  std::string found;
+  while (dirent* e = found.empty() ? ::readdir(d) : nullptr)
+    if (e->d_type == DT_DIR && e->d_name[0] != '.') found = find_cgroup(root + "/" + e->d_name, id);
   ::closedir(d);
   return found;
 }

@@ -15,8 +15,8 @@ Result<std::string> find_cgroup2();
 // The cgroup v2 id of a directory: its inode.
 Result<uint64_t> cgroup_id_of(const std::string& path);
 
-// Is there a cgroup with this id at or below `root`?
-bool cgroup_below(const std::string& root, uint64_t id);
+// The cgroup with this id, at or below `root`; empty: there is none.
+std::string find_cgroup(const std::string& root, uint64_t id);
 
 // Makes `root` a directory in a bpffs, mounting one if there is none; returns the path it mounted, or "".
 Result<std::string> ensure_bpffs(const std::string& root);

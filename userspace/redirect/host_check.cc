@@ -238,7 +238,9 @@ std::vector<CheckItem> check_host(const Options& options) {
   items.push_back(check_io_uring());
   items.push_back(check_original_src(options));
   items.push_back(check_installed(options, workloads));
-  if (!cgroup.empty()) items.push_back(check_order(options, cgroup, installed(PinPaths(options.bpffs_root))));
+  PinPaths paths(options.bpffs_root);
+  if (options.cgroup_path.empty() && installed(paths)) cgroup = attached_cgroup(paths);
+  if (!cgroup.empty()) items.push_back(check_order(options, cgroup, installed(paths)));
   items.insert(items.end(), workloads.begin(), workloads.end());
   return items;
 }

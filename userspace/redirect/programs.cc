@@ -167,7 +167,7 @@ Status move_to_front(const LinkInfo& link, const Outbound& skel, const Hook& hoo
   SLUICE_ASSIGN(Place now, place_of(cgroup_fd, hook, link.prog_id));
   if (now.at <= 1) return {};
   SLUICE_ASSIGN(Fd made, link_cgroup(program_fd(skel, hook), cgroup_fd, hook));
-  std::string beside = path + ".new";
+  std::string beside = path + "_new";  // a dot is the kernel's in bpffs
   ::unlink(beside.c_str());
   SLUICE_TRY(pin(made.get(), beside));
   if (::rename(beside.c_str(), path.c_str()) != 0) {
@@ -291,6 +291,18 @@ Status attach_inbound(const PinPaths& paths, const Maps& maps, uint64_t netns_co
   Fd made(::bpf_link_create(::bpf_program__fd(skel->progs.sluice_inbound), netns_fd, BPF_SK_LOOKUP, nullptr));
   if (!made.valid()) return errno_error(errno, "attaching sk_lookup to the network namespace");
   return pin(made.get(), path);
+}
+
+std::string attached_cgroup(const PinPaths& paths) {
+  auto root = find_cgroup2();
+  if (!root.ok()) return "";
+  for (const Hook& hook : kHooks) {
+    auto link = open_link(paths.link(hook));
+    if (!link.ok() || link->cgroup_id == 0) continue;
+    std::string path = find_cgroup(*root, link->cgroup_id);
+    return path.empty() ? *root : path;
+  }
+  return *root;
 }
 
 Result<HookStatus> hook_status(const PinPaths& paths, const Options& options,

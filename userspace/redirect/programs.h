@@ -20,6 +20,9 @@ Status probe_load(const Options& options);
 // The sk_lookup instance of one workload; no-op when its link is there and whole.
 Status attach_inbound(const PinPaths& paths, const Maps& maps, uint64_t netns_cookie, int netns_fd);
 
+// The cgroup that our links say they are on; the cgroup2 root where that cannot be found.
+std::string attached_cgroup(const PinPaths& paths);
+
 // Which of our hooks are attached, and where ours stand among the programs that the kernel runs for a connect() in
 // `cgroup_path` (those of its ancestors included).
 Result<HookStatus> hook_status(const PinPaths& paths, const Options& options, const std::string& cgroup_path);

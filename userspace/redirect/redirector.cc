@@ -104,13 +104,12 @@ Result<std::unique_ptr<Redirector>> Redirector::open(const Options& options) {
   SLUICE_TRY(refuse_other_versions(impl->paths));
   SLUICE_ASSIGN(impl->maps, open_pinned_maps(impl->paths));
   impl->cgroup_path = options.cgroup_path;
-  if (impl->cgroup_path.empty())
-    if (auto found = find_cgroup2(); found.ok()) impl->cgroup_path = *found;
+  if (impl->cgroup_path.empty()) impl->cgroup_path = attached_cgroup(impl->paths);
   return std::unique_ptr<Redirector>(new Redirector(std::move(impl)));
 }
 
 Status Redirector::set_proxy_identity(uint64_t cgroup_id) {
-  if (!cgroup_below(impl_->cgroup_path, cgroup_id))
+  if (find_cgroup(impl_->cgroup_path, cgroup_id).empty())
     return Error{"the proxy's cgroup (id " + std::to_string(cgroup_id) + ") is not below " +
                      impl_->cgroup_path +
                      ", where the hooks are attached: the connections it accepts would not be seen. Attach "
