@@ -124,6 +124,42 @@ TEST_CASE("one socket, one destination after the other: the source is chosen ane
   });
 }
 
+TEST_CASE("an IPv6 source of ours makes a socket one of IPv6 only: the one thing of the binding that shows") {
+  if (!can_run()) return;
+  Addressed w;
+  auto v6only = [](int fd) {
+    int value = -1;
+    socklen_t len = sizeof(value);
+    REQUIRE(::getsockopt(fd, SOL_IPV6, IPV6_V6ONLY, &value, &len) == 0);
+    return value;
+  };
+  Host::in(w.pod.netns, [&] {
+    // Without us: the same steps over loopback, which is left alone.
+    Fd here = listen_on("127.0.0.1", 7001), here6 = listen_on("::1", 7001);
+    Fd plain = socket_for(AF_INET6);
+    REQUIRE(connect_errno(plain.get(), addr("[::1]:7001")) == 0);
+    CHECK(v6only(plain.get()) == 0);
+    disconnect(plain.get());
+    CHECK(connect_errno(plain.get(), mapped("127.0.0.1:7001")) == 0);
+    // With us. bpf_bind() to an IPv6 address sets it, as bind() does, and bpf_setsockopt() may not take it back.
+    Fd app = socket_for(AF_INET6);
+    REQUIRE(connect_errno(app.get(), addr("[2001:db8::1]:80")) == 0);
+    CHECK(v6only(app.get()) == 1);
+    disconnect(app.get());
+    CHECK(connect_errno(app.get(), mapped("192.0.2.1:80")) == ENETUNREACH);
+    // The application may, between the two.
+    int zero = 0;
+    CHECK(::setsockopt(app.get(), SOL_IPV6, IPV6_V6ONLY, &zero, sizeof(zero)) == 0);
+    CHECK(connect_errno(app.get(), mapped("192.0.2.1:80")) == 0);
+    // An application that has chosen its source has its socket as it was.
+    Fd bound = socket_for(AF_INET6);
+    Address any = addr("[::]:4573");
+    REQUIRE(::bind(bound.get(), any.sockaddr_ptr(), any.len()) == 0);
+    REQUIRE(connect_errno(bound.get(), addr("[2001:db8::1]:80")) == 0);
+    CHECK(v6only(bound.get()) == 0);
+  });
+}
+
 TEST_CASE("the pod's address has gone: connections go on, with a loopback source") {
   if (!can_run()) return;
   Addressed w;
