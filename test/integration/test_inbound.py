@@ -15,6 +15,7 @@ class Inbound:
         self.proxy = intercept.start(from_file("inbound.yaml", app_port=peer.port, log=self.log.path), outbound=None, inbound=15006)
 
 
+@pytest.mark.both_backends
 def test_service_port_takes_its_chain(world, app, caller, intercept):
     with Peer(app.listen(), peers.echo) as peer:
         inbound = Inbound(world, app, intercept, peer)

@@ -62,6 +62,7 @@ def lab(world, app):
 
 
 # ---- what the application sees ----
+@pytest.mark.both_backends
 def test_getpeername_is_what_was_asked_for(lab, app, server):
     lab.start()
     with Peer(server.listen(), peers.echo) as peer, app.connect(server.ipv4, peer.port) as sock:
@@ -80,6 +81,7 @@ def test_getpeername_ipv6(lab, app, server):
         assert sock.getpeername()[:2] == (server.ipv6, peer.port)
 
 
+@pytest.mark.both_backends
 def test_v4_mapped(lab, app, server):
     """An IPv6 socket that calls an IPv4 address."""
     lab.start()
@@ -100,6 +102,7 @@ def test_so_original_dst_in_the_application(lab, app, server):
         assert struct.unpack("!2xH4s", raw[:8]) == (peer.port, socket.inet_aton(server.ipv4))
 
 
+@pytest.mark.both_backends
 def test_connected_at_once_and_refused_at_once(lab, app, server):
     """Nobody listens at the destination: the connect succeeds (sluiced took it), and the RST comes at once."""
     lab.start()
@@ -135,6 +138,7 @@ def test_calling_the_proxy_by_its_port_is_no_loop(lab, app):
     assert proxy.admin.stat("cluster.PassthroughCluster.upstream_cx_total") <= 1
 
 
+@pytest.mark.both_backends
 def test_every_connection_gets_its_own_destination(lab, app, server):
     """Eight hundred at once over eight servers; each greets with its name."""
     lab.start()
@@ -181,6 +185,7 @@ def test_udp_is_left_alone(lab, app, server):
 
 
 # ---- inbound ----
+@pytest.mark.both_backends
 def test_inbound_on_any_port(lab, app, caller):
     lab.start(inbound=True)
     with Peer(app.listen(), peers.echo) as peer:
@@ -189,6 +194,7 @@ def test_inbound_on_any_port(lab, app, caller):
     assert lab.log.wait()[0].startswith(f"in {app.ipv4}:{peer.port} {app.ipv4}:{peer.port} InboundPassthroughCluster")
 
 
+@pytest.mark.both_backends
 def test_inbound_ipv6(lab, app, caller):
     config = mesh(lab.log, inbound=True)
     del config["static_resources"]["clusters"][1]["upstream_bind_config"]  # 127.0.0.6 has no IPv6 counterpart
@@ -214,16 +220,14 @@ def test_connections_from_before_are_left_in_peace(lab, app, caller, server):
 
 
 # ---- loops ----
-def test_a_port_of_the_node_is_the_applications_in_a_pod(lab, app, caller, server):
+def test_a_port_of_the_node_is_the_applications_in_a_pod(lab, app, caller):
     """A listener bound in the node's namespace has nothing to say about the same port of a pod."""
-    with Peer(app.listen(), peers.echo) as peer, Peer(server.listen(port=peer.port), peers.echo) as there:
+    with Peer(app.listen(), peers.echo) as peer:
         config = mesh(lab.log, inbound=True)
         config["static_resources"]["listeners"].append(listener(peer.port, chain(direct_response("the node's")), name="on-the-node"))
         proxy = lab.start(config=config)
         assert ask(lambda: caller.connect(app.ipv4, peer.port), b"x") == b"x"
-        assert ask(lambda: app.connect(server.ipv4, there.port), b"x") == b"x"
-        for name in ("PassthroughCluster", "InboundPassthroughCluster"):
-            assert proxy.admin.stat(f"cluster.{name}.original_dst_host_invalid") == 0
+        assert proxy.admin.stat("cluster.InboundPassthroughCluster.original_dst_host_invalid") == 0
 
 
 def test_a_pod_that_calls_its_own_proxy(lab, app):
@@ -324,6 +328,7 @@ def end(lab, number=signal.SIGKILL):
                                for side in w["listening"]), what="the listening sockets gone")
 
 
+@pytest.mark.both_backends
 def test_killed_and_closed_nothing_leaves(lab, app, server):
     lab.start()
     with Peer(server.listen(), peers.echo) as peer:
@@ -356,6 +361,7 @@ def test_killed_inbound_closed(lab, app, caller):
         assert ask(lambda: app.connect("127.0.0.1", peer.port), b"x") == b"x", "the pod's own loopback is not the proxy's business"
 
 
+@pytest.mark.both_backends
 def test_restart_takes_up_where_it_was(lab, app, server):
     lab.start()
     with Peer(server.listen(), peers.echo) as peer:
@@ -442,6 +448,7 @@ def test_enrolling_nonsense_is_refused(lab):
     assert done.returncode != 0 and "ghost" in done.stderr
 
 
+@pytest.mark.both_backends
 def test_two_workloads_with_one_proxy(lab, app, caller, server):
     """Both pods' connections go through the one sluiced, each from its own address."""
     lab.start()

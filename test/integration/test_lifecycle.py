@@ -1,4 +1,6 @@
 """Start, drain, end."""
+import pathlib
+import re
 import signal
 
 import pytest
@@ -7,6 +9,7 @@ from config import bootstrap, chain, cluster, file_log, listener, tcp_proxy
 from conftest import require
 from support import peers, proxies
 from support.peers import Peer, ask, ending, receive_exactly
+from support.process import run
 from support.proxies import AccessLog
 from support.wait import wait_until
 
@@ -46,6 +49,7 @@ def start_for_drain(world, app, server, peer, *extra):
     return proxy, port, sock
 
 
+@pytest.mark.both_backends
 def test_sigterm_drains(world, app, server):
     """Unlike Envoy, which ends at once and tears what is open: no new connection, the open one goes on, the end comes with its end."""
     require("sluiced")
@@ -89,6 +93,7 @@ def test_second_sigterm_does_not_wait(world, app, server):
         sock.close()
 
 
+@pytest.mark.both_backends
 def test_workers_share_the_connections(world, app, server, kind):
     """--concurrency 2: both workers accept, and their counters add up."""
     port = app.free_port()
@@ -111,6 +116,7 @@ def test_workers_share_the_connections(world, app, server, kind):
             proxy.stop()
 
 
+@pytest.mark.both_backends
 def test_no_descriptor_stays_open(run_proxy, app, server):
     """After a hundred connections of all sorts the proxy holds as many descriptors as after the first ten."""
     port = app.free_port()
@@ -150,3 +156,46 @@ def test_half_open_connections_cost_bounded_memory(run_proxy, app, server):
         peer.release.set()
         # Envoy needs about 10 KiB for an idle pair; what matters is that none costs a buffer of 64 KiB or a thread.
         assert grown < 32 * 1024, f"{grown} KiB for 1,000 idle connections"
+
+
+@pytest.mark.parametrize("backend", ["io_uring", "epoll"])
+def test_the_backend_is_the_one_asked_for(world, app, server, backend):
+    require("sluiced")
+    port = app.free_port()
+    with Peer(server.listen(), peers.echo) as peer:
+        config = bootstrap([listener(port, chain(tcp_proxy("up")))], [cluster("up", (server.ipv4, peer.port))])
+        proxy = proxies.start(world, "sluiced", config, app.path, extra=["--io-backend", backend])
+        try:
+            assert f"1 workers on {backend}" in proxy.process.stderr()
+            assert ask(lambda: app.connect("127.0.0.1", port), b"x") == b"x"
+        finally:
+            proxy.stop()
+
+
+def test_without_spinning_every_wait_is_a_sleep(world, app, server):
+    """--spin-us 0: the worker gives its core away before each message."""
+    require("sluiced")
+    port, rounds = app.free_port(), 2000
+    with Peer(server.listen(), peers.echo) as peer:
+        config = bootstrap([listener(port, chain(tcp_proxy("up")))], [cluster("up", (server.ipv4, peer.port))])
+        proxy = proxies.start(world, "sluiced", config, app.path, extra=["--spin-us", 0])
+        try:
+            def sleeps():
+                tasks = pathlib.Path(f"/proc/{proxy.process.pid}/task")
+                return sum(int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", (task / "status").read_text(), re.M).group(1))
+                           for task in tasks.iterdir() if (task / "comm").read_text() == "wrk:0\n")
+            with app.connect("127.0.0.1", port) as sock:
+                before = sleeps()
+                for _ in range(rounds):
+                    sock.sendall(b"x")
+                    assert receive_exactly(sock, 1) == b"x"
+                assert sleeps() - before >= rounds
+        finally:
+            proxy.stop()
+
+
+@pytest.mark.parametrize("value", ["-1", "10001", "often"])
+def test_spin_us_that_makes_no_sense(world, value):
+    require("sluiced")
+    done = run(proxies.require("sluiced"), "-c", "/nowhere", "--spin-us", value, check=False)
+    assert done.returncode != 0 and ("spin-us" in done.stderr or value in done.stderr)

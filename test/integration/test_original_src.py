@@ -61,6 +61,7 @@ def sees(app, caller, address, count=3):
         return {remote[0] for remote, _ in peer.accepted}
 
 
+@pytest.mark.both_backends
 def test_the_application_sees_its_caller(node, app, caller):
     node.start(keep_callers(node.log))
     node.enrol(app)

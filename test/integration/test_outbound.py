@@ -43,6 +43,7 @@ def registry_only(world, app, server, intercept):
         yield made
 
 
+@pytest.mark.both_backends
 def test_unknown_destination_passes_through(allow_any, app, server, way):
     with Peer(server.listen(), peers.echo) as peer:
         assert ask(lambda: app.connect(server.ipv4, peer.port), b"hello") == b"hello"

@@ -9,7 +9,7 @@ from support import peers
 from support.peers import Peer, call_ending, ending, pattern, receive_all, receive_exactly, reset
 from support.wait import Timeout, never, wait_until
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.both_backends]
 
 
 def through(run_proxy, app, server, peer, **fields):

@@ -39,6 +39,7 @@ def test_weighted_clusters(lab, app, server):
     assert stats["cluster.b.upstream_cx_total"] == answers.count("b")
 
 
+@pytest.mark.both_backends
 def test_idle_timeout_ends_a_silent_connection(lab, app, server):
     with Peer(server.listen(), peers.echo) as peer:
         proxy, port, log = lab(cluster("up", (server.ipv4, peer.port)), idle_timeout="0.3s")
@@ -84,6 +85,7 @@ def test_max_downstream_connection_duration(lab, app, server):
         assert log.wait()[0].split()[0] == "DT"
 
 
+@pytest.mark.both_backends
 def test_connect_attempts_move_on_to_the_next_host(lab, app, server):
     with Peer(server.listen(), peers.echo) as peer:
         proxy, port, log = lab(cluster("up", (server.ipv4, 1), (server.ipv4, peer.port)), max_connect_attempts=4)
@@ -106,6 +108,7 @@ def test_connect_attempts_exceeded(lab, app, server, kind):
     assert log.wait()[0] == f"UF,URX {server.ipv4}:1 up 0 0"
 
 
+@pytest.mark.both_backends
 def test_connect_timeout(lab, app, server, kind):
     with peers.blackhole(server) as dead:
         proxy, port, log = lab(cluster("up", (server.ipv4, dead), connect_timeout="0.3s"))
@@ -118,6 +121,7 @@ def test_connect_timeout(lab, app, server, kind):
         assert log.wait()[0].split()[0] == "UF,URX"
 
 
+@pytest.mark.both_backends
 def test_client_that_leaves_while_connecting(lab, app, server, kind):
     """Envoy reads nothing until the upstream is there, so it notices when the connect has ended; sluiced gives up with the client."""
     with peers.blackhole(server) as dead:

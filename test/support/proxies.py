@@ -103,8 +103,8 @@ def command_line(kind, config_path, extra=()):
     if "--concurrency" not in extra:
         command += ["--concurrency", "1"]
     command += ["--disable-hot-restart", "--file-flush-interval-msec", "20"]
-    if kind == "sluiced" and "SLUICE_TEST_IO_BACKEND" in os.environ:
-        command += ["--io-backend", os.environ["SLUICE_TEST_IO_BACKEND"]]
+    if kind == "sluiced" and "SLUICE_IO_BACKEND" in os.environ and "--io-backend" not in extra:
+        command += ["--io-backend", os.environ["SLUICE_IO_BACKEND"]]
     return command + [str(x) for x in extra]
 
 

@@ -134,7 +134,9 @@ def parse(arguments):
     parser.add_argument("--fast", action="store_true", help="leave out what takes more than a few seconds")
     parser.add_argument("--no-setup", action="store_true", help="do not look for missing packages first")
     parser.add_argument("--build-dir", type=pathlib.Path, default=None, help="default: build, with --sanitize build-sanitize")
-    parser.add_argument("--io-backend", choices=["io_uring", "epoll"], help="integration: sluiced on this backend, not the best one")
+    parser.add_argument("--io-backend", choices=["io_uring", "epoll"], default=os.environ.get("SLUICE_IO_BACKEND"),
+                        help="integration: sluiced on this backend, not the best one (or SLUICE_IO_BACKEND); without it, cases "
+                        "marked both_backends run on the best one and on epoll")
     parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count())
     parser.add_argument("-k", dest="select", help="integration cases whose name matches (pytest -k)")
     parser.add_argument("rest", nargs="*", help="after --: passed on to pytest")
@@ -152,7 +154,7 @@ def run_tree(options, sanitize, count, seconds):
     env = {"ASAN_OPTIONS": "detect_stack_use_after_return=1:abort_on_error=0", "UBSAN_OPTIONS": "print_stacktrace=1",
            "SLUICE_SIM_SEEDS": "2000"} if sanitize else {}  # ten times slower: the plain build runs all 10,000
     if options.io_backend:
-        env["SLUICE_TEST_IO_BACKEND"] = options.io_backend
+        env["SLUICE_IO_BACKEND"] = options.io_backend
     both = options.unit == options.integration
     if both and not sanitize:
         step("repository rules")
@@ -165,6 +167,11 @@ def run_tree(options, sanitize, count, seconds):
         started = time.monotonic()
         arguments = (["-m", "not slow"] if options.fast else []) + (["-k", options.select] if options.select else []) + options.rest
         run_pytest(directory.resolve(), arguments, count, env, options.retry)
+        if not options.io_backend and not sanitize and not options.select and not options.rest:
+            step("the same on epoll, cases marked both_backends")
+            slow = " and not slow" if options.fast else ""
+            run_pytest(directory.resolve(), ["-m", f"both_backends{slow}", "-k", "not [envoy"], count,
+                       {**env, "SLUICE_IO_BACKEND": "epoll"}, options.retry)
         seconds[f"pytest {directory.name}"] = time.monotonic() - started
 
 

@@ -56,6 +56,13 @@ Result<std::optional<server::Options>> parse_flags(int argc, char** argv) {
                    "S")("admin-address-path", "write the admin listener's address to this file",
                         cxxopts::value<std::string>()->default_value(""), "FILE")(
       "disable-hot-restart", "for Envoy's command lines: there is no hot restart to disable");
+  o.add_options("Running")("spin-us",
+                           "how long a worker at most looks for work before it sleeps, where that has proved "
+                           "to pay; 0: never. Lower it "
+                           "(or 0) where the proxy shares its cores with others and CPU counts more than the "
+                           "last microseconds of a "
+                           "round trip; raise it to the round trip's time (100 to 200) on cores of its own",
+                           cxxopts::value<unsigned>()->default_value("50"), "US");
   o.add_options("Logging")("l,log-level", "trace, debug, info, warning, error, critical, off",
                            cxxopts::value<std::string>()->default_value("info"), "LEVEL")(
       "component-log-level", "levels by component: upstream:debug,connection:trace",
@@ -115,6 +122,9 @@ Result<std::optional<server::Options>> parse_flags(int argc, char** argv) {
       s.loop.backend = Backend::epoll;
     else if (b != "auto")
       return Error{"--io-backend " + b + ": expected auto, io_uring or epoll"};
+    unsigned spin = r["spin-us"].as<unsigned>();
+    if (spin > 10'000) return Error{"--spin-us: at most 10000: that would be a core of its own for waiting"};
+    s.loop.spin = std::chrono::microseconds(spin);
     SLUICE_ASSIGN(s.drain_time, seconds(r, "drain-time-s"));
     SLUICE_ASSIGN(s.shutdown_grace, seconds(r, "shutdown-grace-s"));
     s.admin_address_path = r["admin-address-path"].as<std::string>();

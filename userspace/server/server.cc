@@ -85,6 +85,7 @@ Status Server::start() {
   raise_descriptor_limit();
   io::LoopOptions control = options_.loop;
   control.receive_buffers = 8;
+  control.spin = Duration(0);  // nobody waits for microseconds here
   SLUICE_ASSIGN(loop_, io::make_loop(control));
   started_ = loop_->now();
   store_ = std::make_unique<stats::Store>(options_.concurrency + 1);
