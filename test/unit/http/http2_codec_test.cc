@@ -317,7 +317,7 @@ TEST_CASE("HPACK's table takes a field when it comes a second time, and none tha
     before = p.client.wire.total;
   }
   CHECK(size[2] + 15 < size[1]);  // user-agent from the table
-  CHECK(size[3] == size[2]);
+  CHECK(size[3] <= size[2] + 1);  // the last digit may take a bit more
   CHECK(p.server.streams[3].head->get(Name::x_request_id).ends_with("3"));
   CHECK(p.server.streams[3].head->get(Name::user_agent) == "a client of some length");
 }
