@@ -46,6 +46,15 @@ endif()
 target_include_directories(sluice_flags INTERFACE ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR}/userspace
   ${CMAKE_SOURCE_DIR})
 
+# Fuzz targets (test/fuzz): everything gets libFuzzer's coverage and the sanitizers.
+option(SLUICE_FUZZ "Build the libFuzzer programs of test/fuzz; clang alone" OFF)
+if(SLUICE_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+  if(NOT SLUICE_SANITIZE)
+    set(SLUICE_SANITIZE address undefined)
+  endif()
+endif()
+
 if(SLUICE_SANITIZE)
   foreach(s IN LISTS SLUICE_SANITIZE)
     add_compile_options(-fsanitize=${s})

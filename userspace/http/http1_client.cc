@@ -60,7 +60,7 @@ class Client final : public ClientConnection, private http1::Exchange {
   void on_sent_end() override;
   void on_reset_by_user() override { close_for_good(); }
 
-  void step();
+  bool step();  // false: no more to do now
   void read_head();
   void read_body();
   void read_trailers();
@@ -153,31 +153,50 @@ std::optional<ProtocolError> Client::receive(Buffer& data) {
   deliver_watermark();
   in_.append(std::move(data));
   data.clear();
-  while (!in_.empty() && state_ != State::closed) step();
+  while (!in_.empty() && state_ != State::closed && step()) {
+  }
   --depth_;
   return std::exchange(error_, std::nullopt);
 }
 
-void Client::step() {
-  if (!open_ || !head_sent_ || state_ == State::complete) {
-    // Nobody asked. A server that closes an idle connection may say 408 before it does (RFC 9110 section 15.5.9).
+bool Client::step() {
+  if (!open_) {
+    // Nobody asked. A server that closes an idle connection may say 408 before it does (RFC 9110 section 15.5.9), which
+    // is no error; what it says is in the first twelve bytes.
+    close_after_ = true;
     std::string scratch;
     std::string_view start = in_.peek(12, scratch);
-    bool timeout = !open_ && start.size() == 12 && start.starts_with("HTTP/1.") && start.ends_with(" 408");
-    if (!timeout) return fail(codec_error("a response without a request"));
-    return close_for_good();
+    if (start.size() < 12) return false;
+    if (start.starts_with("HTTP/1.") && start.ends_with(" 408"))
+      close_for_good();
+    else
+      fail(codec_error("a response without a request"));
+    return true;
+  }
+  if (state_ == State::complete) {  // the request still goes on; the connection ends with it
+    in_.clear();
+    return true;
+  }
+  if (!head_sent_) {
+    fail(codec_error("a response without a request"));
+    return true;
   }
   switch (state_) {
     case State::head:
-      return read_head();
+      read_head();
+      return true;
     case State::body:
     case State::raw:
-      return read_body();
+      read_body();
+      return true;
     case State::trailers:
-      return read_trailers();
-    default:
-      return;
+      read_trailers();
+      return true;
+    case State::complete:
+    case State::closed:
+      break;
   }
+  return false;
 }
 
 void Client::read_head() {
@@ -242,6 +261,7 @@ void Client::head_complete() {
     state_ = State::raw;
     receiver_->on_headers(std::move(headers), false);
     if (generation == generation_ && open_) release_held();
+    if (generation == generation_ && open_) deliver_watermark();
     return;
   }
   if (!sent_end_) close_after_ = true;  // the rest of the request is not waited for

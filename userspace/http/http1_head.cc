@@ -171,9 +171,10 @@ HeadParser::Line HeadParser::parse_request_line(std::string_view line) {
   size_t space = line.find(' ');
   std::string_view method = known_method(line.substr(0, space));
   if (method.empty()) return refuse(codec_error("HPE_INVALID_METHOD"));
+  if (space == std::string_view::npos) return refuse(codec_error("no request target"));
   const char* begin = line.data() + space + 1;
   const char* end = line.data() + line.size();
-  const char* stop = space == std::string_view::npos ? end : find_target_stop(begin, end);
+  const char* stop = find_target_stop(begin, end);
   if (stop == end) return refuse(codec_error("no HTTP version"));
   if (*stop != ' ')
     return refuse(is_value_stop(*stop) && *stop != '\r' ? kInvalidCharacters

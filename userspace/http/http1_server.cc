@@ -128,7 +128,9 @@ bool Server::step() {
 }
 
 void Server::open_stream() {
-  protocol_ = parser_.head().http1 && parser_.head().minor == 0 ? Protocol::http10 : Protocol::http11;
+  const Head& head = parser_.head();
+  protocol_ =
+      head.http1 && head.minor == 0 && config_.http1.accept_http_10 ? Protocol::http10 : Protocol::http11;
   open_exchange(callbacks_.on_new_stream(*this));
 }
 

@@ -99,7 +99,10 @@ struct Recorder final : StreamReceiver {
     if (bad_hook) bad_hook(stream, code);
   }
   void on_reset(ResetReason reason, std::string_view details) override {
-    line("reset " + std::string(to_string(reason)) + " " + std::string(details));
+    REQUIRE_FALSE(was_reset);
+    if (in_data) log += ")\n";
+    in_data = false;
+    log += "reset " + std::string(to_string(reason)) + " " + std::string(details) + "\n";
     was_reset = true;
   }
   void on_above_write_high_watermark() override { line("above"); }
