@@ -5,7 +5,9 @@
 namespace sluice::config {
 namespace {
 
-constexpr std::string_view kNoHttp = "shapes HTTP requests, and no HTTP request reaches a cluster";
+constexpr std::string_view kNoUpstreamTls =
+    "names the server of TLS connections, and upstream connections are plain";
+constexpr std::string_view kServerOnly = "read by servers alone, as in Envoy";
 constexpr std::string_view kShown = "for people and control planes: shown in config_dump, read by nothing";
 
 const ext::Honoured kBootstrap[] = {
@@ -65,19 +67,15 @@ const ext::Honoured kCluster[] = {
          "dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_resolvers use_tcp_for_dns_lookups "
          "dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init cleanup_interval "
          "upstream_bind_config original_dst_lb_config least_request_lb_config round_robin_lb_config "
-         "common_lb_config transport_socket upstream_connection_options",
+         "common_lb_config transport_socket upstream_connection_options max_requests_per_connection "
+         "common_http_protocol_options http_protocol_options http2_protocol_options protocol_selection "
+         "typed_extension_protocol_options",
      .meaningless = {{"metadata", kShown},
-                     {"max_requests_per_connection", kNoHttp},
-                     {"upstream_http_protocol_options", kNoHttp},
-                     {"common_http_protocol_options", kNoHttp},
-                     {"http_protocol_options", kNoHttp},
-                     {"http2_protocol_options", kNoHttp},
-                     {"protocol_selection", kNoHttp},
+                     {"upstream_http_protocol_options", kNoUpstreamTls},
                      {"close_connections_on_host_health_failure",
                       "health_checks are refused, so no host's health fails"},
                      {"ignore_health_on_host_removal",
-                      "health_checks are refused, so health holds no host back"},
-                     {"typed_extension_protocol_options", kNoHttp}}},
+                      "health_checks are refused, so health holds no host back"}}},
     {.message = "envoy.config.cluster.v3.Cluster.CustomClusterType", .fields = "name typed_config"},
     {.message = "envoy.config.cluster.v3.Cluster.RefreshRate", .fields = "*"},
     {.message = "envoy.config.cluster.v3.Cluster.OriginalDstLbConfig", .fields = "upstream_port_override"},
@@ -103,7 +101,35 @@ const ext::Honoured kCluster[] = {
     {.message = "envoy.config.cluster.v3.CircuitBreakers", .fields = "thresholds"},
     {.message = "envoy.config.cluster.v3.CircuitBreakers.Thresholds",
      .fields = "priority max_connections max_pending_requests max_requests max_retries track_remaining "
-               "max_connection_pools"},
+               "max_connection_pools retry_budget"},
+    {.message = "envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget", .fields = "*"},
+    {.message = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+     .fields = "common_http_protocol_options explicit_http_config use_downstream_protocol_config auto_config",
+     .meaningless = {{"upstream_http_protocol_options", kNoUpstreamTls}}},
+    {.message = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig",
+     .fields = "http_protocol_options http2_protocol_options"},
+    {.message = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig",
+     .fields = "http_protocol_options http2_protocol_options"},
+    {.message = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig",
+     .fields = "http_protocol_options http2_protocol_options"},
+    {.message = "envoy.config.core.v3.HttpProtocolOptions",
+     .fields = "idle_timeout max_connection_duration max_stream_duration max_headers_count "
+               "max_requests_per_connection max_response_headers_kb headers_with_underscores_action"},
+    {.message = "envoy.config.core.v3.Http1ProtocolOptions",
+     .fields = "header_key_format enable_trailers allow_chunked_length send_fully_qualified_url "
+               "override_stream_error_on_invalid_http_message",
+     .meaningless = {{"allow_absolute_url", kServerOnly},
+                     {"accept_http_10", kServerOnly},
+                     {"default_host_for_http_10", kServerOnly}}},
+    {.message = "envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat", .fields = "proper_case_words"},
+    {.message = "envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords", .fields = ""},
+    {.message = "envoy.config.core.v3.Http2ProtocolOptions",
+     .fields = "hpack_table_size max_concurrent_streams initial_stream_window_size "
+               "initial_connection_window_size allow_connect max_outbound_frames max_outbound_control_frames "
+               "max_consecutive_inbound_frames_with_empty_payload max_inbound_priority_frames_per_stream "
+               "max_inbound_window_update_frames_per_data_frame_sent stream_error_on_invalid_http_messaging "
+               "override_stream_error_on_invalid_http_message connection_keepalive"},
+    {.message = "envoy.config.core.v3.KeepaliveSettings", .fields = "*"},
     {.message = "envoy.config.cluster.v3.UpstreamConnectionOptions", .fields = "tcp_keepalive"},
     {.message = "envoy.config.endpoint.v3.ClusterLoadAssignment", .fields = "cluster_name endpoints policy"},
     {.message = "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy", .fields = "overprovisioning_factor"},
@@ -114,7 +140,8 @@ const ext::Honoured kCluster[] = {
                       "weights of localities count only with locality_weighted_lb_config"}}},
     {.message = "envoy.config.endpoint.v3.LbEndpoint",
      .fields = "endpoint health_status load_balancing_weight",
-     .meaningless = {{"metadata", "read by subset load balancing, which is refused"}}},
+     .meaningless = {{"metadata",
+                      "envoy.lb's canary is read; the rest by subset load balancing, which is refused"}}},
     {.message = "envoy.config.endpoint.v3.Endpoint",
      .fields = "address hostname",
      .meaningless = {{"health_check_config", "health_checks are refused, so nothing reads it"}}},

@@ -4,6 +4,7 @@
 #include "config/convert.h"
 #include "config/translate.h"
 #include "config/translate_dns.h"
+#include "config/translate_http_upstream.h"
 #include "envoy/config/cluster/v3/circuit_breaker.pb.h"
 #include "envoy/config/cluster/v3/cluster.pb.h"
 #include "envoy/config/endpoint/v3/endpoint.pb.h"
@@ -160,6 +161,11 @@ Result<model::Endpoint> to_endpoint(const endpoint::LbEndpoint& in, ClusterType 
                   to_address(address, at, "Consider setting cluster type to 'STRICT_DNS' or 'LOGICAL_DNS'"));
   }
   out.hostname = in.endpoint().hostname();
+  if (auto lb = in.metadata().filter_metadata().find("envoy.lb");
+      lb != in.metadata().filter_metadata().end()) {
+    auto canary = lb->second.fields().find("canary");
+    out.canary = canary != lb->second.fields().end() && canary->second.bool_value();
+  }
   out.weight = value_or(in.has_load_balancing_weight(), in.load_balancing_weight(), out.weight);
   SLUICE_ASSIGN(out.health, to_health(in, path));
   return out;
@@ -213,6 +219,13 @@ void add_circuit_breakers(const proto::Cluster& in, model::Cluster& out) {
     b.max_connection_pools =
         value_or(t.has_max_connection_pools(), t.max_connection_pools(), b.max_connection_pools);
     b.track_remaining = t.track_remaining();
+    if (t.has_retry_budget()) {
+      model::CircuitBreaker::RetryBudget budget;
+      if (t.retry_budget().has_budget_percent()) budget.percent = t.retry_budget().budget_percent().value();
+      if (t.retry_budget().has_min_retry_concurrency())
+        budget.min_concurrency = t.retry_budget().min_retry_concurrency().value();
+      b.retry_budget = budget;
+    }
   }
 }
 
@@ -252,6 +265,7 @@ Result<std::shared_ptr<const model::Cluster>> translate(const proto::Cluster& in
   SLUICE_TRY(add_policy(in, path, *out));
   SLUICE_TRY(add_endpoints(in, path, *out));
   add_circuit_breakers(in, *out);
+  SLUICE_TRY(add_http_options(in, path, *out));
   SLUICE_TRY(add_sockets(in, defaults, path, *out));
   if (in.has_transport_socket() && !in.transport_socket().has_typed_config())
     return refuse(path.field("transport_socket"),

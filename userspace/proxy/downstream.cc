@@ -343,8 +343,8 @@ ext::Upstream::Origin Downstream::origin() {
   o.stream = &info_;
   o.own_listeners = &worker_.loop_guard();
   if (workload_) {
-    o.netns_cookie = workload_->netns_cookie;
     o.netns_fd = workload_->netns.get();
+    o.netns_cookie = workload_->netns_cookie;
     o.mark = workload_->mark;
   }
   if (info_.upstream_source.valid()) {

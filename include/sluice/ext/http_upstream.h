@@ -5,6 +5,8 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "core/stats.h"
 #include "core/time.h"
@@ -17,7 +19,7 @@ enum class RoutingPriority : uint8_t { normal, high };  // RoutingPriority DEFAU
 
 // What a pool needs to know of a request beside its origin.
 struct HttpRequestTraits {
-  std::optional<http::Protocol> downstream_protocol;  // for use_downstream_protocol_config
+  std::optional<http::Protocol> downstream_protocol = std::nullopt;  // for use_downstream_protocol_config
   RoutingPriority priority = RoutingPriority::normal;
   bool upgrade = false;  // a websocket or CONNECT: wants a connection of its own (HTTP/1)
 };
@@ -62,6 +64,7 @@ class HttpTry {
 // Request statistics of a cluster on one worker: "cluster.<name>.upstream_rq_*" as Envoy's router counts them.
 // https://www.envoyproxy.io/docs/envoy/latest/configuration/upstream/cluster_manager/cluster_stats
 struct HttpClusterStats {
+  explicit HttpClusterStats(const stats::Scope& cluster);
   stats::Counter upstream_rq_retry, upstream_rq_retry_backoff_exponential,
       upstream_rq_retry_backoff_ratelimited, upstream_rq_retry_limit_exceeded, upstream_rq_retry_overflow,
       upstream_rq_retry_success, upstream_rq_timeout, upstream_rq_per_try_timeout,
@@ -72,9 +75,44 @@ struct HttpClusterStats {
       upstream_flow_control_backed_up_total, upstream_flow_control_drained_total;
 };
 
+// Responses by code, on one worker: "<prefix>upstream_rq_completed", "_2xx", "_200". Codes appear with their first response.
+class HttpCodeStats {
+ public:
+  explicit HttpCodeStats(stats::Scope scope) : scope_(std::move(scope)) {}
+  // `details`: else `completed` alone (suppress_grpc_request_failure_code_stats).
+  void charge(uint16_t status, bool details = true);
+  void time(Duration response);  // upstream_rq_time
+
+ private:
+  struct Code {
+    uint16_t status;
+    stats::Counter counter, group;
+  };
+  Code& code(uint16_t status);
+  stats::Scope scope_;
+  bool started_ = false, timed_ = false;
+  stats::Counter completed_;
+  stats::Histogram time_;
+  std::vector<Code> codes_;
+};
+
+// A cluster's, as Envoy's router keeps them.
+struct HttpClusterCodeStats {
+  explicit HttpClusterCodeStats(const stats::Scope& cluster)
+      : all(cluster),
+        internal(cluster.scope("internal")),
+        external(cluster.scope("external")),
+        canary(cluster.scope("canary")),
+        retry(cluster.scope("retry")) {}
+  HttpCodeStats all, internal, external, canary, retry;
+};
+
 // A cluster's HTTP side on one worker.
 class HttpCluster {
  public:
+  // Keeps it past this turn of the loop.
+  virtual std::shared_ptr<HttpCluster> hold() = 0;
+  virtual HttpClusterCodeStats& code_stats() = 0;
   // Chooses a host and, where the cluster has room (circuit breakers), a connection or a place in the queue for one.
   virtual std::unique_ptr<HttpTry> make_try(const Upstream::Origin& origin, const HttpRequestTraits& traits,
                                             http::StreamReceiver& receiver,
@@ -86,6 +124,8 @@ class HttpCluster {
   // with a release.
   virtual bool acquire_retry(RoutingPriority priority) = 0;
   virtual void release_retry(RoutingPriority priority) = 0;
+  // common_http_protocol_options.max_stream_duration of the cluster: for each try; 0: none.
+  virtual Duration max_stream_duration() const = 0;
   virtual bool maintenance_mode() = 0;  // load_assignment.policy.drop_overloads drops this request
 
  protected:

@@ -99,6 +99,7 @@ struct HttpInfo {
   uint64_t downstream_header_bytes_received = 0, downstream_header_bytes_sent = 0;
   uint64_t upstream_wire_bytes_received = 0, upstream_wire_bytes_sent = 0;
   uint64_t upstream_header_bytes_received = 0, upstream_header_bytes_sent = 0;
+  uint32_t internal_redirects = 0;  // that the router has followed for this request
   uint64_t retry_attempts = 0;  // upstream_attempts - 1
   // Hosts that tries before the last one had a connection to, in order, each once (%UPSTREAM_HOSTS_ATTEMPTED%): nothing
   // to write down for a request that is tried once.

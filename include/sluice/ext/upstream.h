@@ -54,10 +54,11 @@ class Upstream {
   struct Origin {
     const StreamInfo* stream = nullptr;    // original destination, downstream addresses
     int netns_fd = -1;                     // the workload's network namespace; -1: the proxy's own
-    uint64_t netns_cookie = 0;             // of that namespace; 0: the proxy's own
+    uint64_t netns_cookie =
+        0;  // of that namespace (never given to another one, as a descriptor may be); 0: the proxy's own
     const OwnListeners* own_listeners = nullptr;  // null: any original destination will do
-    uint32_t mark = 0;                     // SO_MARK of the upstream socket; 0: none
-    Address source;  // bind here first (original_src), keeping the caller's address; or invalid
+    uint32_t mark = 0;  // SO_MARK of the upstream socket; 0: none
+    Address source = {};  // bind here first (original_src), keeping the caller's address; or invalid
     bool transparent = false;  // IP_TRANSPARENT for `source`
     // `mark` routes everything to `netns_fd` itself: only the application there can be called, by the address that the
     // caller used or by loopback.

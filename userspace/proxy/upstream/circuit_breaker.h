@@ -8,17 +8,19 @@
 
 namespace sluice::upstream {
 
-// A count over all workers with a limit. Without a limit (2^32-1) nothing shared is touched.
+// A count over all workers with a limit. Without a limit (2^32-1) nothing shared is touched, unless somebody wants the
+// count itself (`counted`).
 class alignas(64) SharedLimit {
  public:
-  explicit SharedLimit(uint32_t max) : max_(max) {}
-  bool limited() const { return max_ != std::numeric_limits<uint32_t>::max(); }
+  explicit SharedLimit(uint32_t max, bool counted = false) : max_(max), counted_(counted) {}
+  bool limited() const { return counted_ || max_ != std::numeric_limits<uint32_t>::max(); }
   uint32_t max() const { return max_; }
   uint64_t value() const { return value_.load(std::memory_order_relaxed); }
 
  private:
   friend class LimitHandle;
   const uint32_t max_;
+  const bool counted_;
   std::atomic<uint64_t> value_{0};
 };
 
@@ -31,11 +33,13 @@ class LimitHandle {
       : limit_(limit), open_(open), remaining_(remaining), track_remaining_(true) {}
 
   // False: the limit is reached. Each true is paired with a release().
-  bool acquire() {
+  bool acquire() { return acquire_below(limit_.max_); }
+  // The same with a limit of the moment.
+  bool acquire_below(uint64_t max) {
     if (!limit_.limited()) return true;
     uint64_t v = limit_.value_.load(std::memory_order_relaxed);
     do {
-      if (v >= limit_.max_) return false;
+      if (v >= max) return false;
     } while (!limit_.value_.compare_exchange_weak(v, v + 1, std::memory_order_relaxed));
     went_up(v + 1);
     return true;

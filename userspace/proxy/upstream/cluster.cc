@@ -1,6 +1,7 @@
 #include "proxy/upstream/cluster.h"
 
 #include "core/log.h"
+#include "proxy/upstream/http_pool.h"
 #include "proxy/upstream/upstream_connection.h"
 
 namespace sluice::upstream {
@@ -37,21 +38,33 @@ SharedCluster::SharedCluster(std::shared_ptr<const model::Cluster> c, unsigned s
     : config(std::move(c)),
       observability_name(config->alt_stat_name.empty() ? config->name : config->alt_stat_name),
       slots(slot_count),
-      connections(config->circuit_breaker[0].max_connections),
-      pending(config->circuit_breaker[0].max_pending_requests),
-      requests(config->circuit_breaker[0].max_requests),
+      breakers{Breakers(config->circuit_breaker[0]), Breakers(config->circuit_breaker[1])},
       original_dst(slot_count) {}
+
+SharedCluster::Breakers::Breakers(const model::CircuitBreaker& c)
+    : connections(c.max_connections),
+      pending(c.max_pending_requests, c.retry_budget.has_value()),
+      requests(c.max_requests, c.retry_budget.has_value()),
+      retries(c.retry_budget ? ~0u : c.max_retries, c.retry_budget.has_value()),
+      pools(c.max_connection_pools) {}
 
 namespace {
 
-LimitHandle limit_handle(SharedLimit& limit, const model::Cluster& config, const stats::Scope& cluster,
+LimitHandle limit_handle(SharedLimit& limit, bool track_remaining, const stats::Scope& scope,
                          const char* open, const char* remaining) {
-  stats::Scope scope = cluster.scope("circuit_breakers").scope("default");
-  if (!config.circuit_breaker[0].track_remaining) return LimitHandle(limit, scope.gauge(open));
+  if (!track_remaining) return LimitHandle(limit, scope.gauge(open));
   return LimitHandle(limit, scope.gauge(open), scope.gauge(remaining));
 }
 
 }  // namespace
+
+Breakers::Breakers(SharedCluster::Breakers& s, const model::CircuitBreaker& c, const stats::Scope& scope)
+    : connections(limit_handle(s.connections, c.track_remaining, scope, "cx_open", "remaining_cx")),
+      pending(limit_handle(s.pending, c.track_remaining, scope, "rq_pending_open", "remaining_pending")),
+      requests(limit_handle(s.requests, c.track_remaining, scope, "rq_open", "remaining_rq")),
+      retries(limit_handle(s.retries, c.track_remaining && !c.retry_budget, scope, "rq_retry_open",
+                           "remaining_retries")),
+      pools(limit_handle(s.pools, c.track_remaining, scope, "cx_pool_open", "remaining_cx_pools")) {}
 
 // ---- on a worker ----
 
@@ -60,18 +73,38 @@ WorkerCluster::WorkerCluster(std::shared_ptr<SharedCluster> shared, io::Loop& lo
     : shared_(std::move(shared)),
       loop_(loop),
       slot_(stats_root.slot()),
-      stats_(stats_root.scope("cluster").scope(shared_->observability_name)),
-      connections_(limit_handle(shared_->connections, config(),
-                                stats_root.scope("cluster").scope(shared_->observability_name), "cx_open",
-                                "remaining_cx")),
-      pending_(limit_handle(shared_->pending, config(),
-                            stats_root.scope("cluster").scope(shared_->observability_name), "rq_pending_open",
-                            "remaining_pending")),
-      requests_(limit_handle(shared_->requests, config(),
-                             stats_root.scope("cluster").scope(shared_->observability_name), "rq_open",
-                             "remaining_rq")),
+      scope_(stats_root.scope("cluster").scope(shared_->observability_name)),
+      stats_(scope_),
+      breakers_{Breakers(shared_->breakers[0], config().circuit_breaker[0],
+                         scope_.scope("circuit_breakers").scope("default")),
+                Breakers(shared_->breakers[1], config().circuit_breaker[1],
+                         scope_.scope("circuit_breakers").scope("high"))},
       balancer_(config().lb_policy, config().least_request_choices, config().fail_traffic_on_panic, random),
       forget_timer_(loop.timers(), &forget, this) {}
+
+WorkerCluster::~WorkerCluster() = default;
+
+void WorkerCluster::set_hosts(HostSetPtr hosts) {
+  if (http_) http_->retain(*hosts);
+  balancer_.update(std::move(hosts));
+}
+
+ext::HttpCluster* WorkerCluster::http() {
+  if (!http_) http_ = std::make_unique<HttpPools>(*this);
+  return http_.get();
+}
+
+void WorkerCluster::drain() {
+  if (http_) http_->drain();
+}
+
+void WorkerCluster::close() {
+  if (http_) http_->close();
+}
+
+void WorkerCluster::forget_origin(uint64_t netns_cookie) {
+  if (http_) http_->forget_origin(netns_cookie);
+}
 
 std::unique_ptr<ext::Upstream> WorkerCluster::connect(const ext::Upstream::Origin& origin,
                                                       ext::Upstream::Callbacks& callbacks) {
@@ -83,6 +116,11 @@ std::unique_ptr<ext::Upstream> WorkerCluster::connect(const ext::Upstream::Origi
 HostPtr WorkerCluster::choose_host(const ext::Upstream::Origin& origin) {
   if (config().type == model::ClusterType::original_dst) return original_dst_host(origin);
   const HostPtr* host = balancer_.choose(stats_.lb_healthy_panic);
+  // A retry would rather have another one: it takes what comes after so many attempts.
+  if (origin.lb.reject) {
+    for (uint32_t i = 1; host && i < origin.lb.max_attempts && (*origin.lb.reject)(**host); ++i)
+      host = balancer_.choose(stats_.lb_healthy_panic);
+  }
   return host ? *host : nullptr;
 }
 

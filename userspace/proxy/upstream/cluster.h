@@ -13,6 +13,7 @@
 #include "proxy/upstream/cluster_stats.h"
 #include "proxy/upstream/host.h"
 #include "proxy/upstream/load_balancer.h"
+#include "sluice/ext/http_upstream.h"
 #include "sluice/ext/upstream.h"
 
 namespace sluice::upstream {
@@ -41,11 +42,22 @@ struct SharedCluster {
   const std::shared_ptr<const model::Cluster> config;
   const std::string observability_name;
   const unsigned slots;
-  SharedLimit connections, pending, requests;  // RoutingPriority DEFAULT: TCP has no other
+  // Of one routing priority; TCP has DEFAULT alone.
+  struct Breakers {
+    explicit Breakers(const model::CircuitBreaker& config);
+    SharedLimit connections, pending, requests, retries, pools;
+  };
+  Breakers breakers[2];
   OriginalDstHosts original_dst;
 };
 
-class UpstreamConnection;
+class HttpPools;
+
+// The circuit breakers of one routing priority, as one worker uses them.
+struct Breakers {
+  Breakers(SharedCluster::Breakers& shared, const model::CircuitBreaker& config, const stats::Scope& scope);
+  LimitHandle connections, pending, requests, retries, pools;
+};
 
 // One cluster on one worker. Kept alive by its connections.
 class WorkerCluster final : public ext::Cluster, public std::enable_shared_from_this<WorkerCluster> {
@@ -54,7 +66,12 @@ class WorkerCluster final : public ext::Cluster, public std::enable_shared_from_
   WorkerCluster(std::shared_ptr<SharedCluster> shared, io::Loop& loop, const stats::Scope& stats_root,
                 Random& random);
 
-  void set_hosts(HostSetPtr hosts) { balancer_.update(std::move(hosts)); }
+  ~WorkerCluster() override;
+  void set_hosts(HostSetPtr hosts);
+  // The cluster was replaced or removed: idle HTTP connections are closed, those in use when they fall idle.
+  void drain();
+  // The worker ends: no HTTP connection stays.
+  void close();
 
   // ext::Cluster
   const std::string& name() const override { return shared_->config->name; }
@@ -63,6 +80,10 @@ class WorkerCluster final : public ext::Cluster, public std::enable_shared_from_
   std::unique_ptr<ext::Upstream> connect(const ext::Upstream::Origin& origin,
                                          ext::Upstream::Callbacks& callbacks) override;
 
+  ext::HttpCluster* http() override;
+  // The HTTP connections opened in that network namespace are drained: its workload has gone.
+  void forget_origin(uint64_t netns_cookie);
+
   // Null: nobody.
   HostPtr choose_host(const ext::Upstream::Origin& origin);
 
@@ -70,9 +91,13 @@ class WorkerCluster final : public ext::Cluster, public std::enable_shared_from_
   io::Loop& loop() { return loop_; }
   ClusterStats& stats() { return stats_; }
   unsigned slot() const { return slot_; }
-  LimitHandle& connections() { return connections_; }
-  LimitHandle& pending() { return pending_; }
-  LimitHandle& requests() { return requests_; }
+  using Priority = ext::RoutingPriority;
+  Breakers& breakers(Priority p) { return breakers_[static_cast<size_t>(p)]; }
+  LimitHandle& connections(Priority p = Priority::normal) { return breakers(p).connections; }
+  LimitHandle& pending(Priority p = Priority::normal) { return breakers(p).pending; }
+  LimitHandle& requests(Priority p = Priority::normal) { return breakers(p).requests; }
+  const SharedCluster& shared() const { return *shared_; }
+  const stats::Scope& scope() const { return scope_; }
   uint64_t next_connection_id() { return ++connection_ids_; }
   // ORIGINAL_DST hosts this worker remembers.
   size_t remembered_hosts() const { return original_dst_.size(); }
@@ -88,12 +113,14 @@ class WorkerCluster final : public ext::Cluster, public std::enable_shared_from_
   std::shared_ptr<SharedCluster> shared_;
   io::Loop& loop_;
   const unsigned slot_;
+  const stats::Scope scope_;  // "cluster.<name>."
   ClusterStats stats_;
-  LimitHandle connections_, pending_, requests_;
+  Breakers breakers_[2];
   LoadBalancer balancer_;
   std::unordered_map<Address, Remembered> original_dst_;
   io::Timer forget_timer_;
   uint64_t connection_ids_ = 0;
+  std::unique_ptr<HttpPools> http_;  // made when HTTP first asks
 };
 
 }  // namespace sluice::upstream

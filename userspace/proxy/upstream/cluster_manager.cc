@@ -14,6 +14,10 @@ using model::ClusterType;
 WorkerClusters::WorkerClusters(io::Loop& loop, stats::Scope stats_root, uint64_t seed)
     : loop_(loop), stats_root_(std::move(stats_root)), random_(seed) {}
 
+WorkerClusters::~WorkerClusters() {
+  for (auto& [name, cluster] : clusters_) cluster->close();
+}
+
 ext::Cluster* WorkerClusters::find(std::string_view name) {
   auto it = clusters_.find(name);
   return it == clusters_.end() ? nullptr : it->second.get();
@@ -39,6 +43,7 @@ void WorkerClusters::remove(const std::string& name) {
 
 // Whoever has the pointer from find() may use it until the turn ends; connections keep their cluster.
 void WorkerClusters::retire(std::shared_ptr<WorkerCluster> cluster) {
+  if (cluster) cluster->drain();
   struct Retired final : io::Deferred {
     explicit Retired(std::shared_ptr<WorkerCluster> c) : cluster(std::move(c)) {}
     std::shared_ptr<WorkerCluster> cluster;
@@ -157,7 +162,8 @@ HostVector configured_hosts(const model::Cluster& config, unsigned slots) {
                                                                .weight = e.weight,
                                                                .priority = l.priority,
                                                                .health = e.health,
-                                                               .locality = locality},
+                                                               .locality = locality,
+                                                               .canary = e.canary},
                                              slots));
     }
   }
@@ -322,16 +328,16 @@ std::vector<ClusterView> ClusterDirectory::view() const {
     for (HostPtr& host : hosts) {
       uint64_t rq_total = host->sum(&HostCounters::rq_total),
                fail = host->sum(&HostCounters::cx_connect_fail);
-      // Envoy counts neither success nor failure of TCP "requests".
+      // Of HTTP alone: Envoy counts neither success nor failure of TCP "requests".
       v.hosts.push_back({.host = host,
                          .cx_active = host->sum(&HostCounters::cx_active),
                          .cx_connect_fail = fail,
                          .cx_total = host->sum(&HostCounters::cx_total),
                          .rq_active = host->sum(&HostCounters::rq_active),
-                         .rq_error = 0,
+                         .rq_error = host->sum(&HostCounters::rq_error),
                          .rq_pending_active = host->sum(&HostCounters::rq_pending_active),
-                         .rq_success = 0,
-                         .rq_timeout = 0,
+                         .rq_success = host->sum(&HostCounters::rq_success),
+                         .rq_timeout = host->sum(&HostCounters::rq_timeout),
                          .rq_total = rq_total});
     }
   }

@@ -25,6 +25,8 @@ class WorkerClusters final : public ext::ClusterManager {
  public:
   WorkerClusters(io::Loop& loop, stats::Scope stats_root, uint64_t seed);
 
+  ~WorkerClusters() override;
+
   // The pointer is good for this turn of the loop; ask again later: a cluster may be replaced or removed.
   ext::Cluster* find(std::string_view name) override;
 

@@ -8,6 +8,7 @@
 
 #include "core/address.h"
 #include "model/cluster.h"
+#include "sluice/ext/upstream.h"
 
 namespace sluice::upstream {
 
@@ -15,6 +16,7 @@ namespace sluice::upstream {
 struct alignas(64) HostCounters {
   using Cell = std::atomic<uint64_t>;
   Cell cx_total{0}, cx_active{0}, cx_connect_fail{0}, rq_total{0}, rq_active{0}, rq_pending_active{0};
+  Cell rq_success{0}, rq_error{0}, rq_timeout{0};  // HTTP
 
   static void add(Cell& cell, uint64_t n = 1) {
     cell.store(cell.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
@@ -28,7 +30,7 @@ struct HostLocality {
 
 // One address of a cluster. Immutable but for its counters; shared by all threads. A change of weight or health makes
 // a new Host that takes the old one's counters over.
-class Host {
+class Host final : public ext::UpstreamHost {
  public:
   struct Description {
     Address address;
@@ -37,6 +39,7 @@ class Host {
     uint32_t priority = 0;
     model::HealthStatus health = model::HealthStatus::healthy;
     std::shared_ptr<const HostLocality> locality;  // may be null
+    bool canary = false;
   };
 
   // `slots`: threads that count, as in stats::Store.
@@ -44,13 +47,16 @@ class Host {
   Host(Description description, const Host& successor_of);
 
   const Description& description() const { return d_; }
-  const Address& address() const { return d_.address; }
-  const std::string& hostname() const { return d_.hostname; }
+  const Address& address() const override { return d_.address; }
+  const std::string& hostname() const override { return d_.hostname; }
+  bool canary() const override { return d_.canary; }
   uint32_t weight() const { return d_.weight; }
   uint32_t priority() const { return d_.priority; }
   model::HealthStatus health() const { return d_.health; }
 
   HostCounters& counters(unsigned slot) const { return (*counters_)[slot]; }
+  // Stays the same over changes of weight and health, as long as anybody has one of them.
+  const void* identity() const { return counters_.get(); }
   // Adds the threads up.
   uint64_t sum(HostCounters::Cell HostCounters::* which) const;
   // Connections over all threads; what LEAST_REQUEST compares.

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/log.h"
+#include "proxy/upstream/sockets.h"
 
 namespace sluice::upstream {
 namespace {
@@ -71,7 +72,12 @@ void UpstreamConnection::connect(const Origin& origin) {
   HostCounters::add(counters.rq_pending_active);
 
   int fd = -1;
-  if (Status opened = open_socket(origin, fd); !opened.ok()) {
+  const SocketOrigin from{.netns_fd = origin.netns_fd,
+                          .mark = origin.mark,
+                          .source = origin.source,
+                          .transparent = origin.transparent,
+                          .outside = outside_netns(host_->address(), origin)};
+  if (Status opened = open_upstream_socket(*cluster_, host_->address(), from, fd); !opened.ok()) {
     SLUICE_LOG(upstream, debug, "cluster {}: {}: {}", cluster_->name(), host_->address().to_string(),
                opened.error().message);
     return fail_later(Failure::connect_failed, opened.error().message);
@@ -82,41 +88,6 @@ void UpstreamConnection::connect(const Origin& origin) {
       {.id = cluster_->next_connection_id(), .buffer_limit = cluster_->config().buffer_limit}, *this);
   timeout_.arm(started_ + cluster_->config().connect_timeout);
   connection_->connect(host_->address());
-}
-
-Status UpstreamConnection::open_socket(const Origin& origin, int& fd) {
-  const model::Cluster& config = cluster_->config();
-  io::Loop& loop = cluster_->loop();
-  const Address source = origin.source.valid() ? origin.source.unmapped() : config.bind_address;
-  const bool bind = source.valid();  // of the wrong family: fails, rather than to go out from another address
-  auto open = [&](const io::SocketOptions& options) -> Status {
-    SLUICE_ASSIGN(fd, loop.open_socket(host_->address().family(), options, origin.netns_fd));
-    return {};
-  };
-  if (!bind && origin.mark == 0) {
-    SLUICE_TRY(open(config.socket_options));
-    return {};
-  }
-  if (origin.within_netns && !host_->address().ip().is_loopback() && origin.stream &&
-      host_->address().ip() != origin.stream->downstream_direct_local.ip())
-    return Error{"original_src: " + host_->address().to_string() +
-                     " is not in the pod: its answers to the caller's address would not come back here",
-                 EHOSTUNREACH};
-  io::SocketOptions options = config.socket_options;
-  if (origin.mark != 0) options.mark = origin.mark;
-  if (bind) {
-    // The port is chosen when the destination is known: ports are then counted per destination.
-    options.bind_address_no_port = source.port() == 0;
-    options.transparent = options.transparent || (origin.source.valid() && origin.transparent);
-  }
-  SLUICE_TRY(open(options));
-  if (!bind) return {};
-  Status bound = loop.bind(fd, source);
-  if (bound.ok()) return {};
-  cluster_->stats().bind_errors.add();
-  loop.close(std::exchange(fd, -1));
-  return Error{"failed to bind to " + source.to_string() + ": " + std::strerror(bound.error().code),
-               bound.error().code};
 }
 
 // ---- failing ----

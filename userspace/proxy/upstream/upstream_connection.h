@@ -38,7 +38,6 @@ class UpstreamConnection final : public ext::Upstream, private net::ConnectionHa
 
   static void connect_timeout(io::Timer& timer);
   static void report(io::TurnEnd& hook);
-  Status open_socket(const Origin& origin, int& fd);
   void fail_later(Failure failure, std::string reason);
   void fail(Failure failure, std::string_view reason);   // may destroy this
   void leave_pending();
