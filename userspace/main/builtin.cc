@@ -1,6 +1,7 @@
 #include "main/builtin.h"
 
 #include "extensions/access_loggers/config.h"
+#include "extensions/filters/http/router/config.h"
 #include "extensions/filters/listener/http_inspector/config.h"
 #include "extensions/filters/listener/original_dst/config.h"
 #include "extensions/filters/listener/original_src/config.h"
@@ -15,6 +16,8 @@ void register_builtin(ext::Registry& r) {
   r.add(access_loggers::file_extension());
   r.add(access_loggers::stdout_extension());
   r.add(access_loggers::stderr_extension());
+  // envoy.filters.http
+  r.add(extensions::router::extension());
   // envoy.filters.listener
   r.add(extensions::http_inspector::extension());
   r.add(extensions::original_dst::extension());

@@ -1,0 +1,355 @@
+#include <algorithm>
+#include <functional>
+
+#include "core/log.h"
+#include "extensions/filters/http/router/filter.h"
+#include "extensions/filters/http/router/upgrade.h"
+#include "model/route_actions.h"
+
+namespace sluice::extensions::router {
+
+using ext::ResponseFlag;
+using http::Name;
+using http::ResetReason;
+using Verdict = RetryState::Verdict;
+
+namespace {
+
+// A request that never left us goes out again on its own, so often and no more.
+constexpr uint8_t kReplays = 5;
+
+ResponseFlag flag_of(ResetReason reason) {
+  switch (reason) {
+    case ResetReason::connection_failure:
+    case ResetReason::connection_timeout:
+      return ResponseFlag::upstream_connection_failure;
+    case ResetReason::connection_termination:
+      return ResponseFlag::upstream_connection_termination;
+    case ResetReason::local_reset:
+    case ResetReason::local_refused_stream:
+      return ResponseFlag::local_reset;
+    case ResetReason::overflow:
+      return ResponseFlag::upstream_overflow;
+    case ResetReason::protocol_error:
+      return ResponseFlag::upstream_protocol_error;
+    case ResetReason::overload:
+      return ResponseFlag::overload_manager;
+    case ResetReason::remote_reset:
+    case ResetReason::remote_refused_stream:
+    case ResetReason::connect_error:
+    case ResetReason::no_error:
+      return ResponseFlag::upstream_remote_reset;
+  }
+  return ResponseFlag::upstream_remote_reset;
+}
+
+// Details are one word.
+std::string with_underscores(std::string text) {
+  std::ranges::replace(text, ' ', '_');
+  return text;
+}
+
+}  // namespace
+
+// ---- the try ----
+
+void Router::start_try() {
+  ++attempts_;
+  info().upstream_attempts = attempts_;
+  http_info().retry_attempts = attempts_ - 1;
+  ext::Upstream::Origin origin = context_->origin();
+  if (rare_) origin.lb.hash = rare_->hash;
+  if (const auto& wanted = model::metadata_match(match_); !wanted.empty()) origin.lb.metadata_match = &wanted;
+  std::function<bool(const ext::UpstreamHost&)> reject;
+  if (attempts_ > 1 && retry_ && retry_->avoids_hosts()) {
+    reject = [this](const ext::UpstreamHost& host) { return retry_->avoids(host); };
+    origin.lb.reject = &reject;
+    origin.lb.max_attempts = retry_->host_attempts();
+  }
+  sent_ = false;
+  try_ = cluster_->make_try(origin,
+                            {.downstream_protocol = http_info().protocol,
+                             .priority = action_->priority,
+                             .upgrade = request_->has(Name::upgrade)},
+                            *this, *this);
+  const ext::UpstreamHost* host = try_->host();
+  if (!host) return no_healthy_upstream();
+  canary_ = host->canary();
+  info().upstream_remote = host->address();
+  info().upstream_host_name = host->hostname();
+  if (action_->host_rewrite == model::RouteAction::HostRewrite::from_upstream && !host->hostname().empty())
+    model::rewrite_host(*action_, host->hostname(), *request_, !config().suppress_envoy_headers);
+  try_->start();
+}
+
+void Router::no_healthy_upstream() {
+  info().flags.set(ResponseFlag::no_healthy_upstream);
+  charge(503, nullptr, false);
+  local_reply(503, "no healthy upstream", "no_healthy_upstream");
+}
+
+void Router::on_ready(http::Stream& stream) {
+  stream_ = &stream;
+  ext::StreamInfo& i = info();
+  i.upstream_connection_id = try_->connection().id();
+  i.upstream_connect_start = try_->connect_started();
+  i.upstream_connect_done = try_->connect_done();
+  i.http->upstream_protocol = stream.protocol();
+  if (context_->access_logged()) i.upstream_local = try_->connection().local_address();
+  if (context_->downstream_above_high_watermark()) {
+    downstream_paused_ = true;
+    stream.pause_reading();
+  }
+  if (Duration most = cluster_->max_stream_duration(); most.count() > 0)
+    arm(duration_timer_, &on_max_duration, most);
+  send_request();
+}
+
+void Router::send_request() {
+  const http::HeaderMap* trailers = request_ended_ ? context_->request_trailers() : nullptr;
+  const bool has_body = !waiting_.empty();
+  sent_ = true;
+  last_activity_ = now();
+  http_info().first_upstream_tx_byte = last_activity_;
+  if (request_ended_) http_info().last_upstream_tx_byte = last_activity_;
+  const bool end = request_ended_ && !has_body && !trailers;
+  if (stream_->protocol() == http::Protocol::http2 && request_->has(Name::upgrade))
+    stream_->send_headers(*extended_connect(*request_), end);
+  else
+    stream_->send_headers(*request_, end);
+  if (has_body && stream_) {
+    if (!keeping_) body_passed_ = true;
+    stream_->send_data(std::move(waiting_), request_ended_ && !trailers);
+  }
+  if (trailers && stream_) stream_->send_trailers(*trailers);
+  if (std::exchange(waiting_paused_, false)) context_->resume_request();
+  if (request_complete_ != MonotonicTime{}) arm_try_timers();
+}
+
+void Router::on_failure(ext::Upstream::Failure failure, std::string_view reason) {
+  using Failure = ext::Upstream::Failure;
+  info().upstream_transport_failure_reason = reason;
+  switch (failure) {
+    case Failure::no_healthy_host:
+      return no_healthy_upstream();
+    case Failure::overflow:
+      return upstream_reset(ResetReason::overflow, reason);
+    case Failure::connect_failed:
+      return upstream_reset(ResetReason::connection_failure, reason);
+    case Failure::timeout:
+      return upstream_reset(ResetReason::connection_timeout, reason);
+  }
+}
+
+bool Router::can_replay() const {
+  return !body_passed_ && !response_started_;
+}
+
+void Router::upstream_reset(ResetReason reason, std::string_view transport_failure) {
+  if (reason == ResetReason::local_refused_stream) {
+    // Nothing of the request reached the server: a fresh connection, and nobody needs to know.
+    if (can_replay() && replays_ < kReplays) {
+      ++replays_;
+      --attempts_;
+      end_try();
+      waiting_.clear();
+      for (size_t i = 0; i < kept_.chunks(); ++i)
+        waiting_.append(kept_.chunk(i).share(0, kept_.chunk(i).size()));
+      return start_try();
+    }
+    reason = ResetReason::connection_termination;
+  }
+  const bool dropped = reason == ResetReason::overflow;
+  const bool connecting =
+      reason == ResetReason::connection_failure || reason == ResetReason::connection_timeout;
+  if (try_) try_->report(connecting ? ext::TryResult::connect_failed : ext::TryResult::reset);
+  if (retry_ && can_replay()) {
+    switch (retry_->on_reset(reason, sent_, cluster_, action_->priority, context_->random())) {
+      case Verdict::yes:
+        return retry_later();
+      case Verdict::overflow:
+        info().flags.set(ResponseFlag::upstream_overflow);
+        break;
+      case Verdict::exhausted:
+        info().flags.set(ResponseFlag::upstream_retry_limit_exceeded);
+        break;
+      case Verdict::no:
+        break;
+    }
+  }
+  const uint16_t status = reason == ResetReason::protocol_error ? 502 : 503;
+  charge_abort(status, dropped);
+  info().flags.set(flag_of(reason));
+  std::string text(http::to_string(reason));
+  std::string body = "upstream connect error or disconnect/reset before headers. ";
+  if (attempts_ > 1) body += "retried and the latest ";
+  body += "reset reason: " + text;
+  if (!transport_failure.empty()) body.append(", transport failure reason: ").append(transport_failure);
+  std::string details = response_started_ ? "upstream_reset_after_response_started{"
+                                          : "upstream_reset_before_response_started{";
+  details += text;
+  if (!transport_failure.empty()) details.append("|").append(transport_failure);
+  local_reply(status, body, with_underscores(details + "}"), dropped);
+}
+
+// ---- another one ----
+
+void Router::retry_later() {
+  if (const ext::UpstreamHost* host = try_ ? try_->host() : nullptr) retry_->tried(*host);
+  end_try();
+  arm(backoff_timer_, &on_backoff, retry_->backoff());
+}
+
+void Router::on_backoff(io::Timer& timer) {
+  timer.owner<Router>()->retry_now();
+}
+
+void Router::retry_now() {
+  // The cluster may have been replaced, or removed, while we waited.
+  if (!find_cluster()) return;
+  if (match_.virtual_host->include_request_attempt_count)
+    request_->set_integer(Name::x_envoy_attempt_count, attempts_ + 1);
+  if (match_.virtual_host->include_is_timeout_retry_header)
+    request_->set_static(Name::x_envoy_is_timeout_retry,
+                         std::exchange(timeout_retry_, false) ? "true" : "false");
+  Duration elapsed = request_complete_ == MonotonicTime{} ? Duration{} : now() - request_complete_;
+  set_timeout_headers(timeouts_, elapsed, timeout_options(), *request_);
+  waiting_.clear();
+  for (size_t i = 0; i < kept_.chunks(); ++i) waiting_.append(kept_.chunk(i).share(0, kept_.chunk(i).size()));
+  start_try();
+}
+
+// ---- time ----
+
+void Router::arm(std::optional<io::Timer>& timer, io::Timer::Callback callback, Duration after) {
+  if (!timer) timer.emplace(context_->loop().timers(), callback, this);
+  timer->arm(now() + after);
+}
+
+void Router::arm_try_timers() {
+  if (response_started_) return;
+  if (timeouts_.per_try.count() > 0) arm(try_timer_, &on_per_try_timeout, timeouts_.per_try);
+  if (timeouts_.per_try_idle.count() > 0) arm(idle_timer_, &on_per_try_idle_timeout, timeouts_.per_try_idle);
+}
+
+void Router::on_global_timeout(io::Timer& timer) {
+  Router& self = *timer.owner<Router>();
+  if (self.try_) {
+    self.cluster_->http_stats().upstream_rq_timeout.add();
+    if (!self.response_started_) {
+      self.try_->report(ext::TryResult::timeout);
+      self.charge_abort(self.timeout_status_, false);
+    }
+  }
+  self.timed_out("response_timeout", ext::TryResult::timeout);
+}
+
+void Router::timed_out(std::string_view details, ext::TryResult) {
+  info().flags.set(ResponseFlag::upstream_request_timeout);
+  local_reply(timeout_status_, timeout_status_ == 504 ? "upstream request timeout" : "", details);
+}
+
+void Router::on_per_try_timeout(io::Timer& timer) {
+  Router& self = *timer.owner<Router>();
+  self.try_timed_out(self.cluster_->http_stats().upstream_rq_per_try_timeout, "upstream_per_try_timeout");
+}
+
+void Router::on_per_try_idle_timeout(io::Timer& timer) {
+  Router& self = *timer.owner<Router>();
+  MonotonicTime due = self.last_activity_ + self.timeouts_.per_try_idle;
+  if (due > self.now()) return timer.arm(due);
+  self.try_timed_out(self.cluster_->http_stats().upstream_rq_per_try_idle_timeout,
+                     "upstream_per_try_idle_timeout");
+}
+
+void Router::try_timed_out(stats::Counter& counter, std::string_view details) {
+  counter.add();
+  try_->report(ext::TryResult::timeout);
+  if (retry_ && can_replay()) {
+    switch (
+        retry_->on_reset(ResetReason::local_reset, sent_, cluster_, action_->priority, context_->random())) {
+      case Verdict::yes:
+        timeout_retry_ = true;
+        return retry_later();
+      case Verdict::overflow:
+        info().flags.set(ResponseFlag::upstream_overflow);
+        break;
+      case Verdict::exhausted:
+        info().flags.set(ResponseFlag::upstream_retry_limit_exceeded);
+        break;
+      case Verdict::no:
+        break;
+    }
+  }
+  charge_abort(timeout_status_, false);
+  timed_out(details, ext::TryResult::timeout);
+}
+
+void Router::on_max_duration(io::Timer& timer) {
+  Router& self = *timer.owner<Router>();
+  self.cluster_->http_stats().upstream_rq_max_duration_reached.add();
+  if (self.retry_ && self.can_replay()) {
+    switch (self.retry_->on_reset(ResetReason::local_reset, self.sent_, self.cluster_, self.action_->priority,
+                                  self.context_->random())) {
+      case Verdict::yes:
+        return self.retry_later();
+      case Verdict::overflow:
+        self.info().flags.set(ResponseFlag::upstream_overflow);
+        break;
+      case Verdict::exhausted:
+        self.info().flags.set(ResponseFlag::upstream_retry_limit_exceeded);
+        break;
+      case Verdict::no:
+        break;
+    }
+  }
+  self.info().flags.set(ResponseFlag::upstream_max_stream_duration);
+  self.local_reply(self.request_complete_ == MonotonicTime{} ? 408 : 504,
+                   "upstream max stream duration reached", "upstream_max_stream_duration_reached");
+}
+
+// ---- letting go ----
+
+void Router::resume_downstream() {
+  if (std::exchange(upstream_paused_, false)) context_->resume_request();
+}
+
+void Router::end_try() {
+  if (stream_) {
+    const http::Stream::Bytes& b = stream_->bytes();
+    ext::HttpInfo& h = http_info();
+    h.upstream_wire_bytes_sent = b.wire_sent;
+    h.upstream_wire_bytes_received = b.wire_received;
+    h.upstream_header_bytes_sent = b.header_sent;
+    h.upstream_header_bytes_received = b.header_received;
+  }
+  for (auto* timer : {&try_timer_, &idle_timer_, &duration_timer_})
+    if (*timer) (*timer)->cancel();
+  downstream_paused_ = false;
+  stream_ = nullptr;
+  sent_ = false;
+  resume_downstream();
+  try_.reset();
+}
+
+void Router::cleanup() {
+  end_try();
+  for (auto* timer : {&global_timer_, &backoff_timer_})
+    if (*timer) (*timer)->cancel();
+  retry_.reset();
+  waiting_.clear();
+  kept_.clear();
+  keeping_ = false;
+  if (std::exchange(waiting_paused_, false)) context_->resume_request();
+}
+
+void Router::on_end() {
+  if (!over_ && !response_started_ && try_ && sent_) {
+    // Downstream gave up: the host is neither good nor bad for it.
+  }
+  over_ = true;
+  upstream_paused_ = waiting_paused_ = false;  // there is nobody to resume any more
+  cleanup();
+}
+
+}  // namespace sluice::extensions::router
