@@ -7,6 +7,7 @@
 #include "extensions/filters/listener/original_src/config.h"
 #include "extensions/filters/network/direct_response/config.h"
 #include "extensions/filters/network/echo/config.h"
+#include "extensions/filters/network/http_connection_manager/config.h"
 #include "extensions/filters/network/tcp_proxy/config.h"
 
 namespace sluice {
@@ -25,6 +26,7 @@ void register_builtin(ext::Registry& r) {
   // envoy.filters.network
   r.add(extensions::direct_response::extension());
   r.add(extensions::echo::extension());
+  r.add(extensions::http_connection_manager::extension());
   r.add(extensions::tcp_proxy::extension());
 }
 

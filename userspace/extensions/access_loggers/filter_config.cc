@@ -118,6 +118,10 @@ Result<FilterPtr> to_filter(const proto::AccessLogFilter& f, const std::string& 
 
 }  // namespace
 
+Result<FilterPtr> make_filter(const proto::AccessLogFilter& filter, const std::string& path) {
+  return to_filter(filter, path);
+}
+
 Result<ext::AccessLoggerPtr> apply_filter(const proto::AccessLog& entry, ext::AccessLoggerPtr logger,
                                           std::string_view path) {
   if (!entry.has_filter()) return logger;

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/time.h"
+#include "extensions/filters/network/http_connection_manager/filter_manager.h"
+#include "extensions/filters/network/http_connection_manager/settings.h"
+#include "extensions/filters/network/http_connection_manager/stats.h"
+#include "io/loop.h"
+
+namespace sluice::extensions::http_connection_manager {
+
+class Stream;
+
+// The text of a Date header (RFC 9110 section 5.6.7), made anew once a second.
+class DateCache {
+ public:
+  std::string_view now(io::Loop& loop);
+
+ private:
+  std::string text_;
+  MonotonicTime good_until_{};
+};
+
+// What the connections of one worker and filter chain share.
+struct Runtime {
+  Runtime(std::shared_ptr<const Settings> settings, const ext::NetworkFilterScope& scope);
+  ~Runtime();
+
+  std::unique_ptr<Stream> take_stream();
+  void give_back(std::unique_ptr<Stream> stream);
+
+  std::shared_ptr<const Settings> settings;
+  Stats stats;
+  std::vector<ChainFilter> filters;
+  struct UpgradeChain {
+    const Upgrade* upgrade;
+    std::vector<ChainFilter> filters;  // where it has its own
+  };
+  std::vector<UpgradeChain> upgrades;
+  DateCache date;
+
+ private:
+  std::vector<std::unique_ptr<Stream>> free_;
+};
+
+}  // namespace sluice::extensions::http_connection_manager
