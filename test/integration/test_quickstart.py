@@ -37,8 +37,8 @@ def test_the_whole_tour():
     assert tour.returncode == 0, text
     assert re.search(r"^\d+ checks passed, 0 failed, 0 steps skipped$", text, re.M), text
     steps = re.findall(r"^\d+\. (.*)$", text, re.M)
-    assert len(steps) == 10
-    for words in ("connected to 10.77.", "virtualOutbound-catchall-tcp", "chain virtualInbound", "BlackHoleCluster", "0 packets left shop",
+    assert len(steps) == 11
+    for words in ("connected to 10.77.", "virtualOutbound-catchall-tcp", "chain virtualInbound", "BlackHoleCluster", "x-served-by: outbound|80|v", "attempts 2", "0 packets left shop",
                   "no iptables or nft rule existed at any moment", "nothing is left behind", "Try next:"):
         assert words in text, words
     assert traces(tour.pid) == []

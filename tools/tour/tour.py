@@ -18,9 +18,10 @@ from support.pod import World  # noqa: E402
 from support.process import CommandFailed, run  # noqa: E402
 from support.proxies import AccessLog, Missing, Node  # noqa: E402
 from support.wait import Timeout, wait_until  # noqa: E402
-from web import start_web  # noqa: E402
+from web import start_versions, start_web  # noqa: E402
 
 REGISTRY_SERVICE = "10.96.0.80"  # nobody has this address; the configuration says where its endpoint is
+HTTP_SERVICE = "10.96.0.81"  # nor this one: an HTTP service in two versions
 
 
 class Tour:
@@ -73,9 +74,11 @@ class Tour:
         self.screen.step("Two pods", "Network namespaces on a bridge, each with its own cgroup, as a container runtime makes them.")
         self.shop, self.web = self.world.pod("shop"), self.world.pod("web")
         server = start_web(self.web)
+        start_versions(self.web)
         for pod, what in ((self.shop, "curl"), (self.web, server)):
             self.screen.say(f"{pod.short:5} {pod.ipv4}  {pod.ipv6}  netns {pod.name}  runs {what}")
-        wait_until(lambda: self.shop.run("curl", "-sf", f"http://{self.web.ipv4}/", check=False).returncode == 0, 10, "the web server")
+        for port in (80, 8081, 8082):
+            wait_until(lambda: self.shop.run("curl", "-sf", f"http://{self.web.ipv4}:{port}/", check=False).returncode == 0, 10, "the web servers")
         self.screen.check(True, "shop reaches web directly: no proxy yet")
 
     def enrol(self):
@@ -137,6 +140,29 @@ class Tour:
         self.screen.check(status == 0 and "Welcome" in output, f"{REGISTRY_SERVICE}: the registry's service answers")
         self.log_line(re.escape(REGISTRY_SERVICE), before)
         self.look_for_rules()
+
+    def http_route(self):
+        self.screen.step("An HTTP route on intercepted traffic", f"{HTTP_SERVICE} is an HTTP service: /catalog/ goes to its versions by weight (60 to 40), its "
+                         "path rewritten and a header added to the answer; one of the endpoints behind /fragile does not exist.")
+        before = len(self.log.lines())
+        status, output, error = self.curl(f"http://{HTTP_SERVICE}/catalog/index.html", "-i")
+        self.screen.output(output or error)
+        self.screen.check(status == 0 and "catalog, version" in output and "x-served-by: outbound|80|v" in output,
+                          "routed by path, rewritten to /index.html, answered with the header added")
+        self.log_line(r"GET /catalog/index.html as /index.html: 200", before)
+        self.screen.command("for i in 1..100: curl", f"http://{HTTP_SERVICE}/catalog/", where="shop")
+        done = self.shop.run("curl", "-sS", "-m", "20", *[f"http://{HTTP_SERVICE}/catalog/?{i}" for i in range(100)], check=False)
+        counts = [done.stdout.count(f"version {n}") for n in (1, 2)]
+        self.screen.output(f"version 1: {counts[0]}   version 2: {counts[1]}")
+        self.screen.check(sum(counts) == 100 and 40 <= counts[0] <= 80, "100 requests on one connection, spread 60 to 40")
+        before = len(self.log.lines())
+        answers = [self.curl(f"http://{HTTP_SERVICE}/fragile", "-o", "/dev/null", "-w", "%{http_code} after %header{x-envoy-attempt-count} attempt(s)")
+                   for _ in range(2)]
+        for _, output, error in answers:
+            self.screen.output(output or error)
+        self.screen.check(all(output.startswith("200") for _, output, _ in answers) and any("after 2" in output for _, output, _ in answers),
+                          "both requests are answered: one of them was saved by a retry on the other endpoint")
+        self.log_line(r"GET /fragile .*200 .*attempts 2", before)
 
     def killed(self):
         self.screen.step("sluiced is killed", "The pods were enrolled with fail mode closed (the default): the kernel refuses, nothing leaves in "
@@ -205,6 +231,7 @@ class Tour:
         self.kernel_view()
         self.access_log(before)
         self.registry_only()
+        self.http_route()
         self.killed()
         self.back()
         self.life()
@@ -253,7 +280,7 @@ def main():
                 screen.say(f"  - {line}")
             standalone.tour(screen)
             for title in ("Two pods, enrolled", "The application's view: getpeername", "The redirect as the kernel holds it", "Inbound through 15006",
-                          "PassthroughCluster against BlackHoleCluster", "sluiced killed: nothing in clear", "The life of one connection"):
+                          "PassthroughCluster against BlackHoleCluster", "An HTTP route on intercepted traffic", "sluiced killed: nothing in clear", "The life of one connection"):
                 screen.skip(title, reason)
     except KeyboardInterrupt:
         print("\ninterrupted; everything has been removed", flush=True)

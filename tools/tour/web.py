@@ -43,3 +43,12 @@ def start_web(pod):
     line, name = command(pod.world.directory, 80)
     pod.start("web", line)
     return name
+
+
+def start_versions(pod):
+    """Two versions of a service on ports 8081 and 8082: Python's stock web server, each with a page of its own."""
+    for number in (1, 2):
+        root = pod.world.directory / f"v{number}"
+        root.mkdir(exist_ok=True)
+        (root / "index.html").write_text(f"catalog, version {number}\n")
+        pod.start(f"v{number}", ["/usr/bin/python3", "-m", "http.server", str(8080 + number), "--directory", root])
