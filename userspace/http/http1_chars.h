@@ -79,6 +79,76 @@ inline const char* find_value_stop(const char* p, const char* end) {
   return p;
 }
 
+// Copies n bytes; whether none of them is a control character other than the tab.
+inline bool copy_value(char* to, const char* from, size_t n) {
+#if defined(__SSE2__)
+  const __m128i below = _mm_set1_epi8(0x1f), del = _mm_set1_epi8(0x7f), tab = _mm_set1_epi8('\t');
+  auto controls = [&](__m128i x) {
+    __m128i control = _mm_andnot_si128(_mm_cmpeq_epi8(x, tab), _mm_cmpeq_epi8(_mm_min_epu8(x, below), x));
+    return _mm_or_si128(control, _mm_cmpeq_epi8(x, del));
+  };
+  if (n >= 16) {
+    __m128i found = _mm_setzero_si128();
+    size_t i = 0;
+    auto step = [&](size_t at) {
+      __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + at));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(to + at), x);
+      found = _mm_or_si128(found, controls(x));
+    };
+    for (; i + 16 <= n; i += 16) step(i);
+    if (i < n) step(n - 16);
+    return _mm_movemask_epi8(found) == 0;
+  }
+  if (n >= 8) {  // two halves that overlap, in one register
+    __m128i low = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from));
+    __m128i high = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from + n - 8));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(to), low);
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(to + n - 8), high);
+    return _mm_movemask_epi8(controls(_mm_unpacklo_epi64(low, high))) == 0;
+  }
+#endif
+  bool clean = true;
+  for (size_t i = 0; i < n; ++i) {
+    to[i] = from[i];
+    clean &= !is_value_stop(from[i]);
+  }
+  return clean;
+}
+
+// The token characters at the front of [p, end), at most `max`, in lower case into `out`, which has room for 16 more.
+// `underscore`: whether one of them is that.
+inline size_t scan_name(const char* p, const char* end, char* out, size_t max, bool& underscore) {
+  size_t i = 0;
+  underscore = false;
+#if defined(__SSE2__)
+  auto between = [](__m128i x, char first, char last) {  // signed: what is above ASCII is below everything
+    return _mm_and_si128(_mm_cmpgt_epi8(x, _mm_set1_epi8(static_cast<char>(first - 1))),
+                         _mm_cmplt_epi8(x, _mm_set1_epi8(static_cast<char>(last + 1))));
+  };
+  // Letters, digits and "-": nearly every name there is. What else a token may have is for the table.
+  while (static_cast<size_t>(end - p) >= i + 16 && i + 16 <= max) {
+    __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i));
+    x = _mm_or_si128(x, _mm_and_si128(between(x, 'A', 'Z'), _mm_set1_epi8(0x20)));
+    __m128i good = _mm_or_si128(_mm_or_si128(between(x, 'a', 'z'), between(x, '0', '9')),
+                                _mm_cmpeq_epi8(x, _mm_set1_epi8('-')));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), x);
+    if (int bits = _mm_movemask_epi8(good) ^ 0xffff) {
+      i += static_cast<size_t>(__builtin_ctz(static_cast<unsigned>(bits)));
+      if (p[i] == ':') return i;
+      break;
+    }
+    i += 16;
+  }
+#endif
+  for (; i < max && p + i < end; ++i) {
+    char c = token_lower(p[i]);
+    if (!c) break;
+    underscore |= c == '_';
+    out[i] = c;
+  }
+  return i;
+}
+
 // The first byte in [p, end) that no request target has (RFC 9112 section 3.2: visible ASCII alone), or end.
 inline const char* find_target_stop(const char* p, const char* end) {
 #if defined(__SSE2__)

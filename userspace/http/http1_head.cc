@@ -138,12 +138,18 @@ HeadParser::Line HeadParser::parse_line(const char** p, const char* end) {
   const char* line = *p;
   if (line == end) return Line::partial;
   if (in_fields_) {
-    // The quick way: name, colon and value are checked in the pass that looks for their end.
-    const char* stop = find_value_stop(line, end);
-    if (stop != end && (*stop == '\n' || (*stop == '\r' && stop + 1 != end && stop[1] == '\n'))) {
-      bool crlf = *stop == '\r';
-      *p = stop + (crlf ? 2 : 1);
-      return parse_field(line, stop, crlf);
+    // The quick way, one pass: the name up to its colon, then the value up to its line end.
+    char name[kNameMax + 16];
+    bool underscore;
+    size_t n = scan_name(line, end, name, kNameMax, underscore);
+    if (n > 0 && line + n < end && line[n] == ':') {
+      const char* value = line + n + 1;
+      const char* stop = find_value_stop(value, end);
+      bool crlf = end - stop >= 2 && stop[0] == '\r' && stop[1] == '\n';
+      if (crlf || (stop != end && *stop == '\n' && kind_ != Kind::trailers)) {
+        *p = stop + (crlf ? 2 : 1);
+        return take_field({name, n}, underscore, {value, static_cast<size_t>(stop - value)});
+      }
     }
   } else if (bytes_ == 0 && !is_token_char(*line) && *line != '\r' && *line != '\n') {
     *p = line + 1;
@@ -221,34 +227,20 @@ HeadParser::Line HeadParser::parse_field(const char* p, const char* end, bool cr
     return Line::end;
   }
   if (kind_ == Kind::trailers && !crlf) return refuse(codec_error("a trailer ends without CRLF"));
+  // What is left for here: lines with something wrong in them, and very long names.
+  std::string name(static_cast<size_t>(end - p) + 16, ' ');
+  bool underscore;
+  size_t n = scan_name(p, end, name.data(), static_cast<size_t>(end - p), underscore);
+  if (n == 0 || p + n == end || p[n] != ':')
+    return refuse(codec_error(*p == ' ' || *p == '\t' ? "a folded line" : "HPE_INVALID_HEADER_TOKEN"));
+  std::string_view value(p + n + 1, static_cast<size_t>(end - p) - n - 1);
+  if (find_value_stop(value.data(), end) != end) return refuse(kInvalidCharacters);
+  return take_field({name.data(), n}, underscore, value);
+}
+
+HeadParser::Line HeadParser::take_field(std::string_view name, bool underscore, std::string_view value) {
   if (++fields_ > options_.max_headers_count)
     return refuse({431, "http1.too_many_headers", "headers count exceeds limit"});
-  char small[kNameMax];
-  std::string large;
-  size_t room = static_cast<size_t>(end - p);
-  char* name = small;
-  if (room > kNameMax) {
-    size_t colon = std::string_view(p, room).find(':');
-    if (colon != std::string_view::npos && colon > kNameMax) {
-      large.resize(colon);
-      name = large.data();
-    }
-  }
-  size_t n = 0;
-  bool underscore = false;
-  const char* q = p;
-  const size_t limit = name == small ? std::min(room, kNameMax) : large.size();
-  for (; n < limit; ++n, ++q) {
-    char c = token_lower(*q);
-    if (!c) break;
-    underscore |= c == '_';
-    name[n] = c;
-  }
-  if (q == end || *q != ':' || n == 0)
-    return refuse(codec_error(*p == ' ' || *p == '\t' ? "a folded line" : "HPE_INVALID_HEADER_TOKEN"));
-  std::string_view value = trim(std::string_view(q + 1, static_cast<size_t>(end - q - 1)));
-  if (find_value_stop(value.data(), value.data() + value.size()) != value.data() + value.size())
-    return refuse(kInvalidCharacters);
   if (underscore && kind_ == Kind::request && options_.underscores != UnderscoreAction::allow) {
     if (options_.underscores == UnderscoreAction::reject_request) {
       stats_.requests_rejected_with_underscores_in_headers.add();
@@ -257,10 +249,10 @@ HeadParser::Line HeadParser::parse_field(const char* p, const char* end, bool cr
     stats_.dropped_headers_with_underscores.add();
     return Line::ok;
   }
-  return take_field({name, n}, value);
+  return store_field(name, trim(value));
 }
 
-HeadParser::Line HeadParser::take_field(std::string_view name, std::string_view value) {
+HeadParser::Line HeadParser::store_field(std::string_view name, std::string_view value) {
   HeaderMap& headers = *head_.headers;
   if (kind_ == Kind::trailers) {
     if (!forbidden_trailer(name, find_name(name))) headers.add(name, value);

@@ -64,7 +64,9 @@ class HeadParser {
   Line parse_request_line(std::string_view line);
   Line parse_status_line(std::string_view line);
   Line parse_field(const char* p, const char* end, bool crlf);
-  Line take_field(std::string_view name, std::string_view value);
+  // `value`: without control characters, white space around it still there.
+  Line take_field(std::string_view name, bool underscore, std::string_view value);
+  Line store_field(std::string_view name, std::string_view value);
   Line refuse(const Refusal& refusal) {
     refusal_ = refusal;
     return Line::refused;

@@ -110,6 +110,11 @@ bool Server::step() {
   if (in_.empty()) return false;
   switch (state_) {
     case State::head:
+      if (open_ &&
+          sent_end_) {  // answered before the head was there (a time-out): the rest of it is of no use
+        in_.clear();
+        return false;
+      }
       read_head();
       return true;
     case State::body:

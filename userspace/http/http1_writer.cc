@@ -1,8 +1,6 @@
 #include "http/http1_writer.h"
 
-#include <cassert>
 #include <charconv>
-#include <cstring>
 
 #include "http/http1_chars.h"
 
@@ -90,12 +88,6 @@ void Writer::begin(BlockPool& pool, size_t bound) {
   p_ = begin_ = reinterpret_cast<char*>(rest_.data());
 }
 
-void Writer::put(const char* data, size_t n) {
-  assert(static_cast<size_t>(p_ - begin_) + n <= rest_.size());
-  std::memcpy(p_, data, n);
-  p_ += n;
-}
-
 void Writer::number(uint64_t n) {
   p_ = std::to_chars(p_, begin_ + rest_.size(), n).ptr;
 }
@@ -103,7 +95,7 @@ void Writer::number(uint64_t n) {
 void Writer::field(std::string_view name, std::string_view value) {
   assert(static_cast<size_t>(p_ - begin_) + name.size() + value.size() + 4 <= rest_.size());
   if (format_ == Http1Options::KeyFormat::lower) {
-    put(name.data(), name.size());
+    text(name);
   } else {
     // Envoy's ProperCaseHeaderKeyFormatter: upper case behind everything that is no letter or digit.
     bool up = true;
@@ -114,9 +106,11 @@ void Writer::field(std::string_view name, std::string_view value) {
   }
   *p_++ = ':';
   *p_++ = ' ';
-  char* v = p_;
-  put(value.data(), value.size());
-  for (char* stop = v; (stop = const_cast<char*>(find_value_stop(stop, p_))) != p_;) *stop++ = ' ';
+  if (!copy_value(p_, value.data(), value.size()))
+    for (char *stop = p_, *end = p_ + value.size();
+         (stop = const_cast<char*>(find_value_stop(stop, end))) != end;)
+      *stop++ = ' ';
+  p_ += value.size();
   *p_++ = '\r';
   *p_++ = '\n';
 }
@@ -126,12 +120,12 @@ void Writer::target(std::string_view s) {
   const char* const end = p + s.size();
   for (;;) {
     const char* stop = find_target_stop(p, end);
-    put(p, static_cast<size_t>(stop - p));
+    text({p, static_cast<size_t>(stop - p)});
     if (stop == end) return;
     constexpr char kDigits[] = "0123456789ABCDEF";
     auto c = static_cast<unsigned char>(*stop);
     char encoded[] = {'%', kDigits[c >> 4], kDigits[c & 15]};
-    put(encoded, 3);
+    text({encoded, 3});
     p = stop + 1;
   }
 }

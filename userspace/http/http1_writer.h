@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cassert>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 
 #include "core/buffer.h"
@@ -17,7 +19,11 @@ class Writer {
 
   // A run of at most `bound` bytes begins; text() and field() put into it; end() hands it out.
   void begin(BlockPool& pool, size_t bound);
-  void text(std::string_view s) { put(s.data(), s.size()); }
+  void text(std::string_view s) {
+    assert(static_cast<size_t>(p_ - begin_) + s.size() <= rest_.size());
+    std::memcpy(p_, s.data(), s.size());
+    p_ += s.size();
+  }
   void number(uint64_t n);
   // Control characters become spaces: nothing that a filter puts into a value splits a message (RFC 9110 section 5.5).
   void field(std::string_view name, std::string_view value);
@@ -28,7 +34,6 @@ class Writer {
   void finish() { rest_.reset(); }
 
  private:
-  void put(const char* data, size_t n);
   Http1Options::KeyFormat format_;
   Chunk rest_;  // what is free of the block in use
   char* p_ = nullptr;

@@ -85,6 +85,22 @@ TEST_CASE("an answer before the request is whole says close, and the connection 
   }
 }
 
+TEST_CASE("a stream begins with its request line, and may be answered before the head is whole") {
+  ServerBench s;
+  s.setup = [](Recorder&, Stream&) {};
+  s.start();
+  s.feed("GET / HTTP/1.1");
+  CHECK(s.streams.empty());
+  s.feed("\r\nHost:");
+  REQUIRE(s.streams.size() == 1);
+  CHECK(s.connection->active_streams() == 1);
+  s.stream().send_headers(*make({{":status", "408"}}), true);
+  CHECK(s.output.sent == "HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+  CHECK(s.connection->finished());
+  s.feed(" a\r\n\r\n" + kGet);
+  CHECK(s.last().log.empty());
+}
+
 TEST_CASE("the client leaves") {
   ServerBench s;
   s.setup = [](Recorder&, Stream&) {};
