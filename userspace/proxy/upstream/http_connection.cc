@@ -69,7 +69,7 @@ void HttpConnection::connect() {
 }
 
 void HttpConnection::on_connect_failed(net::Connection&, int error) {
-  fail(Failure::connect_failed, std::string("delayed connect error: ") + std::strerror(error), false);
+  fail(Failure::connect_failed, std::string("delayed_connect_error: ") + std::strerror(error), false);
 }
 
 void HttpConnection::fail(Failure failure, std::string_view reason, bool local) {
@@ -144,7 +144,10 @@ void HttpConnection::stream_ended(bool unusable) {
 void HttpConnection::settle() {
   if (state_ != State::open || receiving_) return;
   const bool idle = codec_->active_streams() == 0 && !reserved_;
-  if (close_wanted_ && idle) return shut(ext::CloseKind::no_flush, true, http::ResetReason::local_reset);
+  if (close_wanted_ && idle) {
+    count_end(true, true);
+    return shut(ext::CloseKind::no_flush, true, http::ResetReason::local_reset);
+  }
   if (draining_ || codec_->finished() || (pool_.draining() && pool_.pending() == 0)) {
     draining_ = true;
     if (idle) return shut(ext::CloseKind::no_flush, true, http::ResetReason::local_reset);
@@ -185,11 +188,12 @@ void HttpConnection::on_data(net::Connection& c, Buffer& data, bool end_stream) 
 }
 
 void HttpConnection::received(Buffer& data, bool end_stream) {
-  const bool waiting = codec_->active_streams() == 0;
+  const bool active = codec_->active_streams() > 0;
   receiving_ = true;
   std::optional<http::ProtocolError> error = codec_->receive(data);
   data.clear();
-  if (!error && end_stream && codec_->active_streams() > 0) {
+  const bool unanswered = codec_->active_streams() > 0;
+  if (!error && end_stream && unanswered) {
     // The server hung up before it saw a byte of the request: that is no answer to it.
     if (nothing_sent())
       codec_->connection_lost(http::ResetReason::local_refused_stream, "");
@@ -197,14 +201,18 @@ void HttpConnection::received(Buffer& data, bool end_stream) {
       error = codec_->receive_end();
   }
   receiving_ = false;
-  if (error && !end_stream) {
+  if (error) {
     // On an idle connection a server may say why it hangs up (408): nobody asked, nobody is told.
-    if (!waiting || http2()) pools().connection_stats().upstream_cx_protocol_error.add();
+    if (active || http2()) pools().connection_stats().upstream_cx_protocol_error.add();
     SLUICE_LOG(upstream, debug, "[C{}] cluster {}: {} broke the protocol: {}", socket_->id(),
                cluster_->name(), pool_.host()->address().to_string(), error->message);
-    return shut(ext::CloseKind::flush, true, http::ResetReason::protocol_error);
+    count_end(!end_stream, active);
+    return shut(ext::CloseKind::flush, !end_stream, http::ResetReason::protocol_error);
   }
-  if (end_stream) return shut(ext::CloseKind::no_flush, false, http::ResetReason::connection_termination);
+  if (end_stream) {
+    count_end(false, http2() ? unanswered : close_wanted_);  // HTTP/1: the FIN may have been the end of a response
+    return shut(ext::CloseKind::no_flush, false, http::ResetReason::connection_termination);
+  }
   settle();
 }
 

@@ -195,7 +195,7 @@ void HttpTry::reset(http::ResetReason reason) {
   http::Stream* stream = stream_;
   HttpConnection* c = connection_;
   leave();
-  pool_->pools().http_stats().upstream_rq_tx_reset.add();
+  if (c->http2()) pool_->pools().http_stats().upstream_rq_tx_reset.add();
   stream->reset(reason);
   c->stream_ended(!c->http2());
 }
@@ -238,8 +238,14 @@ void HttpTry::on_trailers(http::HeaderMapPtr trailers) {
 void HttpTry::on_reset(http::ResetReason reason, std::string_view details) {
   HttpConnection* c = connection_;
   leave();
-  if (reason == http::ResetReason::remote_reset || reason == http::ResetReason::remote_refused_stream)
-    pool_->pools().http_stats().upstream_rq_rx_reset.add();
+  // Envoy counts resets of streams that share a connection alone.
+  if (c->http2()) {
+    ext::HttpClusterStats& stats = pool_->pools().http_stats();
+    if (reason == http::ResetReason::remote_reset) stats.upstream_rq_rx_reset.add();
+    if (reason == http::ResetReason::protocol_error) stats.upstream_rq_tx_reset.add();
+    if (reason == http::ResetReason::connection_termination)
+      pool_->cluster().stats().upstream_rq_pending_failure_eject.add();
+  }
   // What a GOAWAY refuses the server has not looked at (RFC 9113 section 6.8): as good as not sent.
   if (reason == http::ResetReason::remote_refused_stream && c->going_away())
     reason = http::ResetReason::local_refused_stream;

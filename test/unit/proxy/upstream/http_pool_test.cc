@@ -172,7 +172,7 @@ TEST_CASE("everybody who waits is told of a failed connect") {
     w.apply();
     Call& c = w.finish(w.call());
     CHECK(c.failure == Failure::connect_failed);
-    CHECK(c.reason == "delayed connect error: Connection refused");
+    CHECK(c.reason == "delayed_connect_error: Connection refused");
     CHECK(w.stat("upstream_cx_connect_fail") == 1);
   }
   SUBCASE("timeout") {
@@ -326,7 +326,7 @@ TEST_CASE("giving up: while waiting, before the stream, in the middle") {
   CHECK(w.stat("upstream_cx_total") == 1);
   c.attempt.reset();
   w.settle();
-  CHECK(w.stat("upstream_rq_tx_reset") == 1);
   CHECK(w.stat("upstream_cx_destroy_local") == 1);
+  CHECK(w.stat("upstream_cx_destroy_local_with_active_rq") == 1);
   CHECK(w.stat("upstream_cx_active") == 0);
 }

@@ -96,10 +96,7 @@ void Router::on_ready(http::Stream& stream) {
   i.upstream_connect_done = try_->connect_done();
   i.http->upstream_protocol = stream.protocol();
   if (context_->access_logged()) i.upstream_local = try_->connection().local_address();
-  if (context_->downstream_above_high_watermark()) {
-    downstream_paused_ = true;
-    stream.pause_reading();
-  }
+  if (downstream_above_ > 0) stream.pause_reading();
   if (Duration most = cluster_->max_stream_duration(); most.count() > 0)
     arm(duration_timer_, &on_max_duration, most);
   send_request();
@@ -184,7 +181,6 @@ void Router::upstream_reset(ResetReason reason, std::string_view transport_failu
   std::string body = "upstream connect error or disconnect/reset before headers. ";
   if (attempts_ > 1) body += "retried and the latest ";
   body += "reset reason: " + text;
-  if (!transport_failure.empty()) body.append(", transport failure reason: ").append(transport_failure);
   std::string details = response_started_ ? "upstream_reset_after_response_started{"
                                           : "upstream_reset_before_response_started{";
   details += text;
@@ -325,7 +321,6 @@ void Router::end_try() {
   }
   for (auto* timer : {&try_timer_, &idle_timer_, &duration_timer_})
     if (*timer) (*timer)->cancel();
-  downstream_paused_ = false;
   stream_ = nullptr;
   sent_ = false;
   resume_downstream();
@@ -344,9 +339,6 @@ void Router::cleanup() {
 }
 
 void Router::on_end() {
-  if (!over_ && !response_started_ && try_ && sent_) {
-    // Downstream gave up: the host is neither good nor bad for it.
-  }
   over_ = true;
   upstream_paused_ = waiting_paused_ = false;  // there is nobody to resume any more
   cleanup();

@@ -136,7 +136,8 @@ class Router final : public ext::HttpFilter, private ext::HttpTry::Callbacks, pr
   bool request_ended_ = false;
   bool response_started_ = false;
   bool over_ = false;  // the response is complete, or an answer of our own took its place
-  bool downstream_paused_ = false, waiting_paused_ = false, upstream_paused_ = false;
+  bool waiting_paused_ = false, upstream_paused_ = false;
+  uint8_t downstream_above_ = 0;  // how many say that the response is more than they can take
   bool timeout_retry_ = false;
   bool sent_ = false;  // the head of this try
   bool report_grpc_late_ = false;  // whether the host did well is in the trailers

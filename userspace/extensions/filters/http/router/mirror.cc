@@ -50,18 +50,24 @@ class Mirror final : public io::Deferred, private ext::HttpTry::Callbacks, priva
     try_->report_status(status);
     cluster_->code_stats().all.charge(status);
     cluster_->code_stats().internal.charge(status);
-    if (end_stream) over();
+    if (end_stream) complete();
   }
   void on_data(Buffer& data, bool end_stream) override {
     data.clear();
-    if (end_stream) over();
+    if (end_stream) complete();
   }
-  void on_trailers(http::HeaderMapPtr) override { over(); }
+  void on_trailers(http::HeaderMapPtr) override { complete(); }
   void on_reset(http::ResetReason, std::string_view) override { over(); }
   static void on_timeout(io::Timer& timer) {
     Mirror& self = *timer.owner<Mirror>();
     self.cluster_->http_stats().upstream_rq_timeout.add();
     self.over();
+  }
+  void complete() {
+    const Duration took = loop_.now() - started_;
+    cluster_->code_stats().all.time(took);
+    cluster_->code_stats().internal.time(took);
+    over();
   }
   void over() {
     if (std::exchange(over_, true)) return;
@@ -77,6 +83,7 @@ class Mirror final : public io::Deferred, private ext::HttpTry::Callbacks, priva
   http::HeaderMapPtr trailers_;
   std::unique_ptr<ext::HttpTry> try_;
   io::Timer timer_;
+  const MonotonicTime started_ = loop_.now();
   bool over_ = false;
 };
 

@@ -160,7 +160,7 @@ bool Router::redirects(const http::HeaderMap& headers, uint16_t status) {
   if (status == 303) body.clear();
   over_ = true;
   cleanup();
-  context_->restart(std::move(body));
+  if (!context_->restart(std::move(body))) local_reply(502, "", "internal_redirect_failed");
   return true;
 }
 
@@ -207,13 +207,11 @@ bool Router::prepare_redirect(const http::HeaderMap& headers, uint16_t status) {
 // ---- back-pressure ----
 
 void Router::on_downstream_above_high_watermark() {
-  if (!stream_ || std::exchange(downstream_paused_, true)) return;
-  stream_->pause_reading();
+  if (downstream_above_++ == 0 && stream_) stream_->pause_reading();
 }
 
 void Router::on_downstream_below_low_watermark() {
-  if (!stream_ || !std::exchange(downstream_paused_, false)) return;
-  stream_->resume_reading();
+  if (downstream_above_ > 0 && --downstream_above_ == 0 && stream_) stream_->resume_reading();
 }
 
 void Router::on_above_write_high_watermark() {
