@@ -102,7 +102,7 @@ std::string check_known_regex(const validate::StringRules& rules, const std::str
   const bool strict = !rules.has_strict() || rules.strict();
   const char* pattern = nullptr;
   if (rules.well_known_regex() == validate::HTTP_HEADER_NAME) {
-    pattern = strict ? kName : "^[^\\x00\\n\\r]+$";
+    pattern = strict ? kName : kLoose;
   } else if (rules.well_known_regex() == validate::HTTP_HEADER_VALUE) {
     pattern = strict ? kValue : kLoose;
   }

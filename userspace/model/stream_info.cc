@@ -1,7 +1,6 @@
 #include "sluice/ext/stream_info.h"
 
 #include <array>
-#include <utility>
 
 namespace sluice::ext {
 namespace {
@@ -11,7 +10,7 @@ struct Names {
   std::string_view short_name, long_name;
 };
 
-// In the order in which several flags are written. Names: Envoy's access log, %RESPONSE_FLAGS% and %RESPONSE_FLAGS_LONG%.
+// Names: Envoy's access log, %RESPONSE_FLAGS% and %RESPONSE_FLAGS_LONG%.
 constexpr std::array kNames = {
     Names{ResponseFlag::no_healthy_upstream, "UH", "NoHealthyUpstream"},
     Names{ResponseFlag::local_reset, "LR", "LocalReset"},
@@ -45,22 +44,6 @@ constexpr std::array kNames = {
 };
 static_assert(kNames.size() == static_cast<size_t>(ResponseFlag::count));
 
-void append(const ResponseFlags& flags, std::string_view Names::* which, std::string& out) {
-  bool first = true;
-  for (const Names& n : kNames) {
-    if (!flags.has(n.flag)) continue;
-    if (!std::exchange(first, false)) out += ',';
-    out += n.*which;
-  }
-  if (first) out += '-';
-}
-
-std::string join(const ResponseFlags& flags, std::string_view Names::* which) {
-  std::string out;
-  append(flags, which, out);
-  return out;
-}
-
 std::string_view name_of(ResponseFlag flag, std::string_view Names::* which) {
   for (const Names& n : kNames) {
     if (n.flag == flag) return n.*which;
@@ -70,6 +53,21 @@ std::string_view name_of(ResponseFlag flag, std::string_view Names::* which) {
 
 }  // namespace
 
+struct ResponseFlagNames {
+  static void append(const ResponseFlags& flags, std::string_view Names::* which, std::string& out) {
+    for (uint8_t i = 0; i < flags.count_; ++i) {
+      if (i > 0) out += ',';
+      out += name_of(flags.order_[i], which);
+    }
+    if (flags.count_ == 0) out += '-';
+  }
+  static std::string join(const ResponseFlags& flags, std::string_view Names::* which) {
+    std::string out;
+    append(flags, which, out);
+    return out;
+  }
+};
+
 std::string_view short_name(ResponseFlag flag) {
   return name_of(flag, &Names::short_name);
 }
@@ -77,16 +75,16 @@ std::string_view long_name(ResponseFlag flag) {
   return name_of(flag, &Names::long_name);
 }
 std::string ResponseFlags::to_short_string() const {
-  return join(*this, &Names::short_name);
+  return ResponseFlagNames::join(*this, &Names::short_name);
 }
 void ResponseFlags::append_short(std::string& out) const {
-  append(*this, &Names::short_name, out);
+  ResponseFlagNames::append(*this, &Names::short_name, out);
 }
 void ResponseFlags::append_long(std::string& out) const {
-  append(*this, &Names::long_name, out);
+  ResponseFlagNames::append(*this, &Names::long_name, out);
 }
 std::string ResponseFlags::to_long_string() const {
-  return join(*this, &Names::long_name);
+  return ResponseFlagNames::join(*this, &Names::long_name);
 }
 
 }  // namespace sluice::ext

@@ -44,6 +44,7 @@ void WorkerThread::main(const io::LoopOptions& loop_options, stats::Store& store
     loop_->run();
     worker.close_all_sockets();
     worker.close_connections(nullptr);
+    worker.clusters().close();
     // A connection is over before the kernel has let go of its last operation.
     auto quiet = [&] { return worker.idle() && loop_->ops_in_flight() == 0; };
     for (int i = 0; i < kLastTurns && !quiet(); ++i) loop_->run_once(std::chrono::milliseconds(1));

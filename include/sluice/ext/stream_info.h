@@ -61,17 +61,25 @@ std::string_view long_name(ResponseFlag flag);
 
 class ResponseFlags {
  public:
-  void set(ResponseFlag f) { bits_ |= 1u << static_cast<unsigned>(f); }
+  void set(ResponseFlag f) {
+    if (has(f)) return;
+    bits_ |= 1u << static_cast<unsigned>(f);
+    if (count_ < kOrdered) order_[count_++] = f;
+  }
   bool has(ResponseFlag f) const { return bits_ >> static_cast<unsigned>(f) & 1; }
   bool any() const { return bits_ != 0; }
-  void clear() { bits_ = 0; }
-  std::string to_short_string() const;  // "UF,URX"; "-" when none
+  void clear() { bits_ = 0, count_ = 0; }
+  std::string to_short_string() const;  // "UF,URX", in the order in which they were set; "-" when none
   std::string to_long_string() const;
   void append_short(std::string& out) const;
   void append_long(std::string& out) const;
 
  private:
+  friend struct ResponseFlagNames;
+  static constexpr size_t kOrdered = 7;  // more of them at once have no meaning: those are not written
   uint32_t bits_ = 0;
+  ResponseFlag order_[kOrdered] = {};
+  uint8_t count_ = 0;
 };
 
 // How a connection ended (%DOWNSTREAM_DETECTED_CLOSE_TYPE%, %UPSTREAM_DETECTED_CLOSE_TYPE%).

@@ -114,6 +114,10 @@ class ClusterManager {
  public:
   virtual ~ClusterManager() = default;
   virtual Cluster* find(std::string_view name) = 0;  // nullptr: unknown
+  // The workload of that network namespace has gone: pooled connections opened in it are closed, those in use when they
+  // fall idle.
+  virtual void forget_origin(uint64_t /*netns_cookie*/) {}
+  virtual void close() {}  // the worker ends: no pooled connection stays
 };
 
 }  // namespace sluice::ext

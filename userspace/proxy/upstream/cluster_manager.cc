@@ -15,7 +15,15 @@ WorkerClusters::WorkerClusters(io::Loop& loop, stats::Scope stats_root, uint64_t
     : loop_(loop), stats_root_(std::move(stats_root)), random_(seed) {}
 
 WorkerClusters::~WorkerClusters() {
+  close();
+}
+
+void WorkerClusters::close() {
   for (auto& [name, cluster] : clusters_) cluster->close();
+}
+
+void WorkerClusters::forget_origin(uint64_t netns_cookie) {
+  for (auto& [name, cluster] : clusters_) cluster->forget_origin(netns_cookie);
 }
 
 ext::Cluster* WorkerClusters::find(std::string_view name) {
@@ -99,6 +107,8 @@ class ClusterDirectory::Handle final : public ext::ClusterManager {
     worker_->clusters.reset();
   }
   ext::Cluster* find(std::string_view name) override { return clusters_->find(name); }
+  void forget_origin(uint64_t netns_cookie) override { clusters_->forget_origin(netns_cookie); }
+  void close() override { clusters_->close(); }
 
  private:
   ClusterDirectory& directory_;

@@ -29,6 +29,8 @@ class WorkerClusters final : public ext::ClusterManager {
 
   // The pointer is good for this turn of the loop; ask again later: a cluster may be replaced or removed.
   ext::Cluster* find(std::string_view name) override;
+  void forget_origin(uint64_t netns_cookie) override;
+  void close() override;
 
   // From the control thread's updates.
   void put(const std::shared_ptr<SharedCluster>& cluster, const HostSetPtr& hosts);
