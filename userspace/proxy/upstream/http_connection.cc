@@ -210,7 +210,8 @@ void HttpConnection::received(Buffer& data, bool end_stream) {
     return shut(ext::CloseKind::flush, !end_stream, http::ResetReason::protocol_error);
   }
   if (end_stream) {
-    count_end(false, http2() ? unanswered : close_wanted_);  // HTTP/1: the FIN may have been the end of a response
+    count_end(false,
+              http2() ? unanswered : close_wanted_);  // HTTP/1: the FIN may have been the end of a response
     return shut(ext::CloseKind::no_flush, false, http::ResetReason::connection_termination);
   }
   settle();

@@ -160,7 +160,8 @@ void Router::upstream_reset(ResetReason reason, std::string_view transport_failu
   const bool connecting =
       reason == ResetReason::connection_failure || reason == ResetReason::connection_timeout;
   // Once it has answered, a host has done well, whatever comes after; gRPC says so only at the end.
-  if (try_ && (!response_started_ || report_grpc_late_)) try_->report(connecting ? ext::TryResult::connect_failed : ext::TryResult::reset);
+  if (try_ && (!response_started_ || report_grpc_late_))
+    try_->report(connecting ? ext::TryResult::connect_failed : ext::TryResult::reset);
   if (retry_ && can_replay()) {
     switch (retry_->on_reset(reason, sent_, cluster_, action_->priority, context_->random())) {
       case Verdict::yes:
