@@ -104,3 +104,12 @@ def from_file(name, **values):
     left = set(re.findall(r"\{\{(\w+)\}\}", text)) - {"admin_port"}
     assert not left, f"{name}: no value for {left}"
     return text
+
+
+def http_manager(routes, filters=None, stat_prefix="web", domains=("*",), **fields):
+    """The HTTP connection manager with one virtual host; `filters` come before the router."""
+    router = {"name": "envoy.filters.http.router", "typed_config": typed("envoy.extensions.filters.http.router.v3.Router")}
+    config = {"name": "routes", "virtual_hosts": [{"name": "all", "domains": list(domains), "routes": routes}]}
+    return {"name": "envoy.filters.network.http_connection_manager",
+            "typed_config": typed("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                                  stat_prefix=stat_prefix, route_config=config, http_filters=[*(filters or []), router], **fields)}

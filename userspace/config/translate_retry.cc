@@ -9,7 +9,6 @@
 #include "envoy/config/route/v3/route_components.pb.h"
 #include "envoy/extensions/retry/host/omit_canary_hosts/v3/omit_canary_hosts.pb.h"
 #include "envoy/extensions/retry/host/previous_hosts/v3/previous_hosts.pb.h"
-#include "envoy/extensions/retry/priority/previous_priorities/v3/previous_priorities_config.pb.h"
 #include "extensions/common/proto_matchers.h"
 
 namespace sluice::config {
@@ -41,19 +40,11 @@ Status add_host_predicates(const proto::RetryPolicy& in, const FieldPath& path, 
   return {};
 }
 
-Status add_priority(const proto::RetryPolicy& in, const FieldPath& path, model::RetryPolicy& out) {
-  using retry::priority::previous_priorities::v3::PreviousPrioritiesConfig;
-  if (in.retry_priority().name().empty()) return {};
-  const FieldPath priority = path.field("retry_priority");
-  const FieldPath at = priority.field("typed_config");
-  SLUICE_ASSIGN(const auto message, unpack(in.retry_priority().typed_config(), at));
-  if (message->GetDescriptor() != PreviousPrioritiesConfig::descriptor())
-    return refuse(at, message->GetDescriptor()->full_name() +
-                          " is not a retry_priority that this version of Sluice has; it has "
-                          "PreviousPrioritiesConfig");
-  out.previous_priorities_update_frequency = static_cast<uint32_t>(
-      std::max(static_cast<const PreviousPrioritiesConfig&>(*message).update_frequency(), 1));
-  return {};
+Status refuse_priority(const proto::RetryPolicy& in, const FieldPath& path) {
+  if (!in.has_retry_priority()) return {};
+  return refuse(path.field("retry_priority"),
+                "is not supported by this version of Sluice: a retry takes its priority as any request does; "
+                "retry_host_predicate keeps it off hosts that were tried");
 }
 
 Status add_back_off(const proto::RetryPolicy& in, const FieldPath& path, model::RetryPolicy& out) {
@@ -95,7 +86,7 @@ Result<model::RetryPolicy> to_retry_policy(const proto::RetryPolicy& in, const F
                 extensions::to_header_matchers(in.retriable_request_headers(),
                                                path.field("retriable_request_headers").to_string()));
   SLUICE_TRY(add_host_predicates(in, path, out));
-  SLUICE_TRY(add_priority(in, path, out));
+  SLUICE_TRY(refuse_priority(in, path));
   SLUICE_TRY(add_back_off(in, path, out));
   if (in.host_selection_retry_max_attempts() > 0)
     out.host_selection_max_attempts = static_cast<uint32_t>(
