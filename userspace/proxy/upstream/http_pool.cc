@@ -122,6 +122,9 @@ void HttpPool::serve() {
   }
   serving_ = false;
   connect_for_pending();
+  // Those who waited have been refused: what was made for them is not needed any more.
+  if (draining_ && pending_.empty())
+    while (!ready_.empty()) ready_.front().drain();
 }
 
 // As many connections are made as it takes for everybody who waits, and no more.
