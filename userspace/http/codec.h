@@ -168,7 +168,8 @@ class ServerConnection : public Connection {
   virtual void shutdown_notice() = 0;
   // No more requests (HTTP/2: GOAWAY with the last id; HTTP/1: the response under way says "connection: close").
   virtual void goaway() = 0;
-  // HTTP/1: true once nothing more can be exchanged: the owner flushes and closes.
+  // True once nothing more can be exchanged: the owner flushes and closes. HTTP/2: after a GOAWAY of either side, with
+  // the last stream gone; ask after receive() and after the last send.
   virtual bool finished() const = 0;
 };
 

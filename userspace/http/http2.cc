@@ -23,7 +23,8 @@ class Http2Server final : public ServerConnection {
   void shutdown_notice() override { session_.shutdown_notice(); }
   void goaway() override { session_.goaway(); }
   bool finished() const override {
-    return session_.failed() || (session_.goaway_sent() && session_.active_streams() == 0);
+    bool away = session_.goaway_sent() || session_.goaway_received();
+    return session_.failed() || (away && session_.active_streams() == 0);
   }
 
  private:

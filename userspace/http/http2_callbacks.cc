@@ -95,13 +95,15 @@ struct Http2Callbacks {
     return flood(s, kEmptyFrames, "Too many consecutive frames with an empty payload");
   }
 
-  static int on_begin_frame(nghttp2_session*, const nghttp2_frame_hd* head, void* user) {
+  static int on_begin_frame(nghttp2_session* session, const nghttp2_frame_hd* head, void* user) {
     Http2Session& s = self(user);
     if (!s.data_.empty()) {  // of a frame that nghttp2 found wrong at its end
       s.data_stream_ = nullptr;
       s.data_complete(false);
     }
     switch (head->type) {
+      case NGHTTP2_HEADERS:
+        return s.server_ ? on_closed_stream(session, *head, s) : 0;
       case NGHTTP2_CONTINUATION:
         return payload_frame(s, s.block_stream_, head->length == 0, head->flags);
       case NGHTTP2_PRIORITY:
@@ -115,6 +117,20 @@ struct Http2Callbacks {
     }
   }
 
+  // HEADERS on a stream that is not open any more: RFC 9113 sections 5.1 and 5.1.1. (Of DATA nghttp2 says nothing.)
+  static int on_closed_stream(nghttp2_session* session, const nghttp2_frame_hd& head, Http2Session& s) {
+    uint32_t id = static_cast<uint32_t>(head.stream_id);
+    if (id % 2 == 0 || s.closed_.last() == UINT32_MAX || id > s.closed_.last() || find(session, head.stream_id)) return 0;
+    Http2ClosedStreams::State state = s.closed_.state(id);
+    if (state == Http2ClosedStreams::State::in_flight) return 0;
+    if (state == Http2ClosedStreams::State::never_opened) {
+      s.fail(kUnknown, "A stream identifier lower than that of the last stream", NGHTTP2_PROTOCOL_ERROR);
+      return NGHTTP2_ERR_CALLBACK_FAILURE;
+    }
+    s.fail(kUnknown, "HEADERS on a closed stream", NGHTTP2_STREAM_CLOSED);
+    return NGHTTP2_ERR_CALLBACK_FAILURE;
+  }
+
   static int on_begin_headers(nghttp2_session* session, const nghttp2_frame* frame, void* user) {
     Http2Session& s = self(user);
     if (frame->hd.type != NGHTTP2_HEADERS) return 0;
@@ -124,6 +140,7 @@ struct Http2Callbacks {
       stream->over = false;
       stream->number = frame->hd.stream_id;
       s.link(*stream);
+      s.closed_.opened(static_cast<uint32_t>(frame->hd.stream_id));
       nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, stream);
     } else {
       stream = find(session, frame->hd.stream_id);
@@ -173,6 +190,7 @@ struct Http2Callbacks {
     switch (error) {
       case NGHTTP2_ERR_REFUSED_STREAM:
         s.stats_.stream_refused_errors.add();
+        if (s.server_) s.closed_.reset_by_us(static_cast<uint32_t>(frame->hd.stream_id));
         return 0;
       case NGHTTP2_ERR_HTTP_HEADER:
       case NGHTTP2_ERR_HTTP_MESSAGING: {
@@ -286,6 +304,7 @@ struct Http2Callbacks {
       }
       case NGHTTP2_RST_STREAM:
         s.stats_.tx_reset.add();
+        if (s.server_) s.closed_.reset_by_us(static_cast<uint32_t>(head.stream_id));
         return 0;
       case NGHTTP2_GOAWAY:
         if (frame->goaway.error_code == NGHTTP2_NO_ERROR) return 0;

@@ -7,6 +7,7 @@
 
 #include "http/codec.h"
 #include "http/http2.h"
+#include "http/http2_closed.h"
 #include "http/http2_index.h"
 #include "http/http2_limits.h"
 #include "http/http2_outbound.h"
@@ -108,6 +109,7 @@ class Http2Session {
   Http2Outbound outbound_;
   Http2Limits limits_;
   Http2Index index_;
+  Http2ClosedStreams closed_;  // server
 
   Http2Stream* streams_ = nullptr;  // open on the wire, or not submitted yet
   Http2Stream* graveyard_ = nullptr;  // recycled when the outermost call leaves

@@ -98,6 +98,37 @@ TEST_CASE("More data than the window allows") {
   CHECK(raw.server().streams[0].reset == ResetReason::protocol_error);
 }
 
+TEST_CASE("Frames on streams that are not open any more") {
+  RawClient raw;
+  raw.server().setup = [](Receiver& r) {
+    r.headers_hook = [](Receiver& r) {
+      if (r.end) r.stream->send_headers(*headers({{":status", "200"}}), true);
+    };
+  };
+  raw.send(get_frame(1) + post_frame(3) + get_frame(9));
+  raw.server().streams[1].stream->reset(ResetReason::local_reset);
+  raw.written();
+  SUBCASE("we reset it: they were on their way") {
+    CHECK(raw.send(frame(kData, kEndStream, 3, "x") + headers_frame(3, {{"x", "y"}}, true)).empty());
+    CHECK_FALSE(raw.server().error);
+  }
+  SUBCASE("the peer ended it") { CHECK(goaway_code(raw.send(get_frame(1))) == kStreamClosed); }
+  SUBCASE("the peer reset it") {
+    raw.send(post_frame(11) + rst_frame(11, kCancel));
+    CHECK(goaway_code(raw.send(post_frame(11))) == kStreamClosed);
+  }
+  SUBCASE("it was left out") { CHECK(goaway_code(raw.send(get_frame(5))) == kProtocolError); }
+  SUBCASE("many resets later") {
+    for (uint32_t id = 11; id < 1011; id += 2) {
+      raw.send(post_frame(id));
+      raw.server().streams.back().stream->reset(ResetReason::local_reset);
+    }
+    raw.written();
+    CHECK(raw.send(headers_frame(3, {{"x", "y"}}, true)).empty());  // not remembered: not held against the peer
+    CHECK_FALSE(raw.server().error);
+  }
+}
+
 TEST_CASE("Frames of unknown types are ignored") {
   RawClient raw;
   auto frames = raw.send(frame(0x42, 0xff, 0, "what") + frame(0x42, 0xff, 1, "ever") + get_frame(1));
