@@ -31,6 +31,12 @@ def envoy():
     return str(path) if os.access(path, os.X_OK) else shutil.which("envoy")
 
 
+def h2spec():
+    """The HTTP/2 conformance tester that tools/setup --test builds; None when it is not there."""
+    path = cache_dir() / "h2spec-2.2.1" / "h2spec"
+    return str(path) if os.access(path, os.X_OK) else None
+
+
 def cgroup2():
     """Where cgroup2 is mounted (it may stand beside cgroup v1), or None."""
     with open("/proc/self/mounts") as mounts:

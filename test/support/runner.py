@@ -98,8 +98,8 @@ def pytest_once(directory, cases, env):
 
 
 def run_pytest(directory, arguments, count, env, retry):
-    step("pytest: integration, against Envoy and sluiced")
-    status, report = pytest_once(directory, [*arguments, ROOT / "test" / "integration"], env)
+    step("pytest: integration, against Envoy and sluiced; conformance")
+    status, report = pytest_once(directory, [*arguments, ROOT / "test" / "integration", ROOT / "test" / "conformance"], env)
     before = count.failed
     if report is not None:
         count_pytest(report, count)
