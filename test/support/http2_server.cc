@@ -153,7 +153,8 @@ int main(int argc, char** argv) {
       if (read(0, &c, 1) <= 0) break;
     }
     if (polled[1].revents)
-      if (int fd = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC); fd >= 0) peers.emplace_back(fd, pool, config, stats);
+      if (int fd = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC); fd >= 0)
+        peers.emplace_back(fd, pool, config, stats);
   }
   peers.clear();
   close(listener);

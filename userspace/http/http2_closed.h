@@ -26,7 +26,8 @@ class Http2ClosedStreams {
   uint32_t last() const { return last_; }
   // Of a stream up to last() that is not open.
   State state(uint32_t id) const {
-    if (id <= forgotten_ || std::find(resets_.begin(), resets_.end(), id) != resets_.end()) return State::in_flight;
+    if (id <= forgotten_ || std::find(resets_.begin(), resets_.end(), id) != resets_.end())
+      return State::in_flight;
     for (size_t i = 0; i < gap_count_; ++i)
       if (id >= gaps_[i].first && id <= gaps_[i].last) return State::never_opened;
     return State::ended;

@@ -112,19 +112,24 @@ TEST_CASE("Frames on streams that are not open any more") {
     CHECK(raw.send(frame(kData, kEndStream, 3, "x") + headers_frame(3, {{"x", "y"}}, true)).empty());
     CHECK_FALSE(raw.server().error);
   }
-  SUBCASE("the peer ended it") { CHECK(goaway_code(raw.send(get_frame(1))) == kStreamClosed); }
+  SUBCASE("the peer ended it") {
+    CHECK(goaway_code(raw.send(get_frame(1))) == kStreamClosed);
+  }
   SUBCASE("the peer reset it") {
     raw.send(post_frame(11) + rst_frame(11, kCancel));
     CHECK(goaway_code(raw.send(post_frame(11))) == kStreamClosed);
   }
-  SUBCASE("it was left out") { CHECK(goaway_code(raw.send(get_frame(5))) == kProtocolError); }
+  SUBCASE("it was left out") {
+    CHECK(goaway_code(raw.send(get_frame(5))) == kProtocolError);
+  }
   SUBCASE("many resets later") {
     for (uint32_t id = 11; id < 1011; id += 2) {
       raw.send(post_frame(id));
       raw.server().streams.back().stream->reset(ResetReason::local_reset);
     }
     raw.written();
-    CHECK(raw.send(headers_frame(3, {{"x", "y"}}, true)).empty());  // not remembered: not held against the peer
+    CHECK(
+        raw.send(headers_frame(3, {{"x", "y"}}, true)).empty());  // not remembered: not held against the peer
     CHECK_FALSE(raw.server().error);
   }
 }
