@@ -24,13 +24,14 @@ using ClusterNames = std::unordered_set<std::string_view>;
 class FactoryContext final : public ext::FactoryContext {
  public:
   FactoryContext(const ext::Registry& registry, ext::AccessLogManager& logs,
-                 const ClusterNames* clusters = nullptr)
-      : registry_(registry), logs_(logs), clusters_(clusters) {}
+                 const ClusterNames* clusters = nullptr, std::string_view node_cluster = {})
+      : registry_(registry), logs_(logs), clusters_(clusters), node_cluster_(node_cluster) {}
 
   const ext::Registry& registry() const { return registry_; }
   const ClusterNames* clusters() const { return clusters_; }
 
   ext::AccessLogManager& access_logs() override { return logs_; }
+  std::string_view node_cluster() const override { return node_cluster_; }
   Result<ext::AccessLoggerPtr> make_access_logger(const google::protobuf::Message& entry,
                                                   std::string_view path) override;
   Result<ext::ConfiguredHttpFilter> make_http_filter(const google::protobuf::Message& entry,
@@ -42,6 +43,7 @@ class FactoryContext final : public ext::FactoryContext {
   const ext::Registry& registry_;
   ext::AccessLogManager& logs_;
   const ClusterNames* clusters_;
+  const std::string node_cluster_;
 };
 
 // The content of a typed_config, which every extension needs; its type's full name beside it.

@@ -67,7 +67,7 @@ Status add_listeners(const Bootstrap& in, const ext::Registry& registry, ext::Ac
   std::unordered_map<Address, const model::Listener*> addresses;
   ClusterNames clusters;
   for (const auto& cluster : out.clusters) clusters.insert(cluster->name);
-  FactoryContext context(registry, logs, &clusters);
+  FactoryContext context(registry, logs, &clusters, in.node().cluster());
   for (int i = 0; i < in.static_resources().listeners_size(); ++i) {
     const FieldPath at = path.item(static_cast<size_t>(i));
     SLUICE_ASSIGN(auto made, translate(in.static_resources().listeners(i), context, at));

@@ -1,6 +1,13 @@
 #include "main/builtin.h"
 
 #include "extensions/access_loggers/config.h"
+#include "extensions/filters/http/buffer/config.h"
+#include "extensions/filters/http/cors/config.h"
+#include "extensions/filters/http/fault/config.h"
+#include "extensions/filters/http/grpc_stats/config.h"
+#include "extensions/filters/http/header_mutation/config.h"
+#include "extensions/filters/http/health_check/config.h"
+#include "extensions/filters/http/local_ratelimit/config.h"
 #include "extensions/filters/http/router/config.h"
 #include "extensions/filters/listener/http_inspector/config.h"
 #include "extensions/filters/listener/original_dst/config.h"
@@ -18,6 +25,13 @@ void register_builtin(ext::Registry& r) {
   r.add(access_loggers::stdout_extension());
   r.add(access_loggers::stderr_extension());
   // envoy.filters.http
+  r.add(extensions::buffer::extension());
+  r.add(extensions::cors::extension());
+  r.add(extensions::fault::extension());
+  r.add(extensions::grpc_stats::extension());
+  r.add(extensions::header_mutation::extension());
+  r.add(extensions::health_check::extension());
+  r.add(extensions::local_ratelimit::extension());
   r.add(extensions::router::extension());
   // envoy.filters.listener
   r.add(extensions::http_inspector::extension());

@@ -37,6 +37,7 @@ class AccessLogManager;  // where loggers get their files from: see access_log_m
 class FactoryContext {
  public:
   virtual AccessLogManager& access_logs() = 0;
+  virtual std::string_view node_cluster() const { return {}; }  // the bootstrap's node.cluster
   // Translates a repeated envoy.config.accesslog.v3.AccessLog entry; `path` is for error messages.
   virtual Result<AccessLoggerPtr> make_access_logger(const google::protobuf::Message& entry,
                                                      std::string_view path) = 0;

@@ -1,6 +1,7 @@
 #include "envoy/config/accesslog/v3/accesslog.pb.h"
 #include "extensions/access_loggers/common/filter.h"
 #include "extensions/access_loggers/config.h"
+#include "extensions/common/proto_matchers.h"
 
 namespace sluice::access_loggers {
 namespace {
@@ -22,7 +23,7 @@ Result<Comparison> to_comparison(const proto::ComparisonFilter& c, const std::st
   }
 }
 
-// The API accepts more flags than a TCP stream can have; those never match.
+// The API accepts more flags than there are; those never match.
 FilterPtr to_flags(const proto::ResponseFlagFilter& f) {
   std::vector<ext::ResponseFlag> flags;
   for (unsigned i = 0; i < static_cast<unsigned>(ext::ResponseFlag::count); ++i) {
@@ -38,22 +39,24 @@ FilterPtr to_flags(const proto::ResponseFlagFilter& f) {
 FilterPtr to_types(const proto::LogTypeFilter& f) {
   std::vector<ext::AccessLogType> types;
   for (int type : f.types()) {
-    switch (type) {
-      case envoy::data::accesslog::v3::NotSet:
-        types.push_back(ext::AccessLogType::not_set);
-        break;
-      case envoy::data::accesslog::v3::TcpUpstreamConnected:
-        types.push_back(ext::AccessLogType::tcp_upstream_connected);
-        break;
-      case envoy::data::accesslog::v3::TcpPeriodic:
-        types.push_back(ext::AccessLogType::tcp_periodic);
-        break;
-      case envoy::data::accesslog::v3::TcpConnectionEnd:
-        types.push_back(ext::AccessLogType::tcp_connection_end);
-        break;
-      default:
-        break;  // records of HTTP and UDP, which are never written here
-    }
+    // Records of UDP are never written.
+    using Type = ext::AccessLogType;
+    constexpr std::pair<int, Type> kTypes[] = {
+        {envoy::data::accesslog::v3::NotSet, Type::not_set},
+        {envoy::data::accesslog::v3::TcpUpstreamConnected, Type::tcp_upstream_connected},
+        {envoy::data::accesslog::v3::TcpPeriodic, Type::tcp_periodic},
+        {envoy::data::accesslog::v3::TcpConnectionEnd, Type::tcp_connection_end},
+        {envoy::data::accesslog::v3::DownstreamStart, Type::downstream_start},
+        {envoy::data::accesslog::v3::DownstreamPeriodic, Type::downstream_periodic},
+        {envoy::data::accesslog::v3::DownstreamEnd, Type::downstream_end},
+        {envoy::data::accesslog::v3::UpstreamPoolReady, Type::upstream_poolready},
+        {envoy::data::accesslog::v3::UpstreamPeriodic, Type::upstream_periodic},
+        {envoy::data::accesslog::v3::UpstreamEnd, Type::upstream_end},
+        {envoy::data::accesslog::v3::DownstreamTunnelSuccessfullyEstablished,
+         Type::downstream_tunnel_successfully_established},
+    };
+    for (auto [proto_type, ours] : kTypes)
+      if (proto_type == type) types.push_back(ours);
   }
   return log_type_filter(std::move(types), f.exclude());
 }
@@ -63,7 +66,7 @@ FilterPtr to_chance(const proto::RuntimeFilter& f) {
   uint64_t denominator = 100;
   if (f.percent_sampled().denominator() == FractionalPercent::TEN_THOUSAND) denominator = 10'000;
   if (f.percent_sampled().denominator() == FractionalPercent::MILLION) denominator = 1'000'000;
-  return random_filter(f.percent_sampled().numerator(), denominator);
+  return random_filter(f.percent_sampled().numerator(), denominator, f.use_independent_randomness());
 }
 
 Result<FilterPtr> to_filter(const proto::AccessLogFilter& f, const std::string& path);
@@ -91,7 +94,17 @@ Result<FilterPtr> to_filter(const proto::AccessLogFilter& f, const std::string& 
       return duration_filter(op, c.value().default_value());
     }
     case proto::AccessLogFilter::kNotHealthCheckFilter:
-      return everything();  // no TCP stream is one
+      return not_health_check_filter();
+    case proto::AccessLogFilter::kHeaderFilter: {
+      SLUICE_ASSIGN(auto matcher, extensions::to_header_matcher(f.header_filter().header(),
+                                                                path + ".header_filter.header"));
+      return header_filter(std::move(matcher));
+    }
+    case proto::AccessLogFilter::kGrpcStatusFilter: {
+      std::vector<int64_t> statuses(f.grpc_status_filter().statuses().begin(),
+                                    f.grpc_status_filter().statuses().end());
+      return grpc_status_filter(std::move(statuses), f.grpc_status_filter().exclude());
+    }
     case proto::AccessLogFilter::kRuntimeFilter:
       return to_chance(f.runtime_filter());
     case proto::AccessLogFilter::kAndFilter: {
@@ -111,9 +124,8 @@ Result<FilterPtr> to_filter(const proto::AccessLogFilter& f, const std::string& 
   }
   return Error{
       path +
-      ": this filter judges HTTP requests, which a TCP stream has none of; TCP knows status_code_filter, "
-      "duration_filter, response_flag_filter, log_type_filter, not_health_check_filter, runtime_filter, "
-      "and_filter, or_filter"};
+      ": this kind of filter is not supported: there is no tracing (traceable_filter), no dynamic metadata "
+      "(metadata_filter) and no extension (extension_filter) to ask"};
 }
 
 }  // namespace

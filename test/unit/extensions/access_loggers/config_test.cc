@@ -145,7 +145,17 @@ TEST_CASE("filters") {
                ok) == "no");
   CHECK(passes(R"({"or_filter":{"filters":[{"not_health_check_filter":{}},{"response_flag_filter":{}}]}})",
                ok) == "yes");
-  CHECK(passes(R"({"header_filter":{"header":{"name":"a"}}})", ok).starts_with("log.filter: "));
+  CHECK(passes(R"({"header_filter":{"header":{"name":"a","present_match":false}}})", ok) == "yes");
+  CHECK(passes(R"({"grpc_status_filter":{"statuses":["UNKNOWN"]}})", ok) == "yes");
+  CHECK(passes(R"({"grpc_status_filter":{"statuses":["UNKNOWN"],"exclude":true}})", ok) == "no");
+  CHECK(passes(R"({"log_type_filter":{"types":["DownstreamEnd","UpstreamEnd"]}})", ok) == "no");
+  CHECK(passes(R"({"header_filter":{"header":{"name":"a","safe_regex_match":{"regex":"("}}}})", ok)
+            .starts_with("log.filter.header_filter.header"));
+  CHECK(
+      passes(
+          R"({"metadata_filter":{"matcher":{"filter":"x","path":[{"key":"k"}],"value":{"null_match":{}}}}})",
+          ok)
+          .starts_with("log.filter: "));
   CHECK(passes(R"({"and_filter":{"filters":[{"not_health_check_filter":{}},{"traceable_filter":{}}]}})", ok)
             .starts_with("log.filter.and_filter.filters[1]: "));
 }

@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-#include "test/unit/extensions/access_loggers/stream.h"
+#include "test/unit/extensions/access_loggers/http_stream.h"
 
 using namespace sluice;
 using namespace sluice::access_loggers;
@@ -47,6 +47,7 @@ TEST_CASE("flags and record types") {
 }
 
 TEST_CASE("and, or, chance") {
+  auto everything = [] { return not_health_check_filter(); };
   auto no = [] { return status_code_filter(Comparison::equal, 1); };
   CHECK(pass(all_of(list(everything(), everything()))));
   CHECK_FALSE(pass(all_of(list(everything(), no()))));
@@ -72,4 +73,48 @@ TEST_CASE("a filtered logger passes on what its filter passes") {
   CHECK(inner->n == 0);
   logger->log(recorded_failure(), AccessLogType::tcp_connection_end);
   CHECK(inner->n == 1);
+}
+
+TEST_CASE("HTTP: status, health checks, headers, gRPC's status") {
+  HttpStream s;
+  CHECK(pass(status_code_filter(Comparison::equal, 200), s.info));
+  CHECK_FALSE(pass(status_code_filter(Comparison::greater_or_equal, 400), s.info));
+  CHECK(pass(not_health_check_filter(), s.info));
+  s.http.health_check = true;
+  CHECK_FALSE(pass(not_health_check_filter(), s.info));
+  CHECK(pass(not_health_check_filter()));
+
+  model::HeaderMatcher m;
+  m.name = "a";
+  CHECK(pass(header_filter(m), s.info));
+  CHECK_FALSE(pass(header_filter(m)));
+  m.present = false;
+  CHECK_FALSE(pass(header_filter(m), s.info));
+  CHECK(pass(header_filter(m)));
+
+  CHECK(pass(grpc_status_filter({2}, false), s.info));  // a 200 without grpc-status
+  CHECK_FALSE(pass(grpc_status_filter({2}, true), s.info));
+  s.response.add(http::Name::grpc_status, "7");
+  CHECK(pass(grpc_status_filter({0, 7}, false), s.info));
+  s.http.response_trailers = &s.trailers;
+  s.trailers.add(http::Name::grpc_status, "0");
+  CHECK_FALSE(pass(grpc_status_filter({7}, false), s.info));
+  CHECK(pass(grpc_status_filter({2}, false)));
+}
+
+TEST_CASE("HTTP: chance goes by the request's id") {
+  HttpStream s;  // 0x540310bb is 1409487035
+  for (int i = 0; i < 20; ++i) {
+    CHECK(pass(random_filter(36, 100), s.info));
+    CHECK_FALSE(pass(random_filter(35, 100), s.info));
+  }
+  int n = 0;
+  for (int i = 0; i < 200; ++i) n += pass(random_filter(35, 100, true), s.info);
+  CHECK(n > 20);
+  CHECK(n < 120);
+  s.request.set(http::Name::x_request_id, "short");
+  n = 0;
+  for (int i = 0; i < 200; ++i) n += pass(random_filter(50, 100), s.info);
+  CHECK(n > 40);
+  CHECK(n < 160);
 }

@@ -1,9 +1,12 @@
 #include "extensions/access_loggers/common/filter.h"
 
 #include <algorithm>
+#include <charconv>
 #include <functional>
 
 #include "core/random.h"
+#include "http/grpc.h"
+#include "http/header_map.h"
 
 namespace sluice::access_loggers {
 namespace {
@@ -63,7 +66,33 @@ FilterPtr duration_filter(Comparison comparison, uint64_t milliseconds) {
 }
 
 FilterPtr status_code_filter(Comparison comparison, uint64_t code) {
-  return filter_of([pass = compare(comparison, 0, code)](const StreamInfo&, AccessLogType) { return pass; });
+  return filter_of([=](const StreamInfo& info, AccessLogType) {
+    return compare(comparison, info.http ? info.http->response_code : 0, code);
+  });
+}
+
+FilterPtr not_health_check_filter() {
+  return filter_of(
+      [](const StreamInfo& info, AccessLogType) { return !info.http || !info.http->health_check; });
+}
+
+FilterPtr header_filter(model::HeaderMatcher matcher) {
+  return filter_of([matcher = std::move(matcher)](const StreamInfo& info, AccessLogType) {
+    static const http::HeaderMap kNone;
+    const http::HeaderMap* headers = info.http ? info.http->request_headers : nullptr;
+    return matcher.matches(headers ? *headers : kNone);
+  });
+}
+
+FilterPtr grpc_status_filter(std::vector<int64_t> statuses, bool exclude) {
+  return filter_of([statuses = std::move(statuses), exclude](const StreamInfo& info, AccessLogType) {
+    constexpr int64_t kUnknown = 2;
+    int64_t status = kUnknown;
+    if (const ext::HttpInfo* h = info.http)
+      status = http::grpc_status(h->response_trailers, h->response_headers, h->response_code, false)
+                   .value_or(kUnknown);
+    return (std::find(statuses.begin(), statuses.end(), status) != statuses.end()) != exclude;
+  });
 }
 
 FilterPtr response_flag_filter(std::vector<ext::ResponseFlag> flags) {
@@ -79,9 +108,19 @@ FilterPtr log_type_filter(std::vector<AccessLogType> types, bool exclude) {
   });
 }
 
-FilterPtr random_filter(uint64_t numerator, uint64_t denominator) {
-  return filter_of([=](const StreamInfo&, AccessLogType) {
+FilterPtr random_filter(uint64_t numerator, uint64_t denominator, bool independent) {
+  return filter_of([=](const StreamInfo& info, AccessLogType) {
     thread_local Random random(random_seed());
+    if (!independent && info.http && info.http->request_headers) {
+      // As Envoy: the first 32 bits of a UUID, modulo the denominator.
+      constexpr size_t kUuid = 36, kDigits = 8;
+      std::string_view id = info.http->request_headers->get(http::Name::x_request_id);
+      uint32_t bits = 0;
+      if (id.size() == kUuid) {
+        auto [end, error] = std::from_chars(id.data(), id.data() + kDigits, bits, 16);
+        if (error == std::errc{} && end == id.data() + kDigits) return bits % denominator < numerator;
+      }
+    }
     return random.below(denominator) < numerator;
   });
 }
@@ -98,10 +137,6 @@ FilterPtr any_of(std::vector<FilterPtr> filters) {
     return std::any_of(filters.begin(), filters.end(),
                        [&](const FilterPtr& f) { return f->pass(info, type); });
   });
-}
-
-FilterPtr everything() {
-  return filter_of([](const StreamInfo&, AccessLogType) { return true; });
 }
 
 ext::AccessLoggerPtr filtered(FilterPtr filter, ext::AccessLoggerPtr logger) {

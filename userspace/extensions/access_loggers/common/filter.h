@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "model/matchers.h"
 #include "sluice/ext/access_log.h"
 
 // envoy.config.accesslog.v3.AccessLogFilter without protobuf: which records are written.
@@ -19,15 +20,21 @@ using FilterPtr = std::unique_ptr<const Filter>;
 enum class Comparison : uint8_t { equal, greater_or_equal, less_or_equal, not_equal };
 
 FilterPtr duration_filter(Comparison comparison, uint64_t milliseconds);
-// TCP has no status: Envoy compares with 0.
+// Where there is no status (TCP, or a stream that ended before one) Envoy compares with 0.
 FilterPtr status_code_filter(Comparison comparison, uint64_t code);
 // No flags given: any flag passes.
 FilterPtr response_flag_filter(std::vector<ext::ResponseFlag> flags);
 FilterPtr log_type_filter(std::vector<ext::AccessLogType> types, bool exclude);
-FilterPtr random_filter(uint64_t numerator, uint64_t denominator);
+// Draws by the request's id, so that every hop that is set the same way chooses the same requests; without an id, or with
+// `independent`, anew for every record.
+FilterPtr random_filter(uint64_t numerator, uint64_t denominator, bool independent = false);
+FilterPtr not_health_check_filter();
+// Of the request; a stream without one has no headers.
+FilterPtr header_filter(model::HeaderMatcher matcher);
+// gRPC's own statuses; what is none of them counts as UNKNOWN.
+FilterPtr grpc_status_filter(std::vector<int64_t> statuses, bool exclude);
 FilterPtr all_of(std::vector<FilterPtr> filters);
 FilterPtr any_of(std::vector<FilterPtr> filters);
-FilterPtr everything();
 
 // `logger` behind `filter`.
 ext::AccessLoggerPtr filtered(FilterPtr filter, ext::AccessLoggerPtr logger);

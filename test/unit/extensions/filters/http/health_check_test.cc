@@ -1,0 +1,101 @@
+#include "extensions/filters/http/health_check/health_check.h"
+
+#include <doctest/doctest.h>
+
+#include "test/unit/extensions/filters/http/fake_context.h"
+
+using namespace sluice;
+using namespace sluice::extensions::health_check;
+using namespace std::chrono_literals;
+using test::Headers;
+
+namespace {
+
+Settings settings(bool pass_through) {
+  Settings s;
+  s.pass_through = pass_through;
+  model::HeaderMatcher m;
+  m.name = ":path";
+  m.kind = model::HeaderMatcher::Kind::string;
+  m.string.text = "/hz";
+  s.headers = {m};
+  s.cluster_name = "mycluster";
+  return s;
+}
+
+const Headers kCheck = {{":method", "GET"}, {":path", "/hz"}};
+
+}  // namespace
+
+TEST_CASE("health_check: answered here") {
+  test::FakeWorker w(make_factory(settings(false)));
+  test::FakeStream s(w);
+  CHECK(s.request(kCheck) == ext::HeadersStatus::stop);
+  CHECK(s.http_info.health_check);
+  CHECK(s.replies.at(0).status == 200);
+  CHECK(s.replies[0].details == "health_check_ok");
+  CHECK(s.replies[0].headers ==
+        Headers{{":status", "200"}, {"x-envoy-upstream-healthchecked-cluster", "mycluster"}});
+  CHECK(w.stat("http.test.health_check.request_total") == 1);
+  CHECK(w.stat("http.test.health_check.ok") == 1);
+  CHECK(w.stat("http.test.health_check.failed") == 0);
+
+  test::FakeStream other(w);
+  CHECK(other.request({{":path", "/x"}}) == ext::HeadersStatus::proceed);
+  CHECK_FALSE(other.http_info.health_check);
+  other.response({{":status", "200"}});
+  CHECK(other.response_headers_map.size() == 1);
+}
+
+TEST_CASE("health_check: the body is read first, and thrown away") {
+  test::FakeWorker w(make_factory(settings(false)));
+  test::FakeStream s(w);
+  CHECK(s.request(kCheck, false) == ext::HeadersStatus::stop);
+  CHECK(s.request_data("abc", false) == ext::DataStatus::stop_no_buffer);
+  CHECK(s.replies.empty());
+  CHECK(s.request_data("d", true) == ext::DataStatus::stop_no_buffer);
+  CHECK(s.replies.size() == 1);
+}
+
+TEST_CASE("health_check: passed through and remembered") {
+  auto with_cache = settings(true);
+  with_cache.cache_time = 2s;
+  test::FakeWorker w(make_factory(with_cache));
+  {
+    test::FakeStream s(w);
+    CHECK(s.request(kCheck) == ext::HeadersStatus::proceed);
+    s.response({{":status", "503"}, {"x-envoy-degraded", ""}});
+    CHECK(s.response_headers_map.get("x-envoy-upstream-healthchecked-cluster") == "mycluster");
+  }
+  w.loop.advance(1999ms);
+  {
+    test::FakeStream s(w);
+    CHECK(s.request(kCheck) == ext::HeadersStatus::stop);
+    CHECK(s.replies.at(0).status == 503);
+    CHECK(s.replies[0].details == "health_check_cached");
+    CHECK(s.replies[0].headers == Headers{{":status", "503"},
+                                          {"x-envoy-degraded", ""},
+                                          {"x-envoy-upstream-healthchecked-cluster", "mycluster"}});
+    CHECK(s.info.flags.to_short_string() == "LH");
+  }
+  CHECK(w.stat("http.test.health_check.cached_response") == 1);
+  CHECK(w.stat("http.test.health_check.failed") == 1);
+  CHECK(w.stat("http.test.health_check.degraded") == 1);
+  w.loop.advance(1ms);  // an answer of ours makes it no younger
+  test::FakeStream s(w);
+  CHECK(s.request(kCheck) == ext::HeadersStatus::proceed);
+}
+
+TEST_CASE("health_check: draining") {
+  test::FakeWorker w(make_factory(settings(true)));
+  test::FakeStream s(w);
+  s.drains = true;
+  CHECK(s.request(kCheck) == ext::HeadersStatus::stop);
+  CHECK(s.replies.at(0).status == 503);
+  CHECK(s.info.flags.to_short_string() == "LH");
+  test::FakeStream other(w);
+  other.drains = true;
+  other.request({{":path", "/x"}});
+  other.response({{":status", "200"}});
+  CHECK(other.response_headers_map.get("x-envoy-immediate-health-check-fail") == "true");
+}

@@ -1,0 +1,135 @@
+#include "extensions/filters/http/header_mutation/header_mutation.h"
+
+#include <algorithm>
+
+#include "http/query.h"
+
+namespace sluice::extensions::header_mutation {
+namespace {
+
+using http::HeaderMap;
+using Append = model::HeaderRules::Append;
+
+std::string value_of(const std::string& literal, const model::HeaderFormatter* formatter,
+                     const ext::StreamInfo& info) {
+  if (!formatter) return literal;
+  std::string out;
+  formatter->format(info, out);
+  return out;
+}
+
+// Fields that the proxy knows by name stay one, their values joined by a comma, as in Envoy's map.
+void add_field(HeaderMap& headers, const std::string& name, std::string_view value) {
+  const http::Name id = http::find_name(name);
+  if (id == http::Name::other || id == http::Name::set_cookie)
+    headers.add(std::string_view(name), value);
+  else
+    headers.append(id, value, id == http::Name::cookie ? "; " : ",");
+}
+
+void apply(const model::HeaderRules::Add& rule, HeaderMap& headers, const ext::StreamInfo& info) {
+  const std::string value = value_of(rule.literal, rule.formatter.get(), info);
+  if (value.empty() && !rule.keep_empty) return;
+  const bool there = headers.has(std::string_view(rule.name));
+  switch (rule.append) {
+    case Append::append_if_exists_or_add:
+      return add_field(headers, rule.name, value);
+    case Append::add_if_absent:
+      if (!there) headers.add(std::string_view(rule.name), value);
+      return;
+    case Append::overwrite_if_exists:
+      if (there) headers.set(std::string_view(rule.name), value);
+      return;
+    case Append::overwrite_if_exists_or_add:
+      return headers.set(std::string_view(rule.name), value);
+  }
+}
+
+void apply(const Remove& rule, HeaderMap& headers, const ext::StreamInfo&) {
+  headers.remove(std::string_view(rule.name));
+}
+
+void apply(const RemoveOnMatch& rule, HeaderMap& headers, const ext::StreamInfo&) {
+  headers.remove_if([&](const HeaderMap::Field& f) { return rule.name.matches(f.name); });
+}
+
+void apply_all(const std::vector<Mutation>& list, HeaderMap& headers, const ext::StreamInfo& info) {
+  for (const Mutation& m : list) std::visit([&](const auto& rule) { apply(rule, headers, info); }, m);
+}
+
+void apply(const QueryMutation& m, http::QueryParameters& parameters, const ext::StreamInfo& info) {
+  auto named = [&](const auto& p) { return p.first == m.name; };
+  if (m.remove) {
+    std::erase_if(parameters, named);
+    return;
+  }
+  const bool there = std::any_of(parameters.begin(), parameters.end(), named);
+  if (m.action == Append::add_if_absent && there) return;
+  if (m.action == Append::overwrite_if_exists && !there) return;
+  if (m.action == Append::overwrite_if_exists || m.action == Append::overwrite_if_exists_or_add)
+    std::erase_if(parameters, named);
+  parameters.emplace_back(m.name, value_of(m.literal, m.formatter.get(), info));
+}
+
+void mutate_query(const std::vector<QueryMutation>& list, HeaderMap& headers, const ext::StreamInfo& info) {
+  if (list.empty() || !headers.has(http::Name::path)) return;
+  std::string_view path = headers.get(http::Name::path);
+  http::QueryParameters parameters = http::parse_query(http::query_of(path).value_or(""));
+  for (const QueryMutation& m : list) apply(m, parameters, info);
+  // Envoy's parameters come out sorted by name.
+  std::stable_sort(parameters.begin(), parameters.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  headers.set(http::Name::path, http::replace_query(path, parameters));
+}
+
+class HeaderMutation final : public ext::HttpFilter {
+ public:
+  HeaderMutation(const Mutations& own, bool most_specific_wins)
+      : own_(own), most_specific_wins_(most_specific_wins) {}
+  void init(ext::HttpFilterContext& context) override { context_ = &context; }
+
+  ext::HeadersStatus on_request_headers(HeaderMap& headers, bool) override {
+    each([&](const Mutations& m) {
+      apply_all(m.request, headers, context_->stream_info());
+      mutate_query(m.query, headers, context_->stream_info());
+    });
+    return ext::HeadersStatus::proceed;
+  }
+  ext::TrailersStatus on_request_trailers(HeaderMap& trailers) override {
+    each([&](const Mutations& m) { apply_all(m.request_trailers, trailers, context_->stream_info()); });
+    return ext::TrailersStatus::proceed;
+  }
+  ext::HeadersStatus on_response_headers(HeaderMap& headers, bool) override {
+    each([&](const Mutations& m) { apply_all(m.response, headers, context_->stream_info()); });
+    return ext::HeadersStatus::proceed;
+  }
+  ext::TrailersStatus on_response_trailers(HeaderMap& trailers) override {
+    each([&](const Mutations& m) { apply_all(m.response_trailers, trailers, context_->stream_info()); });
+    return ext::TrailersStatus::proceed;
+  }
+
+ private:
+  template <typename F>
+  void each(F f) {
+    f(own_);
+    std::vector<const Mutations*> levels;  // the least specific first
+    context_->each_route_config(
+        [&](const ext::HttpRouteConfig& c) { levels.push_back(static_cast<const Mutations*>(&c)); });
+    if (!most_specific_wins_) std::reverse(levels.begin(), levels.end());
+    for (const Mutations* m : levels) f(*m);
+  }
+
+  const Mutations& own_;
+  const bool most_specific_wins_;
+  ext::HttpFilterContext* context_ = nullptr;
+};
+
+}  // namespace
+
+ext::HttpFilterFactory make_factory(std::shared_ptr<const Mutations> mutations, bool most_specific_wins) {
+  return [=](const ext::HttpFilterScope&) -> ext::HttpFilterMaker {
+    return [=] { return std::make_unique<HeaderMutation>(*mutations, most_specific_wins); };
+  };
+}
+
+}  // namespace sluice::extensions::header_mutation
