@@ -36,7 +36,7 @@ ListenerRuntime::ListenerRuntime(std::shared_ptr<const model::Listener> c, const
   for (const auto& f : config->listener_filters) listener_filters.push_back(f(scope));
   auto make = [&](const std::shared_ptr<const model::FilterChain>& chain) {
     Chain r{chain, {}};
-    for (const auto& f : chain->filters) r.filters.push_back(f({root, scope}));
+    for (const auto& f : chain->filters) r.filters.push_back(f({root, scope, config->buffer_limit}));
     return r;
   };
   for (const auto& chain : config->filter_chains) chains.push_back(make(chain));

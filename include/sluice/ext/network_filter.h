@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 
@@ -53,6 +54,7 @@ class NetworkFilter : public ConnectionObserver {
 struct NetworkFilterScope {
   stats::Scope root;  // of the worker
   stats::Scope listener;  // "listener.<address>."
+  uint32_t buffer_limit = 1 << 20;  // bytes; per_connection_buffer_limit_bytes of the listener
 };
 // Makes the filter of one connection. One a worker: it holds that worker's statistics handles.
 using NetworkFilterMaker = std::function<std::unique_ptr<NetworkFilter>()>;

@@ -39,7 +39,7 @@ std::string_view DateCache::now(io::Loop& loop) {
 }
 
 Runtime::Runtime(std::shared_ptr<const Settings> s, const ext::NetworkFilterScope& scope)
-    : settings(std::move(s)), stats(scope, settings->stat_prefix) {
+    : settings(std::move(s)), stats(scope, settings->stat_prefix), buffer_limit(scope.buffer_limit) {
   const ext::HttpFilterScope http{scope.root, "http." + settings->stat_prefix + "."};
   filters = make_chain(settings->filters, http);
   for (const Upgrade& u : settings->upgrades) upgrades.push_back({&u, make_chain(u.filters, http)});

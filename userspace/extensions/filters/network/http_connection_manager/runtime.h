@@ -36,6 +36,7 @@ struct Runtime {
 
   std::shared_ptr<const Settings> settings;
   Stats stats;
+  uint32_t buffer_limit;  // what filters may keep of an HTTP/1 message
   std::vector<ChainFilter> filters;
   struct UpgradeChain {
     const Upgrade* upgrade;

@@ -17,8 +17,6 @@ using http::ResetReason;
 namespace {
 
 constexpr MonotonicTime kNever = MonotonicTime::max();
-// What filters may keep of an HTTP/1 message: Envoy's default per_connection_buffer_limit_bytes.
-constexpr uint32_t kHttp1BufferLimit = 1 << 20;
 
 // A whole request that got no answer in time is the proxy's fault (504); half a one is the client's (408).
 uint16_t timeout_status(bool request_ended) {
@@ -43,8 +41,10 @@ void Stream::begin(Connection& connection, http::Stream& codec) {
   info_.response_code_details.clear();
   info_.start = last_activity_ = now();
   info_.start_time = connection.loop().wall_now();
+  http_.protocol = codec.protocol();
   http_.stream_id = random_ = network().random().next();
-  filters_.begin(connection.http1() ? kHttp1BufferLimit : settings().http2.http2.initial_stream_window);
+  filters_.begin(connection.http1() ? connection.runtime().buffer_limit
+                                    : settings().http2.http2.initial_stream_window);
   idle_timeout_ = settings().stream_idle_timeout;
   max_duration_ = settings().max_stream_duration;
   stats().downstream_rq_total.add();

@@ -102,6 +102,13 @@ bool Stream::refuse_head(HeaderMap& headers) {
     if (!settings().stream_error_on_invalid_message) connection_->protocol_error("http.invalid_authority");
     return true;
   }
+  // Whoever asks in clear for what is to be encrypted would take the answer for an encrypted one.
+  if (connection_->http1() && headers.get(Name::scheme) == "https" && info_.transport_protocol != "tls") {
+    info_.flags.set(ResponseFlag::downstream_protocol_error);
+    stats().downstream_cx_protocol_error.add();
+    close_ = true;
+    return reply(403, "Forbidden", "http1.https_url_on_plaintext_connection"), true;
+  }
   const std::string_view path = headers.get(Name::path);
   if ((!connect || headers.has(Name::path)) && path.empty())
     return reply(404, "", "missing_path_rejected"), true;
