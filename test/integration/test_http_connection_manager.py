@@ -78,7 +78,7 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_refused(lab, app, case):
     data, code, details = REFUSED[case]
-    proxy, port, log = lab()
+    proxy, port, log = lab(use_remote_address=True)
     with app.connect("127.0.0.1", port) as sock:
         sock.sendall(data)
         assert answers(sock)[0][0] == code

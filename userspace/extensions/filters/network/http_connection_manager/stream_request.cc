@@ -102,8 +102,10 @@ bool Stream::refuse_head(HeaderMap& headers) {
     if (!settings().stream_error_on_invalid_message) connection_->protocol_error("http.invalid_authority");
     return true;
   }
-  // Whoever asks in clear for what is to be encrypted would take the answer for an encrypted one.
-  if (connection_->http1() && headers.get(Name::scheme) == "https" && info_.transport_protocol != "tls") {
+  // Whoever asks in clear for what is to be encrypted would take the answer for an encrypted one. Behind a trusted proxy
+  // that is for the proxy to say.
+  if (connection_->http1() && settings().use_remote_address && settings().xff_num_trusted_hops == 0 &&
+      headers.get(Name::scheme) == "https" && info_.transport_protocol != "tls") {
     info_.flags.set(ResponseFlag::downstream_protocol_error);
     stats().downstream_cx_protocol_error.add();
     close_ = true;
