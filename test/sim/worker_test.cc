@@ -50,7 +50,7 @@ std::shared_ptr<model::Cluster> cluster(const char* name, model::ClusterType typ
   auto c = std::make_shared<model::Cluster>();
   c->name = name;
   c->type = type;
-  c->lb_policy = type == model::ClusterType::original_dst ? model::LbPolicy::cluster_provided
+  c->lb.policy = type == model::ClusterType::original_dst ? model::LbPolicy::cluster_provided
                                                           : model::LbPolicy::round_robin;
   c->connect_timeout = std::chrono::seconds(3);
   c->buffer_limit = 32 * 1024;

@@ -8,6 +8,8 @@ namespace {
 constexpr std::string_view kNoUpstreamTls =
     "names the server of TLS connections, and upstream connections are plain";
 constexpr std::string_view kServerOnly = "read by servers alone, as in Envoy";
+constexpr std::string_view kNoZones =
+    "zones matter only with cluster_manager.local_cluster_name, which is refused";
 constexpr std::string_view kShown = "for people and control planes: shown in config_dump, read by nothing";
 
 const ext::Honoured kBootstrap[] = {
@@ -67,7 +69,8 @@ const ext::Honoured kCluster[] = {
          "dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_resolvers use_tcp_for_dns_lookups "
          "dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init cleanup_interval "
          "upstream_bind_config original_dst_lb_config least_request_lb_config round_robin_lb_config "
-         "common_lb_config transport_socket upstream_connection_options max_requests_per_connection "
+         "ring_hash_lb_config maglev_lb_config common_lb_config transport_socket upstream_connection_options "
+         "max_requests_per_connection "
          "common_http_protocol_options http_protocol_options http2_protocol_options protocol_selection "
          "typed_extension_protocol_options",
      .meaningless = {{"metadata", kShown},
@@ -79,22 +82,41 @@ const ext::Honoured kCluster[] = {
     {.message = "envoy.config.cluster.v3.Cluster.CustomClusterType", .fields = "name typed_config"},
     {.message = "envoy.config.cluster.v3.Cluster.RefreshRate", .fields = "*"},
     {.message = "envoy.config.cluster.v3.Cluster.OriginalDstLbConfig", .fields = "upstream_port_override"},
-    {.message = "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig", .fields = "choice_count"},
+    {.message = "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig",
+     .fields = "choice_count active_request_bias"},
+    {.message = "envoy.config.cluster.v3.Cluster.RingHashLbConfig", .fields = "*"},
+    {.message = "envoy.config.cluster.v3.Cluster.MaglevLbConfig", .fields = "*"},
     {.message = "envoy.config.cluster.v3.Cluster.RoundRobinLbConfig", .fields = ""},
     {.message = "envoy.config.cluster.v3.Cluster.CommonLbConfig",
-     .fields = "healthy_panic_threshold zone_aware_lb_config"},
+     .fields = "healthy_panic_threshold zone_aware_lb_config locality_weighted_lb_config "
+               "consistent_hashing_lb_config"},
+    {.message = "envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig", .fields = ""},
+    {.message = "envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig", .fields = "*"},
+    {.message = "envoy.config.core.v3.RuntimeDouble",
+     .fields = "default_value",
+     .meaningless = {{"runtime_key", "layered_runtime is refused, so nothing overrides the default"}}},
     {.message = "envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig",
      .fields = "fail_traffic_on_panic",
-     .meaningless = {{"routing_enabled",
-                      "zones matter only with cluster_manager.local_cluster_name, which is refused"},
-                     {"min_cluster_size",
-                      "zones matter only with cluster_manager.local_cluster_name, which is refused"}}},
+     .meaningless = {{"routing_enabled", kNoZones}, {"min_cluster_size", kNoZones}}},
     {.message = "envoy.config.cluster.v3.LoadBalancingPolicy", .fields = "policies"},
     {.message = "envoy.config.cluster.v3.LoadBalancingPolicy.Policy", .fields = "typed_extension_config"},
-    {.message = "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin", .fields = ""},
-    {.message = "envoy.extensions.load_balancing_policies.random.v3.Random", .fields = ""},
+    {.message = "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig", .fields = "*"},
+    {.message =
+         "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig",
+     .fields = ""},
+    {.message = "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig",
+     .fields = "fail_traffic_on_panic",
+     .meaningless = {{"routing_enabled", kNoZones}, {"min_cluster_size", kNoZones}}},
+    {.message = "envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig",
+     .fields = "use_hostname_for_hashing hash_balance_factor"},
+    {.message = "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin",
+     .fields = "locality_lb_config"},
+    {.message = "envoy.extensions.load_balancing_policies.random.v3.Random", .fields = "locality_lb_config"},
     {.message = "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest",
-     .fields = "choice_count"},
+     .fields = "choice_count active_request_bias locality_lb_config selection_method"},
+    {.message = "envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash", .fields = "*"},
+    {.message = "envoy.extensions.load_balancing_policies.maglev.v3.Maglev", .fields = "*"},
+    {.message = "envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality", .fields = "*"},
     {.message = "envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided", .fields = ""},
     {.message = "envoy.extensions.clusters.dns.v3.DnsCluster", .fields = "*"},
     {.message = "envoy.extensions.clusters.dns.v3.DnsCluster.RefreshRate", .fields = "*"},
@@ -132,16 +154,13 @@ const ext::Honoured kCluster[] = {
     {.message = "envoy.config.core.v3.KeepaliveSettings", .fields = "*"},
     {.message = "envoy.config.cluster.v3.UpstreamConnectionOptions", .fields = "tcp_keepalive"},
     {.message = "envoy.config.endpoint.v3.ClusterLoadAssignment", .fields = "cluster_name endpoints policy"},
-    {.message = "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy", .fields = "overprovisioning_factor"},
+    {.message = "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy",
+     .fields = "overprovisioning_factor weighted_priority_health"},
     {.message = "envoy.config.endpoint.v3.LocalityLbEndpoints",
-     .fields = "locality lb_endpoints priority",
-     .meaningless = {{"metadata", kShown},
-                     {"load_balancing_weight",
-                      "weights of localities count only with locality_weighted_lb_config"}}},
+     .fields = "locality lb_endpoints priority load_balancing_weight",
+     .meaningless = {{"metadata", kShown}}},
     {.message = "envoy.config.endpoint.v3.LbEndpoint",
-     .fields = "endpoint health_status load_balancing_weight",
-     .meaningless = {{"metadata",
-                      "envoy.lb's canary is read; the rest by subset load balancing, which is refused"}}},
+     .fields = "endpoint health_status load_balancing_weight metadata"},
     {.message = "envoy.config.endpoint.v3.Endpoint",
      .fields = "address hostname",
      .meaningless = {{"health_check_config", "health_checks are refused, so nothing reads it"}}},

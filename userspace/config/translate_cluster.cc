@@ -1,25 +1,19 @@
 #include <utility>
 
-#include "config/any.h"
 #include "config/convert.h"
 #include "config/translate.h"
+#include "config/translate_cluster_lb.h"
 #include "config/translate_dns.h"
 #include "config/translate_http_upstream.h"
 #include "envoy/config/cluster/v3/circuit_breaker.pb.h"
 #include "envoy/config/cluster/v3/cluster.pb.h"
 #include "envoy/config/endpoint/v3/endpoint.pb.h"
-#include "envoy/extensions/load_balancing_policies/cluster_provided/v3/cluster_provided.pb.h"
-#include "envoy/extensions/load_balancing_policies/least_request/v3/least_request.pb.h"
-#include "envoy/extensions/load_balancing_policies/random/v3/random.pb.h"
-#include "envoy/extensions/load_balancing_policies/round_robin/v3/round_robin.pb.h"
-#include "google/protobuf/descriptor.h"
 
 namespace sluice::config {
 
 namespace proto = envoy::config::cluster::v3;
 namespace endpoint = envoy::config::endpoint::v3;
 using model::ClusterType;
-using model::LbPolicy;
 
 namespace {
 
@@ -50,79 +44,6 @@ Status add_type(const proto::Cluster& in, const ClusterDefaults& defaults, const
                         "LOGICAL_DNS and ORIGINAL_DST");
   }
   return add_dns(in, defaults, path, out);
-}
-
-// The first policy of the list that is known, as the API says.
-Status add_typed_policy(const proto::Cluster& in, const FieldPath& path, model::Cluster& out) {
-  namespace policies = envoy::extensions::load_balancing_policies;
-  const FieldPath base = path.field("load_balancing_policy");
-  const FieldPath list = base.field("policies");
-  if (in.load_balancing_policy().policies().empty())
-    return refuse(list, "value must contain at least 1 item(s)");
-  const FieldPath first = list.item(0);
-  const FieldPath extension = first.field("typed_extension_config");
-  const FieldPath at = extension.field("typed_config");
-  SLUICE_ASSIGN(const auto message,
-                unpack(in.load_balancing_policy().policies(0).typed_extension_config().typed_config(), at));
-  const auto* type = message->GetDescriptor();
-  if (type == policies::round_robin::v3::RoundRobin::descriptor()) {
-    out.lb_policy = LbPolicy::round_robin;
-  } else if (type == policies::random::v3::Random::descriptor()) {
-    out.lb_policy = LbPolicy::random;
-  } else if (type == policies::cluster_provided::v3::ClusterProvided::descriptor()) {
-    out.lb_policy = LbPolicy::cluster_provided;
-  } else if (type == policies::least_request::v3::LeastRequest::descriptor()) {
-    const auto& least = static_cast<const policies::least_request::v3::LeastRequest&>(*message);
-    out.lb_policy = LbPolicy::least_request;
-    if (least.has_choice_count()) out.least_request_choices = least.choice_count().value();
-  } else {
-    return refuse(at, type->full_name() +
-                          " is not a load balancer that this version of Sluice has; it has RoundRobin, "
-                          "LeastRequest, Random and ClusterProvided");
-  }
-  return {};
-}
-
-Status add_policy(const proto::Cluster& in, const FieldPath& path, model::Cluster& out) {
-  const FieldPath at = path.field("lb_policy");
-  switch (in.lb_policy()) {
-    case proto::Cluster::ROUND_ROBIN:
-      out.lb_policy = LbPolicy::round_robin;
-      break;
-    case proto::Cluster::LEAST_REQUEST:
-      out.lb_policy = LbPolicy::least_request;
-      break;
-    case proto::Cluster::RANDOM:
-      out.lb_policy = LbPolicy::random;
-      break;
-    case proto::Cluster::CLUSTER_PROVIDED:
-      out.lb_policy = LbPolicy::cluster_provided;
-      break;
-    case proto::Cluster::LOAD_BALANCING_POLICY_CONFIG:
-      if (!in.has_load_balancing_policy())
-        return refuse(path.field("load_balancing_policy"),
-                      "is missing: lb_policy is LOAD_BALANCING_POLICY_CONFIG");
-      break;
-    default:
-      return refuse(
-          at,
-          proto::Cluster::LbPolicy_Name(in.lb_policy()) +
-              " is not supported by this version of Sluice; it has ROUND_ROBIN, LEAST_REQUEST, RANDOM and "
-              "CLUSTER_PROVIDED");
-  }
-  if (in.least_request_lb_config().has_choice_count())
-    out.least_request_choices = in.least_request_lb_config().choice_count().value();
-  // Envoy asks for the enum whatever load_balancing_policy says.
-  if (out.type == ClusterType::original_dst && in.lb_policy() != proto::Cluster::CLUSTER_PROVIDED)
-    return refuse(at, "LB policy " + proto::Cluster::LbPolicy_Name(in.lb_policy()) +
-                          " is not valid for Cluster type ORIGINAL_DST. Only 'CLUSTER_PROVIDED' is allowed "
-                          "with cluster type "
-                          "'ORIGINAL_DST'");
-  if (in.has_load_balancing_policy()) SLUICE_TRY(add_typed_policy(in, path, out));
-  if (out.lb_policy == LbPolicy::cluster_provided && out.type != ClusterType::original_dst)
-    return refuse(at, "cluster provided LB specified but cluster '" + in.name() +
-                          "' did not provide one: only clusters of type ORIGINAL_DST do");
-  return {};
 }
 
 Result<model::HealthStatus> to_health(const endpoint::LbEndpoint& in, const FieldPath& path) {
@@ -161,13 +82,14 @@ Result<model::Endpoint> to_endpoint(const endpoint::LbEndpoint& in, ClusterType 
                   to_address(address, at, "Consider setting cluster type to 'STRICT_DNS' or 'LOGICAL_DNS'"));
   }
   out.hostname = in.endpoint().hostname();
-  if (auto lb = in.metadata().filter_metadata().find("envoy.lb");
-      lb != in.metadata().filter_metadata().end()) {
-    auto canary = lb->second.fields().find("canary");
-    out.canary = canary != lb->second.fields().end() && canary->second.bool_value();
-  }
   out.weight = value_or(in.has_load_balancing_weight(), in.load_balancing_weight(), out.weight);
   SLUICE_ASSIGN(out.health, to_health(in, path));
+  if (auto lb = in.metadata().filter_metadata().find("envoy.lb");
+      lb != in.metadata().filter_metadata().end()) {
+    const auto& fields = lb->second.fields();
+    if (auto f = fields.find("canary"); f != fields.end()) out.canary = f->second.bool_value();
+    if (auto f = fields.find("hash_key"); f != fields.end()) out.hash_key = f->second.string_value();
+  }
   return out;
 }
 
@@ -178,6 +100,7 @@ Status add_endpoints(const proto::Cluster& in, const FieldPath& path, model::Clu
   const auto& assignment = in.load_assignment();
   if (assignment.policy().has_overprovisioning_factor())
     out.overprovisioning_factor = assignment.policy().overprovisioning_factor().value();
+  out.weighted_priority_health = assignment.policy().weighted_priority_health();
   const FieldPath list = at.field("endpoints");
   size_t total = 0;
   for (int i = 0; i < assignment.endpoints_size(); ++i) {
@@ -189,7 +112,7 @@ Status add_endpoints(const proto::Cluster& in, const FieldPath& path, model::Clu
     made.zone = locality.locality().zone();
     made.sub_zone = locality.locality().sub_zone();
     made.priority = locality.priority();
-    if (locality.has_load_balancing_weight()) made.weight = locality.load_balancing_weight().value();
+    made.weight = locality.load_balancing_weight().value();
     for (int k = 0; k < locality.lb_endpoints_size(); ++k) {
       SLUICE_ASSIGN(auto one,
                     to_endpoint(locality.lb_endpoints(k), out.type, endpoints.item(static_cast<size_t>(k))));
@@ -262,8 +185,9 @@ Result<std::shared_ptr<const model::Cluster>> translate(const proto::Cluster& in
   out->name = in.name();
   out->alt_stat_name = in.alt_stat_name();
   SLUICE_TRY(add_type(in, defaults, path, *out));
-  SLUICE_TRY(add_policy(in, path, *out));
+  SLUICE_TRY(add_load_balancing(in, path, *out));
   SLUICE_TRY(add_endpoints(in, path, *out));
+  SLUICE_TRY(check_weights(*out, path.field("load_assignment")));
   add_circuit_breakers(in, *out);
   SLUICE_TRY(add_http_options(in, path, *out));
   SLUICE_TRY(add_sockets(in, defaults, path, *out));
@@ -277,10 +201,6 @@ Result<std::shared_ptr<const model::Cluster>> translate(const proto::Cluster& in
   if (in.has_cleanup_interval()) out->cleanup_interval = to_duration(in.cleanup_interval());
   out->original_dst_port_override =
       static_cast<uint16_t>(in.original_dst_lb_config().upstream_port_override().value());
-  const auto& common = in.common_lb_config();
-  if (common.has_healthy_panic_threshold())
-    out->healthy_panic_threshold = common.healthy_panic_threshold().value();
-  out->fail_traffic_on_panic = common.zone_aware_lb_config().fail_traffic_on_panic();
   out->close_connections_on_host_health_failure = in.close_connections_on_host_health_failure();
   out->hash = hash_of(in);
   return std::shared_ptr<const model::Cluster>(std::move(out));

@@ -15,7 +15,7 @@
 namespace sluice::model {
 
 enum class ClusterType : uint8_t { static_, strict_dns, logical_dns, original_dst };
-enum class LbPolicy : uint8_t { round_robin, least_request, random, cluster_provided };
+enum class LbPolicy : uint8_t { round_robin, least_request, random, ring_hash, maglev, cluster_provided };
 enum class DnsFamily : uint8_t { auto_, v4_only, v6_only, v4_preferred, all };
 enum class HealthStatus : uint8_t { healthy, unhealthy, degraded };
 
@@ -28,12 +28,13 @@ struct Endpoint {
   uint32_t weight = 1;             // load_balancing_weight
   HealthStatus health = HealthStatus::healthy;
   bool canary = false;             // metadata envoy.lb: canary
+  std::string hash_key;            // metadata envoy.lb: hash_key; empty: the address or the hostname
 };
 
 struct Locality {
   std::string region, zone, sub_zone;
   uint32_t priority = 0;
-  std::optional<uint32_t> weight;
+  uint32_t weight = 0;             // without locality weights: not looked at
   std::vector<Endpoint> endpoints;
 };
 
@@ -71,13 +72,29 @@ struct HttpUpstreamOptions {
   } keep_alive;
 };
 
+// How a host is chosen. Defaults are Envoy's.
+struct LoadBalancing {
+  LbPolicy policy = LbPolicy::round_robin;
+  bool locality_weighted = false;  // first a locality by its weight, then a host
+  uint32_t choices = 2;  // LEAST_REQUEST
+  double active_request_bias = 1;  // LEAST_REQUEST with weights
+  bool full_scan = false;  // LEAST_REQUEST: of all hosts
+  struct {
+    uint64_t minimum_size = 1024, maximum_size = 8 << 20;
+    bool murmur_hash_2 = false;  // else xxHash64
+  } ring;  // RING_HASH
+  uint64_t maglev_table_size = 65537;  // MAGLEV; a prime
+  bool use_hostname_for_hashing = false;  // RING_HASH, MAGLEV
+  uint32_t hash_balance_factor = 0;  // RING_HASH, MAGLEV: percent, at least 100; 0: unbounded
+  bool fail_traffic_on_panic = false;
+};
+
 // envoy.config.cluster.v3.Cluster, immutable.
 struct Cluster {
   std::string name;
   std::string alt_stat_name;
   ClusterType type = ClusterType::static_;
-  LbPolicy lb_policy = LbPolicy::round_robin;
-  uint32_t least_request_choices = 2;
+  LoadBalancing lb;
   Duration connect_timeout = std::chrono::seconds(5);
   uint32_t buffer_limit = 1 << 20;
   std::vector<Locality> localities;
@@ -100,8 +117,8 @@ struct Cluster {
   Address bind_address;  // upstream_bind_config.source_address; invalid: none
   io::SocketOptions socket_options;
   uint32_t overprovisioning_factor = 140;
-  double healthy_panic_threshold = 50;  // percent
-  bool fail_traffic_on_panic = false;
+  bool weighted_priority_health = false;  // a priority's health counts its hosts' weights
+  uint32_t healthy_panic_threshold = 50;  // percent
   bool close_connections_on_host_health_failure = false;
   uint64_t hash = 0;  // of the resource it came from
 };

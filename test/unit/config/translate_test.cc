@@ -179,7 +179,7 @@ TEST_CASE("a mesh's clusters") {
   CHECK(hole.circuit_breaker[0].max_connections == 1024);
   const auto& c = *made.config->clusters[1];
   CHECK(c.type == model::ClusterType::original_dst);
-  CHECK(c.lb_policy == model::LbPolicy::cluster_provided);
+  CHECK(c.lb.policy == model::LbPolicy::cluster_provided);
   CHECK(c.connect_timeout == 10s);
   CHECK(c.cleanup_interval == 7s);
   CHECK(c.bind_address.to_string() == "127.0.0.6:0");
@@ -224,17 +224,17 @@ static_resources:
 )");
   const auto& c = *made.config->clusters[0];
   CHECK(c.alt_stat_name == "alt");
-  CHECK(c.lb_policy == model::LbPolicy::least_request);
-  CHECK(c.least_request_choices == 3);
+  CHECK(c.lb.policy == model::LbPolicy::least_request);
+  CHECK(c.lb.choices == 3);
   CHECK(c.buffer_limit == 100);
   CHECK(c.healthy_panic_threshold == 0);
-  CHECK(c.fail_traffic_on_panic);
+  CHECK(c.lb.fail_traffic_on_panic);
   CHECK(c.overprovisioning_factor == 100);
   CHECK(c.socket_options.keep_alive.enabled);
   CHECK(c.socket_options.keep_alive.interval_s == 3);
   REQUIRE(c.localities.size() == 2);
   CHECK(c.localities[0].priority == 1);
-  CHECK(c.localities[0].weight == 5u);
+  CHECK(c.localities[0].weight == 5);
   CHECK(c.localities[0].sub_zone == "s");
   const auto& e = c.localities[0].endpoints;
   REQUIRE(e.size() == 2);
@@ -245,8 +245,70 @@ static_resources:
   CHECK(e[1].address.to_string() == "/x");
   CHECK(e[1].health == model::HealthStatus::degraded);
   CHECK(e[1].weight == 1);
-  CHECK(made.config->clusters[1]->lb_policy == model::LbPolicy::least_request);
-  CHECK(made.config->clusters[1]->least_request_choices == 5);
+  CHECK(made.config->clusters[1]->lb.policy == model::LbPolicy::least_request);
+  CHECK(made.config->clusters[1]->lb.choices == 5);
+}
+
+TEST_CASE("load balancing: the cluster's own settings and the extensions'") {
+  auto cluster = [](const std::string& fields) {
+    const auto made = make("static_resources: {clusters: [{name: c, " + fields + "}]}");
+    return made.config->clusters[0]->lb;
+  };
+  auto typed = [&](const std::string& name, const std::string& fields) {
+    return cluster(
+        "lb_policy: MAGLEV, common_lb_config: {locality_weighted_lb_config: {}}, load_balancing_policy: "
+        "{policies: [{typed_extension_config: {name: x, typed_config: {\"@type\": "
+        "type.googleapis.com/envoy.extensions.load_balancing_policies." +
+        name + (fields.empty() ? "" : ", " + fields) + "}}}]}");
+  };
+  using model::LbPolicy;
+  auto lb = cluster(
+      "lb_policy: RING_HASH, ring_hash_lb_config: {minimum_ring_size: 5, maximum_ring_size: 7, "
+      "hash_function: MURMUR_HASH_2}, common_lb_config: {locality_weighted_lb_config: {}, "
+      "consistent_hashing_lb_config: {hash_balance_factor: 120}}");
+  CHECK(lb.policy == LbPolicy::ring_hash);
+  CHECK(lb.ring.minimum_size == 5);
+  CHECK(lb.ring.maximum_size == 7);
+  CHECK(lb.ring.murmur_hash_2);
+  CHECK(lb.locality_weighted);
+  CHECK(lb.hash_balance_factor == 120);
+  lb = cluster("lb_policy: MAGLEV, maglev_lb_config: {table_size: 11}");
+  CHECK(lb.policy == LbPolicy::maglev);
+  CHECK(lb.maglev_table_size == 11);
+  lb = cluster(
+      "lb_policy: LEAST_REQUEST, least_request_lb_config: {active_request_bias: {default_value: 0.5, "
+      "runtime_key: x}}");
+  CHECK(lb.active_request_bias == 0.5);
+
+  lb = typed("ring_hash.v3.RingHash", "use_hostname_for_hashing: true, hash_balance_factor: 130");
+  CHECK(lb.policy == LbPolicy::ring_hash);
+  CHECK(lb.use_hostname_for_hashing);
+  CHECK(lb.hash_balance_factor == 130);
+  CHECK_FALSE(lb.locality_weighted);  // the cluster's own settings do not count
+  CHECK_FALSE(lb.ring.murmur_hash_2);
+  lb = typed("ring_hash.v3.RingHash",
+             "use_hostname_for_hashing: true, consistent_hashing_lb_config: {hash_balance_factor: 140}, "
+             "hash_function: MURMUR_HASH_2, locality_weighted_lb_config: {}");
+  CHECK_FALSE(lb.use_hostname_for_hashing);
+  CHECK(lb.hash_balance_factor == 140);
+  CHECK(lb.ring.murmur_hash_2);
+  CHECK(lb.locality_weighted);
+  lb = typed("maglev.v3.Maglev",
+             "table_size: 13, consistent_hashing_lb_config: {use_hostname_for_hashing: true}");
+  CHECK(lb.policy == LbPolicy::maglev);
+  CHECK(lb.maglev_table_size == 13);
+  CHECK(lb.use_hostname_for_hashing);
+  lb = typed("random.v3.Random", "locality_lb_config: {zone_aware_lb_config: {fail_traffic_on_panic: true}}");
+  CHECK(lb.policy == LbPolicy::random);
+  CHECK(lb.fail_traffic_on_panic);
+  lb = typed("least_request.v3.LeastRequest", "selection_method: FULL_SCAN");
+  CHECK(lb.full_scan);
+  lb = typed(
+      "wrr_locality.v3.WrrLocality",
+      "endpoint_picking_policy: {policies: [{typed_extension_config: {name: inner, typed_config: {\"@type\": "
+      "type.googleapis.com/envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin}}}]}");
+  CHECK(lb.policy == LbPolicy::round_robin);
+  CHECK(lb.locality_weighted);
 }
 
 TEST_CASE("names: the cluster's own settings, a DnsCluster's, the bootstrap's") {

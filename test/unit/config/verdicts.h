@@ -155,8 +155,25 @@ inline constexpr Row kRows[] = {
     {"raw_buffer", Verdict::accepted,
      CLUSTER("transport_socket: {name: x, typed_config: {" TYPE(
          "transport_sockets.raw_buffer.v3.RawBuffer") "}}, " ASSIGNED)},
-    {"a kind of cluster to come", Verdict::stricter, CLUSTER("lb_policy: MAGLEV, " ASSIGNED),
-     "MAGLEV is not supported"},
+    {"MAGLEV", Verdict::accepted, CLUSTER("lb_policy: MAGLEV, " ASSIGNED)},
+    {"a Maglev table of no prime size", Verdict::refused,
+     CLUSTER("lb_policy: MAGLEV, maglev_lb_config: {table_size: 100}, " ASSIGNED), "must be prime"},
+    {"RING_HASH", Verdict::accepted, CLUSTER("lb_policy: RING_HASH, " ASSIGNED)},
+    {"a ring with its bounds crossed", Verdict::refused,
+     CLUSTER("lb_policy: RING_HASH, ring_hash_lb_config: {minimum_ring_size: 9, maximum_ring_size: "
+             "8}, " ASSIGNED),
+     "minimum_ring_size (9) > maximum_ring_size (8)"},
+    {"hashing by the hostname of a static cluster", Verdict::refused,
+     CLUSTER("lb_policy: MAGLEV, common_lb_config: {consistent_hashing_lb_config: {use_hostname_for_hashing: "
+             "true}}, " ASSIGNED),
+     "Cannot use hostname for consistent hashing"},
+    {"a hash balance factor below 100", Verdict::refused,
+     CLUSTER("lb_policy: MAGLEV, common_lb_config: {consistent_hashing_lb_config: {hash_balance_factor: "
+             "99}}, " ASSIGNED),
+     "hash_balance_factor"},
+    {"slow start", Verdict::stricter,
+     CLUSTER("round_robin_lb_config: {slow_start_config: {slow_start_window: 1s}}, " ASSIGNED),
+     "slow_start_config"},
     {"a field to come", Verdict::stricter,
      CLUSTER("lb_subset_config: {fallback_policy: ANY_ENDPOINT}, " ASSIGNED), "lb_subset_config"},
 

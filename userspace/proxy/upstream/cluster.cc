@@ -79,7 +79,7 @@ WorkerCluster::WorkerCluster(std::shared_ptr<SharedCluster> shared, io::Loop& lo
                          scope_.scope("circuit_breakers").scope("default")),
                 Breakers(shared_->breakers[1], config().circuit_breaker[1],
                          scope_.scope("circuit_breakers").scope("high"))},
-      balancer_(config().lb_policy, config().least_request_choices, config().fail_traffic_on_panic, random),
+      balancer_(config().lb, random),
       forget_timer_(loop.timers(), &forget, this) {}
 
 WorkerCluster::~WorkerCluster() = default;
@@ -115,12 +115,7 @@ std::unique_ptr<ext::Upstream> WorkerCluster::connect(const ext::Upstream::Origi
 
 HostPtr WorkerCluster::choose_host(const ext::Upstream::Origin& origin) {
   if (config().type == model::ClusterType::original_dst) return original_dst_host(origin);
-  const HostPtr* host = balancer_.choose(stats_.lb_healthy_panic);
-  // A retry would rather have another one: it takes what comes after so many attempts.
-  if (origin.lb.reject) {
-    for (uint32_t i = 1; host && i < origin.lb.max_attempts && (*origin.lb.reject)(**host); ++i)
-      host = balancer_.choose(stats_.lb_healthy_panic);
-  }
+  const HostPtr* host = balancer_.choose(origin.lb, stats_.lb_healthy_panic);
   return host ? *host : nullptr;
 }
 

@@ -63,7 +63,11 @@ void WorkerClusters::retire(std::shared_ptr<WorkerCluster> cluster) {
 
 struct ClusterDirectory::Entry {
   Entry(ClusterDirectory& d, std::shared_ptr<SharedCluster> s, const stats::Scope& scope)
-      : directory(d), shared(std::move(s)), stats(scope), sweep_timer(d.loop_.timers(), &sweep, this) {}
+      : directory(d),
+        shared(std::move(s)),
+        stats(scope),
+        table_stats(scope, shared->config->lb.policy),
+        sweep_timer(d.loop_.timers(), &sweep, this) {}
   ~Entry() {
     directory.set_warming(*this, false);
     size_t remembered = shared->original_dst.all().size();  // counted by the workers
@@ -79,9 +83,17 @@ struct ClusterDirectory::Entry {
     members_total = total, members_healthy = healthy, members_degraded = degraded;
   }
 
+  // Of the last priority that has one, as Envoy.
+  void count_table(const HostSet& set) {
+    for (const HostSet::Priority& p : set.priorities) {
+      if (p.table) table_stats.set(p.table->size());
+    }
+  }
+
   ClusterDirectory& directory;
   std::shared_ptr<SharedCluster> shared;
   ClusterUpdateStats stats;
+  HashTableStats table_stats;
   HostSetPtr hosts;
   std::unique_ptr<DnsCluster> dns;
   bool warming = false;
@@ -164,7 +176,8 @@ namespace {
 HostVector configured_hosts(const model::Cluster& config, unsigned slots) {
   HostVector hosts;
   for (const model::Locality& l : config.localities) {
-    auto locality = std::make_shared<const HostLocality>(HostLocality{l.region, l.zone, l.sub_zone});
+    auto locality =
+        std::make_shared<const HostLocality>(HostLocality{l.region, l.zone, l.sub_zone, l.weight});
     for (const model::Endpoint& e : l.endpoints) {
       if (!e.address.valid()) continue;
       hosts.push_back(std::make_shared<Host>(Host::Description{.address = e.address,
@@ -173,7 +186,8 @@ HostVector configured_hosts(const model::Cluster& config, unsigned slots) {
                                                                .priority = l.priority,
                                                                .health = e.health,
                                                                .locality = locality,
-                                                               .canary = e.canary},
+                                                               .canary = e.canary,
+                                                               .hash_key = e.hash_key},
                                              slots));
     }
   }
@@ -261,6 +275,7 @@ void ClusterDirectory::publish(Entry& entry, const HostVector& hosts) {
   HostSetPtr set = HostSet::make(*entry.shared->config, hosts);
   entry.stats.membership_change.add();
   entry.count_members(set->size(), set->healthy(), set->degraded());
+  entry.count_table(*set);
   if (entry.shared->config->type != ClusterType::static_) entry.stats.max_host_weight.set(set->max_weight());
   std::lock_guard lock(mutex_);
   entry.hosts = set;

@@ -60,6 +60,21 @@ ClusterUpdateStats::ClusterUpdateStats(const stats::Scope& s) {
 #undef SLUICE_GAUGE
 }
 
+HashTableStats::HashTableStats(const stats::Scope& cluster, model::LbPolicy policy) {
+  if (policy == model::LbPolicy::ring_hash) {
+    const stats::Scope s = cluster.scope("ring_hash_lb");
+    size = s.gauge("size"), min = s.gauge("min_hashes_per_host"), max = s.gauge("max_hashes_per_host");
+  } else if (policy == model::LbPolicy::maglev) {
+    const stats::Scope s = cluster.scope("maglev_lb");
+    min = s.gauge("min_entries_per_host"), max = s.gauge("max_entries_per_host");
+  }
+}
+
+void HashTableStats::set(const HashTable::Size& of) {
+  if (size) size->set(of.size);
+  min.set(of.min_per_host), max.set(of.max_per_host);
+}
+
 void ClusterStats::declare_all(const stats::Scope& s) {
   ClusterStats{s};
   ClusterUpdateStats{s};

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "core/stats.h"
+#include "proxy/upstream/hash_table.h"
 
 namespace sluice::upstream {
 
@@ -33,6 +35,14 @@ struct ClusterUpdateStats {
       membership_change;
   stats::Gauge membership_total, membership_healthy, membership_degraded, membership_excluded,
       max_host_weight, version;
+};
+
+// "ring_hash_lb.*" or "maglev_lb.*" of a cluster with such an LB policy.
+struct HashTableStats {
+  HashTableStats(const stats::Scope& cluster, model::LbPolicy policy);
+  void set(const HashTable::Size& of);
+  std::optional<stats::Gauge> size;  // a ring's
+  stats::Gauge min, max;
 };
 
 }  // namespace sluice::upstream

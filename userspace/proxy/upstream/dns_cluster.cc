@@ -40,7 +40,9 @@ struct DnsCluster::Target {
             .weight = endpoint.weight,
             .priority = priority,
             .health = endpoint.health,
-            .locality = locality};
+            .locality = locality,
+            .canary = endpoint.canary,
+            .hash_key = endpoint.hash_key};
   }
 
   DnsCluster& cluster;
@@ -67,7 +69,8 @@ DnsCluster::DnsCluster(std::shared_ptr<const model::Cluster> config, unsigned sl
       on_hosts_(std::move(on_hosts)),
       on_tried_(std::move(on_tried)) {
   for (const model::Locality& l : config_->localities) {
-    auto locality = std::make_shared<const HostLocality>(HostLocality{l.region, l.zone, l.sub_zone});
+    auto locality =
+        std::make_shared<const HostLocality>(HostLocality{l.region, l.zone, l.sub_zone, l.weight});
     // Envoy: a LOGICAL_DNS host is always in priority 0.
     uint32_t priority = config_->type == model::ClusterType::logical_dns ? 0 : l.priority;
     for (const model::Endpoint& e : l.endpoints) {

@@ -1,6 +1,9 @@
 #include "proxy/upstream/host.h"
 
 #include <algorithm>
+#include <map>
+
+#include "proxy/upstream/hash_table.h"
 
 namespace sluice::upstream {
 
@@ -44,6 +47,56 @@ uint32_t distribute(std::vector<Priority>& priorities, const std::vector<Availab
   return load;
 }
 
+double total_weight(const HostVector& hosts) {
+  double sum = 0;
+  for (const HostPtr& h : hosts) sum += h->weight();
+  return sum;
+}
+
+// Envoy's HostSetImpl::effectiveLocalityWeight.
+double effective_weight(const HostSet::Locality& l, size_t usable, uint32_t overprovisioning_factor) {
+  if (l.all.empty()) return 0;
+  const double available = static_cast<double>(usable) / static_cast<double>(l.all.size());
+  return l.weight * std::min(1.0, overprovisioning_factor / 100.0 * available);
+}
+
+void group_by_locality(Priority& p, uint32_t overprovisioning_factor) {
+  std::map<HostLocality, HostSet::Locality> groups;
+  auto group = [&](const HostPtr& h) -> HostSet::Locality& {
+    const auto& locality = h->description().locality;
+    HostSet::Locality& l = groups[locality ? *locality : HostLocality{}];
+    if (locality) l.weight = locality->weight;
+    return l;
+  };
+  for (const HostPtr& h : p.all) group(h).all.push_back(h);
+  for (const HostPtr& h : p.healthy) group(h).healthy.push_back(h);
+  for (const HostPtr& h : p.degraded) group(h).degraded.push_back(h);
+  for (auto& [name, l] : groups) {
+    l.healthy_weight = effective_weight(l, l.healthy.size(), overprovisioning_factor);
+    l.degraded_weight = effective_weight(l, l.degraded.size(), overprovisioning_factor);
+    p.localities.push_back(std::move(l));
+  }
+}
+
+// Envoy's ThreadAwareLoadBalancerBase: locality weights are not adjusted for health here.
+void add_table(const model::LoadBalancing& config, Priority& p) {
+  std::vector<HashTable::Weighted> hosts;
+  auto add = [&](const HostVector& all, double share) {
+    const double sum = total_weight(all);
+    for (const HostPtr& h : all) hosts.push_back({h, h->weight() * share / sum});
+  };
+  if (config.locality_weighted) {
+    double sum = 0;
+    for (const HostSet::Locality& l : p.localities) sum += l.weight;
+    for (const HostSet::Locality& l : p.localities) {
+      if (l.weight > 0) add(p.panic ? l.all : l.healthy, l.weight / sum);
+    }
+  } else {
+    add(p.panic ? p.all : p.healthy, 1);
+  }
+  p.table = HashTable::make(config, std::move(hosts));
+}
+
 // Everybody is in panic: by the number of hosts, whatever their health.
 void distribute_in_total_panic(HostSet& set) {
   size_t hosts = set.size();
@@ -78,30 +131,49 @@ uint32_t HostSet::max_weight() const {
   return w;
 }
 
+namespace {
+
+void spread_load(const model::Cluster& config, HostSet& set);
+
+}  // namespace
+
 HostSetPtr HostSet::make(const model::Cluster& config, const HostVector& hosts) {
   auto set = std::make_shared<HostSet>();
   uint32_t top = 0;
   for (const model::Locality& l : config.localities) top = std::max(top, l.priority);
   for (const HostPtr& h : hosts) top = std::max(top, h->priority());
-  std::vector<Priority>& priorities = set->priorities;
-  priorities.resize(top + 1);
+  set->priorities.resize(top + 1);
   for (const HostPtr& h : hosts) {
-    Priority& p = priorities[h->priority()];
+    Priority& p = set->priorities[h->priority()];
     p.all.push_back(h);
     if (h->health() == HealthStatus::healthy) p.healthy.push_back(h);
     if (h->health() == HealthStatus::degraded) p.degraded.push_back(h);
   }
+  spread_load(config, *set);
+  for (Priority& p : set->priorities) {
+    if (config.lb.locality_weighted) group_by_locality(p, config.overprovisioning_factor);
+    add_table(config.lb, p);
+  }
+  return set;
+}
 
+namespace {
+
+void spread_load(const model::Cluster& config, HostSet& set) {
+  std::vector<Priority>& priorities = set.priorities;
   std::vector<Availability> availability(priorities.size());
   uint32_t sum = 0;
   for (size_t i = 0; i < priorities.size(); ++i) {
     const Priority& p = priorities[i];
     if (p.all.empty()) continue;
-    auto percent = [&](size_t n) {
-      return static_cast<uint32_t>(
-          std::min<uint64_t>(100, uint64_t{config.overprovisioning_factor} * n / p.all.size()));
+    auto size = [&](const HostVector& v) {
+      return config.weighted_priority_health ? static_cast<uint64_t>(total_weight(v)) : v.size();
     };
-    availability[i] = {percent(p.healthy.size()), percent(p.degraded.size())};
+    auto percent = [&](const HostVector& v) {
+      return static_cast<uint32_t>(
+          std::min<uint64_t>(100, config.overprovisioning_factor * size(v) / size(p.all)));
+    };
+    availability[i] = {percent(p.healthy), percent(p.degraded)};
     sum += availability[i].healthy + availability[i].degraded;
   }
   sum = std::min(sum, 100u);
@@ -122,10 +194,10 @@ HostSetPtr HostSet::make(const model::Cluster& config, const HostVector& hosts) 
       priorities[first(&Availability::degraded)].degraded_load += left;
   }
 
-  double threshold = std::min(config.healthy_panic_threshold, 100.0);
-  if (threshold <= 0 && sum == 0) {
+  const uint32_t threshold = std::min(config.healthy_panic_threshold, 100u);
+  if (threshold == 0 && sum == 0) {
     priorities.front().healthy_load = 100;  // nobody is there, and nobody else is to be used
-    return set;
+    return;
   }
   bool total_panic = true;
   for (Priority& p : priorities) {
@@ -135,8 +207,9 @@ HostSetPtr HostSet::make(const model::Cluster& config, const HostVector& hosts) 
     p.panic = sum < 100 && usable < threshold;
     total_panic &= p.panic;
   }
-  if (total_panic) distribute_in_total_panic(*set);
-  return set;
+  if (total_panic) distribute_in_total_panic(set);
 }
+
+}  // namespace
 
 }  // namespace sluice::upstream

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "core/address.h"
@@ -11,6 +12,8 @@
 #include "sluice/ext/upstream.h"
 
 namespace sluice::upstream {
+
+class HashTable;
 
 // What one thread has done with one host. Written by that thread only; anybody may read.
 struct alignas(64) HostCounters {
@@ -26,6 +29,12 @@ struct alignas(64) HostCounters {
 
 struct HostLocality {
   std::string region, zone, sub_zone;
+  uint32_t weight = 0;
+
+  // Of names alone, as Envoy orders localities.
+  friend bool operator<(const HostLocality& a, const HostLocality& b) {
+    return std::tie(a.region, a.zone, a.sub_zone) < std::tie(b.region, b.zone, b.sub_zone);
+  }
 };
 
 // One address of a cluster. Immutable but for its counters; shared by all threads. A change of weight or health makes
@@ -40,6 +49,7 @@ class Host final : public ext::UpstreamHost {
     model::HealthStatus health = model::HealthStatus::healthy;
     std::shared_ptr<const HostLocality> locality;  // may be null
     bool canary = false;
+    std::string hash_key = {};  // for RING_HASH and MAGLEV; empty: the address or the hostname
   };
 
   // `slots`: threads that count, as in stats::Store.
@@ -72,10 +82,18 @@ using HostVector = std::vector<HostPtr>;
 
 // All hosts of a cluster at one moment and how load spreads over its priorities. Made on the control thread, immutable.
 struct HostSet {
+  struct Locality {
+    HostVector all, healthy, degraded;
+    uint32_t weight = 0;
+    // `weight` by the share of hosts that can take load, which counts `overprovisioning_factor` percent.
+    double healthy_weight = 0, degraded_weight = 0;
+  };
   struct Priority {
     HostVector all, healthy, degraded;
     uint32_t healthy_load = 0, degraded_load = 0;  // percent; all priorities together give 100
     bool panic = false;  // too few are healthy: use all
+    std::vector<Locality> localities;  // with locality weights; else empty
+    std::shared_ptr<const HashTable> table;  // RING_HASH and MAGLEV, where there are hosts
   };
   std::vector<Priority> priorities;  // never empty
 

@@ -2,6 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <tuple>
+
+#include "proxy/upstream/hash_table.h"
 
 namespace sluice::upstream {
 
@@ -18,8 +22,14 @@ void EdfSchedule::build(const std::vector<double>& weights, uint64_t skip) {
   for (uint32_t i = 0; i < weights.size(); ++i) {
     taken_[i] = static_cast<uint64_t>(std::floor(weights[i] * static_cast<double>(skip) / sum));
     done += taken_[i];
-    push(i, static_cast<double>(taken_[i] + 1) / weights[i]);
   }
+  // In the order in which they would have come back: of those taken at one time the lighter one had waited longer.
+  std::vector<uint32_t> order(weights.size());
+  std::iota(order.begin(), order.end(), 0u);
+  std::ranges::sort(order, {}, [&](uint32_t i) {
+    return std::tuple(static_cast<double>(taken_[i]) / weights[i], taken_[i] == 0 ? 0 : weights[i], i);
+  });
+  for (uint32_t i : order) push(i, static_cast<double>(taken_[i] + 1) / weights[i]);
   for (; done < skip; ++done) pick();
 }
 
@@ -42,95 +52,166 @@ void EdfSchedule::push(uint32_t index, double deadline) {
   std::push_heap(heap_.begin(), heap_.end(), later);
 }
 
-LoadBalancer::LoadBalancer(model::LbPolicy policy, uint32_t choices, bool fail_traffic_on_panic,
-                           Random& random)
-    : policy_(policy),
-      choices_(std::max(choices, 1u)),
-      fail_traffic_on_panic_(fail_traffic_on_panic),
-      random_(random) {}
+namespace {
 
-const HostVector& LoadBalancer::hosts_of(const HostSet::Priority& p, Source source) {
-  switch (source) {
-    case kHealthy:
-      return p.healthy;
-    case kDegraded:
-      return p.degraded;
-    default:
-      return p.all;
+template <typename T>
+const HostVector& hosts_of(const T& from, int source) {
+  return source == 0 ? from.healthy : source == 1 ? from.degraded : from.all;
+}
+
+bool accepted(const ext::LbContext& context, const HostPtr* host) {
+  return host == nullptr || context.reject == nullptr || !(*context.reject)(**host);
+}
+
+}  // namespace
+
+void LoadBalancer::rebuild(State& state, const HostVector& hosts) {
+  state.edf = EdfSchedule();
+  const bool equal =
+      std::ranges::all_of(hosts, [&](const HostPtr& h) { return h->weight() == hosts.front()->weight(); });
+  if (equal ||
+      (config_.policy != model::LbPolicy::round_robin && config_.policy != model::LbPolicy::least_request))
+    return;
+  std::vector<double> weights;
+  for (const HostPtr& h : hosts) weights.push_back(std::max(h->weight(), 1u));
+  state.edf.build(weights, random_.below(1u << 20));
+}
+
+void LoadBalancer::rebuild(PriorityState::Localities& state, const HostSet::Priority& p, Source source) {
+  state.indices.clear();
+  state.edf = EdfSchedule();
+  std::vector<double> weights;
+  const size_t before = state.states.size();
+  state.states.resize(p.localities.size());
+  for (uint32_t i = 0; i < p.localities.size(); ++i) {
+    const HostSet::Locality& l = p.localities[i];
+    if (i >= before) state.states[i].index = random_.next() >> 1;
+    rebuild(state.states[i], hosts_of(l, source));
+    const double weight = source == kHealthy ? l.healthy_weight : l.degraded_weight;
+    if (weight <= 0) continue;
+    weights.push_back(weight);
+    state.indices.push_back(i);
   }
+  if (!weights.empty()) state.edf.build(weights, random_.below(1u << 20));
 }
 
 void LoadBalancer::update(HostSetPtr hosts) {
   hosts_ = std::move(hosts);
-  size_t before = states_.size();
-  states_.resize(hosts_->priorities.size() * kSources);
+  const size_t before = states_.size();
+  states_.resize(hosts_->priorities.size());
   for (size_t i = 0; i < states_.size(); ++i) {
-    State& state = states_[i];
-    // Workers start at different places, and go on from where they were when hosts come and go.
-    if (i >= before) state.index = random_.next() >> 1;
-    state.edf = EdfSchedule();
-    const HostVector& all = hosts_of(hosts_->priorities[i / kSources], static_cast<Source>(i % kSources));
-    bool equal =
-        std::ranges::all_of(all, [&](const HostPtr& h) { return h->weight() == all.front()->weight(); });
-    if (equal || policy_ == model::LbPolicy::random) continue;
-    std::vector<double> weights;
-    for (const HostPtr& h : all) weights.push_back(std::max(h->weight(), 1u));
-    state.edf.build(weights, random_.below(1u << 20));
+    const HostSet::Priority& p = hosts_->priorities[i];
+    for (int source = 0; source < kSources; ++source) {
+      State& state = states_[i].all[source];
+      // Workers start at different places, and go on from where they were when hosts come and go.
+      if (i >= before) state.index = random_.next() >> 1;
+      rebuild(state, hosts_of(p, source));
+    }
+    for (Source source : {kHealthy, kDegraded}) rebuild(states_[i].localities[source], p, source);
   }
 }
 
-const HostPtr* LoadBalancer::choose(stats::Counter& healthy_panic) {
+const HostPtr* LoadBalancer::choose(const ext::LbContext& context, stats::Counter& healthy_panic) {
   if (!hosts_) return nullptr;
+  if (config_.policy == model::LbPolicy::ring_hash || config_.policy == model::LbPolicy::maglev)
+    return choose_hashed(context, healthy_panic);
+  const HostPtr* host = nullptr;
+  for (uint32_t i = 0, n = std::max(context.max_attempts, 1u); i < n; ++i) {
+    host = choose_once(context, healthy_panic);
+    if (accepted(context, host)) break;
+  }
+  return host;  // the last one, if all were rejected
+}
+
+// `ticket`: 0 to 99. Healthy hosts of each priority come first, then degraded ones.
+LoadBalancer::Choice LoadBalancer::choose_priority(uint64_t ticket, const std::vector<uint32_t>* load) const {
   const auto& priorities = hosts_->priorities;
-  // 1 to 100: healthy hosts of each priority first, then degraded ones.
-  size_t priority = 0;
-  Source source = kHealthy;
-  if (priorities.size() > 1 || priorities[0].degraded_load > 0) {
-    uint32_t ticket = static_cast<uint32_t>(random_.below(100)) + 1, sum = 0;
-    bool found = false;
-    for (Source s : {kHealthy, kDegraded}) {
-      for (size_t i = 0; i < priorities.size() && !found; ++i) {
-        sum += s == kHealthy ? priorities[i].healthy_load : priorities[i].degraded_load;
-        if (ticket <= sum) priority = i, source = s, found = true;
-      }
+  uint64_t sum = 0;
+  if (load != nullptr) {
+    for (size_t i = 0; i < std::min(load->size(), priorities.size()); ++i) {
+      if (ticket < (sum += (*load)[i])) return {i, kHealthy};
+    }
+    return {};
+  }
+  for (Source source : {kHealthy, kDegraded}) {
+    for (size_t i = 0; i < priorities.size(); ++i) {
+      sum += source == kHealthy ? priorities[i].healthy_load : priorities[i].degraded_load;
+      if (ticket < sum) return {i, source};
     }
   }
-  if (priorities[priority].panic) {
+  return {};
+}
+
+const HostPtr* LoadBalancer::choose_once(const ext::LbContext& context, stats::Counter& healthy_panic) {
+  const auto& priorities = hosts_->priorities;
+  Choice choice;
+  if (priorities.size() > 1 || priorities[0].degraded_load > 0)
+    choice = choose_priority(random_.below(100), context.priority_load);
+  const HostSet::Priority& p = priorities[choice.priority];
+  PriorityState& state = states_[choice.priority];
+  if (p.panic) {
     healthy_panic.add();
-    if (fail_traffic_on_panic_) return nullptr;
-    source = kAll;
+    if (config_.fail_traffic_on_panic) return nullptr;
+    return pick(p.all, state.all[kAll]);
   }
-  const HostVector& hosts = hosts_of(priorities[priority], source);
-  if (hosts.empty()) return nullptr;
-  return pick(hosts, states_[priority * kSources + source]);
+  if (config_.locality_weighted) {
+    PriorityState::Localities& l = state.localities[choice.source];
+    // Without any weight it is as if there were none: Envoy's rule.
+    if (!l.edf.empty()) {
+      const uint32_t i = l.indices[l.edf.pick()];
+      return pick(hosts_of(p.localities[i], choice.source), l.states[i]);
+    }
+  }
+  return pick(hosts_of(p, choice.source), state.all[choice.source]);
+}
+
+// As Envoy: the hash chooses the priority too, and neither priority_load nor fail_traffic_on_panic is looked at.
+const HostPtr* LoadBalancer::choose_hashed(const ext::LbContext& context, stats::Counter& healthy_panic) {
+  const uint64_t hash = context.hash ? *context.hash : random_.next();
+  const HostSet::Priority& p = hosts_->priorities[choose_priority(hash % 100, nullptr).priority];
+  if (p.panic) healthy_panic.add();
+  if (!p.table) return nullptr;
+  const HostPtr* host = nullptr;
+  for (uint32_t i = 0, n = std::max(context.max_attempts, 1u); i < n; ++i) {
+    host = p.table->choose(hash, i);
+    if (accepted(context, host)) break;
+  }
+  return host;
 }
 
 const HostPtr* LoadBalancer::pick(const HostVector& hosts, State& state) {
+  if (hosts.empty()) return nullptr;
   if (hosts.size() == 1) return &hosts.front();
-  switch (policy_) {
+  switch (config_.policy) {
     case model::LbPolicy::random:
       return &hosts[random_.below(hosts.size())];
-    case model::LbPolicy::least_request: {
-      // Envoy with its active_request_bias of 1: weight / (active + 1).
-      if (!state.edf.empty()) {
-        return &hosts[state.edf.pick([&](uint32_t i) {
-          return static_cast<double>(std::max(hosts[i]->weight(), 1u)) /
-                 static_cast<double>(hosts[i]->active() + 1);
-        })];
-      }
-      const HostPtr* best = nullptr;
-      uint64_t best_active = 0;
-      for (uint32_t i = 0; i < choices_; ++i) {
-        const HostPtr& host = hosts[random_.below(hosts.size())];
-        uint64_t active = host->active();
-        if (!best || active < best_active) best = &host, best_active = active;
-      }
-      return best;
-    }
+    case model::LbPolicy::least_request:
+      if (state.edf.empty()) return least_request(hosts);
+      return &hosts[state.edf.pick([&](uint32_t i) {
+        const auto load = static_cast<double>(hosts[i]->active() + 1);
+        const double bias = config_.active_request_bias;
+        return std::max(hosts[i]->weight(), 1u) / (bias == 1 ? load : std::pow(load, bias));
+      })];
     default:
       if (!state.edf.empty()) return &hosts[state.edf.pick()];
       return &hosts[state.index++ % hosts.size()];
   }
+}
+
+// The least loaded of some hosts drawn at random, or of all; equals of a full scan have equal chances.
+const HostPtr* LoadBalancer::least_request(const HostVector& hosts) {
+  const HostPtr* best = nullptr;
+  uint64_t least = 0, equals = 0;
+  const size_t looks = config_.full_scan ? hosts.size() : std::max(config_.choices, 1u);
+  for (size_t i = 0; i < looks; ++i) {
+    const HostPtr& host = hosts[config_.full_scan ? i : random_.below(hosts.size())];
+    const uint64_t active = host->active();
+    if (best == nullptr || active < least)
+      best = &host, least = active, equals = 1;
+    else if (config_.full_scan && active == least && random_.below(++equals) == 0)
+      best = &host;
+  }
+  return best;
 }
 
 }  // namespace sluice::upstream

@@ -6,6 +6,7 @@
 #include "core/random.h"
 #include "core/stats.h"
 #include "proxy/upstream/host.h"
+#include "sluice/ext/upstream.h"
 
 namespace sluice::upstream {
 
@@ -49,29 +50,46 @@ class EdfSchedule {
 // Chooses hosts of one cluster on one worker. https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/load_balancers
 class LoadBalancer {
  public:
-  LoadBalancer(model::LbPolicy policy, uint32_t choices, bool fail_traffic_on_panic, Random& random);
+  LoadBalancer(const model::LoadBalancing& config, Random& random) : config_(config), random_(random) {}
 
   void update(HostSetPtr hosts);
   const HostSetPtr& hosts() const { return hosts_; }
 
   // Null: nobody to choose. The host lives as long as the host set.
-  const HostPtr* choose(stats::Counter& healthy_panic);
+  const HostPtr* choose(const ext::LbContext& context, stats::Counter& healthy_panic);
 
  private:
-  enum Source : uint8_t { kAll, kHealthy, kDegraded, kSources };
+  enum Source : uint8_t { kHealthy, kDegraded, kAll, kSources };
   struct State {
     EdfSchedule edf;  // empty where the weights are equal
     uint64_t index = 0;  // ROUND_ROBIN with equal weights
   };
-  static const HostVector& hosts_of(const HostSet::Priority& p, Source source);
-  const HostPtr* pick(const HostVector& hosts, State& state);
+  struct PriorityState {
+    State all[kSources];
+    // With locality weights, of kHealthy and kDegraded: those localities that can take load, and their hosts.
+    struct Localities {
+      EdfSchedule edf;
+      std::vector<uint32_t> indices;  // of edf's entries, into HostSet::Priority::localities
+      std::vector<State> states;
+    } localities[2];
+  };
+  struct Choice {
+    size_t priority = 0;
+    Source source = kHealthy;
+  };
 
-  const model::LbPolicy policy_;
-  const uint32_t choices_;
-  const bool fail_traffic_on_panic_;
+  void rebuild(State& state, const HostVector& hosts);
+  void rebuild(PriorityState::Localities& state, const HostSet::Priority& p, Source source);
+  Choice choose_priority(uint64_t ticket, const std::vector<uint32_t>* load) const;
+  const HostPtr* choose_once(const ext::LbContext& context, stats::Counter& healthy_panic);
+  const HostPtr* choose_hashed(const ext::LbContext& context, stats::Counter& healthy_panic);
+  const HostPtr* pick(const HostVector& hosts, State& state);
+  const HostPtr* least_request(const HostVector& hosts);
+
+  const model::LoadBalancing config_;
   Random& random_;
   HostSetPtr hosts_;
-  std::vector<State> states_;  // kSources for each priority
+  std::vector<PriorityState> states_;
 };
 
 }  // namespace sluice::upstream

@@ -9,7 +9,7 @@ using model::HealthStatus;
 namespace {
 
 // "hhud": healthy, healthy, unhealthy, degraded; one string a priority.
-HostSetPtr make(const std::vector<std::string>& priorities, double panic_threshold = 50) {
+HostSetPtr make(const std::vector<std::string>& priorities, uint32_t panic_threshold = 50) {
   model::Cluster config;
   config.healthy_panic_threshold = panic_threshold;
   HostVector hosts;
@@ -123,4 +123,20 @@ TEST_CASE("loads always add up to 100") {
       CHECK(l.healthy[0] + l.healthy[1] + l.degraded[0] + l.degraded[1] == 100);
     }
   }
+}
+
+TEST_CASE("weighted_priority_health: a priority's health is that of its weights") {
+  model::Cluster config;
+  HostVector hosts;
+  for (uint16_t i = 0; i < 3; ++i) {
+    Host::Description d;
+    d.address = Address(IpAddress::v4(0x0100007f), i + 1);
+    d.weight = i == 0 ? 8 : 1;
+    d.priority = i == 2 ? 1 : 0;
+    d.health = i == 1 ? HealthStatus::unhealthy : HealthStatus::healthy;
+    hosts.push_back(std::make_shared<Host>(d, 1));
+  }
+  CHECK(loads(HostSet::make(config, hosts)).healthy == V{70, 30});  // one of two
+  config.weighted_priority_health = true;
+  CHECK(loads(HostSet::make(config, hosts)).healthy == V{100, 0});  // eight ninths, times 1.4
 }

@@ -25,14 +25,20 @@ HostPtr host(uint16_t port, uint32_t weight = 1, uint32_t priority = 0,
 struct Balancer {
   explicit Balancer(LbPolicy policy, const HostVector& hosts, uint64_t seed = kSeed, uint32_t choices = 2)
       : random(seed),
-        lb(policy, choices, false, random),
+        lb(config(policy, choices), random),
         scope(store.root(0)),
         panic(scope.counter("panic")) {
     lb.update(HostSet::make({}, hosts));
   }
+  static model::LoadBalancing config(LbPolicy policy, uint32_t choices) {
+    model::LoadBalancing lb;
+    lb.policy = policy;
+    lb.choices = choices;
+    return lb;
+  }
   // The port stands for the host; 0: nobody.
-  uint16_t next() {
-    const HostPtr* h = lb.choose(panic);
+  uint16_t next(const ext::LbContext& context = {}) {
+    const HostPtr* h = lb.choose(context, panic);
     return h ? (*h)->address().port() : 0;
   }
   std::map<uint16_t, int> take(int n) {
@@ -79,6 +85,19 @@ TEST_CASE("EDF: skipping is the same as picking and not looking") {
     std::map<uint32_t, int> x, y;
     for (int i = 0; i < 24; ++i) ++x[a.pick()], ++y[b.pick()];
     CHECK(x == y);
+  }
+}
+
+TEST_CASE("EDF: every run of sum(weights) picks is exact, wherever it starts") {
+  for (uint64_t skip = 0; skip < 60; ++skip) {
+    CAPTURE(skip);
+    EdfSchedule s;
+    s.build({6, 4}, skip);
+    for (int cycle = 0; cycle < 5; ++cycle) {
+      std::map<uint32_t, int> n;
+      for (int i = 0; i < 10; ++i) ++n[s.pick()];
+      CHECK(n == std::map<uint32_t, int>{{0, 6}, {1, 4}});
+    }
   }
 }
 
@@ -181,13 +200,144 @@ TEST_CASE("panic uses unhealthy hosts and is counted; or fails where that is ask
   CHECK(b.panic.slot_value() == 300);
 
   Random random(kSeed);
-  LoadBalancer failing(LbPolicy::round_robin, 2, true, random);
+  model::LoadBalancing config;
+  config.fail_traffic_on_panic = true;
+  LoadBalancer failing(config, random);
   failing.update(HostSet::make({}, hosts));
-  CHECK(failing.choose(b.panic) == nullptr);
+  CHECK(failing.choose({}, b.panic) == nullptr);
 }
 
 TEST_CASE("nobody to choose") {
   Balancer b(LbPolicy::round_robin, {});
   CHECK(b.next() == 0);
   CHECK(b.panic.slot_value() == 1);   // as Envoy counts it
+}
+
+TEST_CASE("LEAST_REQUEST: a full scan finds the one with the fewest, equals in turn") {
+  HostVector hosts;
+  for (uint16_t i = 1; i <= 10; ++i) {
+    hosts.push_back(host(i));
+    if (i > 2) HostCounters::add(hosts.back()->counters(0).rq_active);
+  }
+  Random random(kSeed);
+  model::LoadBalancing config;
+  config.policy = LbPolicy::least_request;
+  config.full_scan = true;
+  LoadBalancer lb(config, random);
+  lb.update(HostSet::make({}, hosts));
+  stats::Store store(1);
+  stats::Counter panic = store.root(0).counter("panic");
+  Counts n;
+  for (int i = 0; i < 1000; ++i) ++n[(*lb.choose({}, panic))->address().port()];
+  CHECK(n[1] + n[2] == 1000);
+  CHECK(n[1] > 400);
+  CHECK(n[2] > 400);
+}
+
+TEST_CASE("LEAST_REQUEST: active_request_bias is the power that the load has against the weights") {
+  HostVector hosts{host(1, 1), host(2, 3)};
+  for (int i = 0; i < 3; ++i) HostCounters::add(hosts[1]->counters(0).rq_active);
+  auto share = [&](double bias) {  // of host 2, in thousandths
+    Random random(kSeed);
+    model::LoadBalancing config;
+    config.policy = LbPolicy::least_request;
+    config.active_request_bias = bias;
+    LoadBalancer lb(config, random);
+    lb.update(HostSet::make({}, hosts));
+    stats::Store store(1);
+    stats::Counter panic = store.root(0).counter("panic");
+    int n = 0;
+    for (int i = 0; i < 1000; ++i) n += (*lb.choose({}, panic))->address().port() == 2;
+    return n;
+  };
+  CHECK(share(0) == doctest::Approx(750).epsilon(0.02));  // 3 : 1
+  CHECK(share(1) == doctest::Approx(429).epsilon(0.02));  // 3/4 : 1
+  CHECK(share(2) == doctest::Approx(158).epsilon(0.04));  // 3/16 : 1
+}
+
+TEST_CASE("a retry asks again while its host is rejected, and takes the last one at the end") {
+  Balancer b(LbPolicy::round_robin, {host(1), host(2), host(3)});
+  int asked = 0;
+  std::function<bool(const ext::UpstreamHost&)> reject = [&](const ext::UpstreamHost& h) {
+    ++asked;
+    return h.address().port() != 2;
+  };
+  CHECK(b.next({.hash = {}, .metadata_match = nullptr, .reject = &reject, .max_attempts = 3}) == 2);
+  asked = 0;
+  reject = [&](const ext::UpstreamHost&) { return ++asked > 0; };
+  CHECK(b.next({.hash = {}, .metadata_match = nullptr, .reject = &reject, .max_attempts = 3}) != 0);
+  CHECK(asked == 3);
+}
+
+TEST_CASE("a retry's own priority load") {
+  Balancer b(LbPolicy::round_robin, {host(1), host(2, 1, 1), host(3, 1, 2)});
+  const std::vector<uint32_t> load{0, 25, 75};
+  Counts n;
+  for (int i = 0; i < 4000; ++i) ++n[b.next({.hash = {}, .metadata_match = nullptr, .priority_load = &load})];
+  CHECK(n[1] == 0);
+  CHECK(n[2] > 900);
+  CHECK(n[2] < 1100);
+  CHECK(n[2] + n[3] == 4000);
+}
+
+namespace {
+
+HostPtr in_zone(uint16_t port, const char* zone, uint32_t zone_weight, uint32_t weight = 1,
+                model::HealthStatus health = model::HealthStatus::healthy) {
+  Host::Description d = host(port, weight, 0, health)->description();
+  d.locality = std::make_shared<const HostLocality>(HostLocality{"", zone, "", zone_weight});
+  return std::make_shared<Host>(d, 1);
+}
+
+Counts by_locality(const HostVector& hosts, LbPolicy policy = LbPolicy::round_robin, int n = 7000) {
+  model::Cluster config;
+  config.lb.policy = policy;
+  config.lb.locality_weighted = true;
+  Random random(kSeed);
+  LoadBalancer lb(config.lb, random);
+  lb.update(HostSet::make(config, hosts));
+  stats::Store store(1);
+  stats::Counter panic = store.root(0).counter("panic");
+  Counts out;
+  for (int i = 0; i < n; ++i) {
+    const HostPtr* h = lb.choose({}, panic);
+    ++out[h != nullptr ? (*h)->address().port() : 0];
+  }
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("locality weights: first a locality by its weight, then a host of it by its own") {
+  // Zone a has weight 1, b 2, c 4.
+  CHECK(by_locality({in_zone(1, "a", 1), in_zone(2, "b", 2), in_zone(3, "c", 4)}) ==
+        Counts{{1, 1000}, {2, 2000}, {3, 4000}});
+  CHECK(by_locality({in_zone(1, "a", 1), in_zone(2, "b", 2), in_zone(3, "c", 4), in_zone(4, "c", 4, 3)}) ==
+        Counts{{1, 1000}, {2, 2000}, {3, 1000}, {4, 3000}});
+  // A locality without a weight gets nothing; without any weight all hosts are equal.
+  CHECK(by_locality({in_zone(1, "a", 1), in_zone(2, "b", 0)})[2] == 0);
+  CHECK(by_locality({in_zone(1, "a", 0), in_zone(2, "b", 0)}) == Counts{{1, 3500}, {2, 3500}});
+  auto n = by_locality({in_zone(1, "a", 1), in_zone(2, "b", 6)}, LbPolicy::random);
+  CHECK(n[1] == 1000);
+}
+
+TEST_CASE("locality weights: a locality gives way once its health times 1.4 is below 1") {
+  using enum model::HealthStatus;
+  // Half of b is unhealthy: it counts 0.7 of its weight, 1 : 0.7.
+  auto n = by_locality({in_zone(1, "a", 1), in_zone(2, "b", 1), in_zone(3, "b", 1, 1, unhealthy)},
+                       LbPolicy::round_robin, 17000);
+  CHECK(n == Counts{{1, 10000}, {2, 7000}});
+  // Three of four: enough.
+  n = by_locality({in_zone(1, "a", 1), in_zone(2, "b", 1), in_zone(3, "b", 1), in_zone(4, "b", 1),
+                   in_zone(5, "b", 1, 1, unhealthy)},
+                  LbPolicy::round_robin, 6000);
+  CHECK(n[1] == 3000);
+}
+
+TEST_CASE("locality weights do not count in panic") {
+  using enum model::HealthStatus;
+  auto n = by_locality(
+      {in_zone(1, "a", 1), in_zone(2, "b", 100, 1, unhealthy), in_zone(3, "b", 100, 1, unhealthy)},
+      LbPolicy::round_robin, 3000);
+  CHECK(n == Counts{{1, 1000}, {2, 1000}, {3, 1000}});
 }

@@ -22,7 +22,7 @@ struct Stream {
 model::Cluster& passthrough(Harness& h) {
   model::Cluster& c = h.add("PassthroughCluster");
   c.type = model::ClusterType::original_dst;
-  c.lb_policy = model::LbPolicy::cluster_provided;
+  c.lb.policy = model::LbPolicy::cluster_provided;
   c.cleanup_interval = milliseconds(50);
   return c;
 }

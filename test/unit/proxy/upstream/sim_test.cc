@@ -144,7 +144,7 @@ TEST_CASE("whatever happens, each connection is told and counted once, and nothi
     Clusters clusters(sim.loop, sim.net.seed());
     model::Cluster& config = clusters.add("c", hosts);
     config.connect_timeout = milliseconds(1 + random.below(100));
-    config.lb_policy = static_cast<model::LbPolicy>(random.below(3));
+    config.lb.policy = static_cast<model::LbPolicy>(random.below(3));
     for (auto& e : config.localities[0].endpoints) e.weight = 1 + static_cast<uint32_t>(random.below(3));
     if (random.chance(1, 3))
       config.circuit_breaker[0].max_connections = 1 + static_cast<uint32_t>(random.below(4));
