@@ -56,8 +56,10 @@ void Http2Session::stream_closed(Http2Stream& stream, uint32_t code) {
   if (!receiver) return;
   ResetReason reason = ResetReason::remote_reset;
   std::string_view details = kRemoteReset;
-  if (stream.remote_reset || code == NGHTTP2_REFUSED_STREAM) {  // the latter: a GOAWAY leaves it out
-    if (code == NGHTTP2_REFUSED_STREAM) {
+  if (stream.details == kTooManyHeaders || stream.details == kUnderscore) {
+    details = stream.details;  // Envoy's reason for these is the remote reset as well
+  } else if (!stream.messaging_error && (stream.remote_reset || code == NGHTTP2_REFUSED_STREAM)) {
+    if (code == NGHTTP2_REFUSED_STREAM) {  // or left out by a GOAWAY
       reason = ResetReason::remote_refused_stream;
       details = kRemoteRefused;
     } else if (code == NGHTTP2_CONNECT_ERROR) {
@@ -65,8 +67,6 @@ void Http2Session::stream_closed(Http2Stream& stream, uint32_t code) {
     } else if (code == NGHTTP2_NO_ERROR && stream.remote_end) {
       reason = ResetReason::no_error;
     }
-  } else if (stream.details == kTooManyHeaders || stream.details == kUnderscore) {
-    details = stream.details;
   } else {
     // nghttp2 reset it: a message that is no HTTP message (its length, its pseudo-headers), a window overrun.
     if (!stream.messaging_error) stats_.rx_messaging_error.add();

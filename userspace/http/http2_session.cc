@@ -124,7 +124,9 @@ std::optional<ProtocolError> Http2Session::receive(Buffer& data) {
   if (failed_ && !failure_told_) {
     failure_told_ = true;
     write_goaway();
-    if (block_stream_ && !block_stream_->announced) announce(*block_stream_);
+    // Requests whose heads were found wrong, and not told yet.
+    for (Http2Stream* s = streams_; s && server_; s = s->next)
+      if (!s->announced) announce(*s);
     reset_streams(ResetReason::protocol_error, error_->details);
   }
   in_receive_ = false;

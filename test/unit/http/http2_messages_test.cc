@@ -245,3 +245,23 @@ TEST_CASE("Response headers beyond the limits") {
   CHECK(reset_code(frames, 1) == kInternalError);
   CHECK_FALSE(raw.client().error);
 }
+
+TEST_CASE("A broken head and the connection's end in the same bytes: the request is still told") {
+  Http2Config config;
+  config.http2.override_stream_error = true;
+  RawClient raw(config);
+  raw.send(headers_frame(1, with({{"x y", "1"}}), true) + frame(kPing, 0, 0, "short"));
+  REQUIRE(raw.server().error);
+  REQUIRE(raw.server().streams.size() == 1);
+  CHECK(raw.server().streams[0].details == "http2.invalid.header.field");
+}
+
+TEST_CASE("Of two causes in the same bytes the first counts: a broken response, then the server's reset") {
+  Http2Config config;
+  config.http2.override_stream_error = true;
+  RawServer raw(config);
+  Receiver& r = raw.client().get();
+  raw.send(headers_frame(1, {{":status", "200"}, {"x y", "1"}}, false) + rst_frame(1, kInternalError));
+  CHECK(r.reset == ResetReason::protocol_error);
+  CHECK(r.details == "http2.invalid.header.field");
+}
