@@ -69,16 +69,28 @@ const ext::Honoured kCluster[] = {
          "dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_resolvers use_tcp_for_dns_lookups "
          "dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init cleanup_interval "
          "upstream_bind_config original_dst_lb_config least_request_lb_config round_robin_lb_config "
-         "ring_hash_lb_config maglev_lb_config common_lb_config transport_socket upstream_connection_options "
+         "ring_hash_lb_config maglev_lb_config outlier_detection common_lb_config transport_socket "
+         "upstream_connection_options "
          "max_requests_per_connection "
          "common_http_protocol_options http_protocol_options http2_protocol_options protocol_selection "
          "typed_extension_protocol_options",
      .meaningless = {{"metadata", kShown},
                      {"upstream_http_protocol_options", kNoUpstreamTls},
                      {"close_connections_on_host_health_failure",
-                      "health_checks are refused, so no host's health fails"},
+                      "health_checks are refused; with outlier_detection this is refused"},
                      {"ignore_health_on_host_removal",
                       "health_checks are refused, so health holds no host back"}}},
+    {.message = "envoy.config.cluster.v3.OutlierDetection",
+     .fields =
+         "interval base_ejection_time max_ejection_time max_ejection_time_jitter "
+         "split_external_local_origin_errors max_ejection_percent consecutive_5xx enforcing_consecutive_5xx "
+         "consecutive_gateway_failure enforcing_consecutive_gateway_failure consecutive_local_origin_failure "
+         "enforcing_consecutive_local_origin_failure success_rate_minimum_hosts success_rate_request_volume "
+         "success_rate_stdev_factor enforcing_success_rate enforcing_local_origin_success_rate "
+         "failure_percentage_threshold failure_percentage_minimum_hosts failure_percentage_request_volume "
+         "enforcing_failure_percentage enforcing_failure_percentage_local_origin always_eject_one_host",
+     .meaningless = {{"successful_active_health_check_uneject_host",
+                      "health_checks are refused, so none succeeds"}}},
     {.message = "envoy.config.cluster.v3.Cluster.CustomClusterType", .fields = "name typed_config"},
     {.message = "envoy.config.cluster.v3.Cluster.RefreshRate", .fields = "*"},
     {.message = "envoy.config.cluster.v3.Cluster.OriginalDstLbConfig", .fields = "upstream_port_override"},

@@ -5,6 +5,7 @@
 #include "config/translate_cluster_lb.h"
 #include "config/translate_dns.h"
 #include "config/translate_http_upstream.h"
+#include "config/translate_outlier.h"
 #include "envoy/config/cluster/v3/circuit_breaker.pb.h"
 #include "envoy/config/cluster/v3/cluster.pb.h"
 #include "envoy/config/endpoint/v3/endpoint.pb.h"
@@ -201,7 +202,15 @@ Result<std::shared_ptr<const model::Cluster>> translate(const proto::Cluster& in
   if (in.has_cleanup_interval()) out->cleanup_interval = to_duration(in.cleanup_interval());
   out->original_dst_port_override =
       static_cast<uint16_t>(in.original_dst_lb_config().upstream_port_override().value());
-  out->close_connections_on_host_health_failure = in.close_connections_on_host_health_failure();
+  if (in.has_outlier_detection()) {
+    SLUICE_ASSIGN(out->outlier_detection,
+                  to_outlier_detection(in.outlier_detection(), path.field("outlier_detection")));
+    if (in.close_connections_on_host_health_failure())
+      return refuse(
+          path.field("close_connections_on_host_health_failure"),
+          "is not supported by this version of Sluice together with outlier_detection: connections to an "
+          "ejected host stay; leave it out");
+  }
   out->hash = hash_of(in);
   return std::shared_ptr<const model::Cluster>(std::move(out));
 }

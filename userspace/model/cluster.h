@@ -11,6 +11,7 @@
 #include "http/http1.h"
 #include "http/http2.h"
 #include "io/loop.h"
+#include "model/outlier_detection.h"
 
 namespace sluice::model {
 
@@ -119,7 +120,7 @@ struct Cluster {
   uint32_t overprovisioning_factor = 140;
   bool weighted_priority_health = false;  // a priority's health counts its hosts' weights
   uint32_t healthy_panic_threshold = 50;  // percent
-  bool close_connections_on_host_health_failure = false;
+  std::optional<OutlierDetection> outlier_detection;
   uint64_t hash = 0;  // of the resource it came from
 };
 

@@ -110,7 +110,15 @@ void AdminServer::clusters(std::function<void(std::vector<admin::ClusterStatus>)
                            v.added_via_api,
                            thresholds(v.config->circuit_breaker[0]),
                            thresholds(v.config->circuit_breaker[1]),
+                           {},
                            {}};
+    if (v.outlier) {
+      auto rates = [&](size_t i) {
+        return admin::ClusterStatus::SuccessRates{(*v.outlier)[i].average,
+                                                  (*v.outlier)[i].ejection_threshold};
+      };
+      c.outlier = {rates(0), rates(1)};
+    }
     for (const upstream::HostView& h : v.hosts) {
       const upstream::Host::Description& d = h.host->description();
       admin::HostStatus s;
@@ -121,6 +129,11 @@ void AdminServer::clusters(std::function<void(std::vector<admin::ClusterStatus>)
       s.rq_success = h.rq_success, s.rq_timeout = h.rq_timeout, s.rq_total = h.rq_total;
       s.healthy = d.health != model::HealthStatus::unhealthy;
       s.degraded = d.health == model::HealthStatus::degraded;
+      const upstream::HostMonitor& m = h.host->monitor();
+      s.failed_outlier_check = m.has(upstream::HostMonitor::failed_outlier_check);
+      s.success_rate = m.success_rate[0].load(std::memory_order_relaxed);
+      s.local_origin_success_rate = m.success_rate[1].load(std::memory_order_relaxed);
+      s.canary = d.canary;
       s.weight = d.weight;
       s.priority = d.priority;
       if (d.locality)

@@ -311,6 +311,53 @@ TEST_CASE("load balancing: the cluster's own settings and the extensions'") {
   CHECK(lb.locality_weighted);
 }
 
+TEST_CASE("outlier detection: every field, and Envoy's defaults") {
+  auto cluster = [](const std::string& fields) {
+    const auto made = make("static_resources: {clusters: [{name: c, outlier_detection: {" + fields + "}}]}");
+    return *made.config->clusters[0]->outlier_detection;
+  };
+  auto o = cluster("");
+  CHECK(o.consecutive_5xx == 5);
+  CHECK(o.enforcing_consecutive_gateway_failure == 0);
+  CHECK(o.interval == 10s);
+  CHECK(o.max_ejection_time == 300s);
+  CHECK(o.max_ejection_percent == 10);
+  o = cluster("base_ejection_time: 400s, interval: 1.5s, max_ejection_time_jitter: 2s");
+  CHECK(o.max_ejection_time == 400s);
+  CHECK(o.interval == 1500ms);
+  CHECK(o.max_ejection_time_jitter == 2s);
+  o = cluster(
+      "consecutive_5xx: 1, enforcing_consecutive_5xx: 2, consecutive_gateway_failure: 3, "
+      "enforcing_consecutive_gateway_failure: 4, consecutive_local_origin_failure: 5, "
+      "enforcing_consecutive_local_origin_failure: 6, success_rate_minimum_hosts: 7, "
+      "success_rate_request_volume: 8, "
+      "success_rate_stdev_factor: 9, enforcing_success_rate: 10, enforcing_local_origin_success_rate: 11, "
+      "failure_percentage_threshold: 12, failure_percentage_minimum_hosts: 13, "
+      "failure_percentage_request_volume: 14, "
+      "enforcing_failure_percentage: 15, enforcing_failure_percentage_local_origin: 16, "
+      "max_ejection_percent: 17, "
+      "always_eject_one_host: true, split_external_local_origin_errors: true");
+  CHECK(o.consecutive_5xx == 1);
+  CHECK(o.enforcing_consecutive_5xx == 2);
+  CHECK(o.consecutive_gateway_failure == 3);
+  CHECK(o.enforcing_consecutive_gateway_failure == 4);
+  CHECK(o.consecutive_local_origin_failure == 5);
+  CHECK(o.enforcing_consecutive_local_origin_failure == 6);
+  CHECK(o.success_rate_minimum_hosts == 7);
+  CHECK(o.success_rate_request_volume == 8);
+  CHECK(o.success_rate_stdev_factor == 9);
+  CHECK(o.enforcing_success_rate == 10);
+  CHECK(o.enforcing_local_origin_success_rate == 11);
+  CHECK(o.failure_percentage_threshold == 12);
+  CHECK(o.failure_percentage_minimum_hosts == 13);
+  CHECK(o.failure_percentage_request_volume == 14);
+  CHECK(o.enforcing_failure_percentage == 15);
+  CHECK(o.enforcing_failure_percentage_local_origin == 16);
+  CHECK(o.max_ejection_percent == 17);
+  CHECK(o.always_eject_one_host);
+  CHECK(o.split_external_local_origin_errors);
+}
+
 TEST_CASE("names: the cluster's own settings, a DnsCluster's, the bootstrap's") {
   const std::string names =
       "load_assignment: {cluster_name: c, endpoints: [{lb_endpoints: [{endpoint: {address: "

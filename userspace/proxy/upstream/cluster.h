@@ -13,6 +13,7 @@
 #include "proxy/upstream/cluster_stats.h"
 #include "proxy/upstream/host.h"
 #include "proxy/upstream/load_balancer.h"
+#include "proxy/upstream/outlier_detection.h"
 #include "sluice/ext/http_upstream.h"
 #include "sluice/ext/upstream.h"
 
@@ -49,6 +50,7 @@ struct SharedCluster {
   };
   Breakers breakers[2];
   OriginalDstHosts original_dst;
+  OutlierReporter outlier;  // set before any worker has this
 };
 
 class HttpPools;

@@ -95,6 +95,8 @@ struct ClusterDirectory::Entry {
   ClusterUpdateStats stats;
   HashTableStats table_stats;
   HostSetPtr hosts;
+  HostVector members;
+  std::shared_ptr<OutlierDetector> outlier;  // may be null
   std::unique_ptr<DnsCluster> dns;
   bool warming = false;
   uint64_t members_total = 0, members_healthy = 0, members_degraded = 0;
@@ -247,6 +249,11 @@ Status ClusterDirectory::apply(const model::ConfigSet& config) {
     declare_remaining(*c, scope);
     auto entry = std::make_unique<Entry>(*this, shared, scope);
     Entry& e = *entry;
+    if (c->outlier_detection) {
+      e.outlier = std::make_shared<OutlierDetector>(*c->outlier_detection, loop_, random_, scope,
+                                                    [this, &e] { spread(e); });
+      shared->outlier = OutlierReporter(*c->outlier_detection, loop_, e.outlier);
+    }
     (is_new ? cluster_added_ : cluster_modified_).add();
     if (is_new) active_clusters_.add();
     HostVector hosts;
@@ -272,8 +279,14 @@ Status ClusterDirectory::apply(const model::ConfigSet& config) {
 }
 
 void ClusterDirectory::publish(Entry& entry, const HostVector& hosts) {
-  HostSetPtr set = HostSet::make(*entry.shared->config, hosts);
+  entry.members = hosts;
   entry.stats.membership_change.add();
+  if (entry.outlier) entry.outlier->set_hosts(hosts);
+  spread(entry);
+}
+
+void ClusterDirectory::spread(Entry& entry) {
+  HostSetPtr set = HostSet::make(*entry.shared->config, entry.members);
   entry.count_members(set->size(), set->healthy(), set->degraded());
   entry.count_table(*set);
   if (entry.shared->config->type != ClusterType::static_) entry.stats.max_host_weight.set(set->max_weight());
@@ -347,6 +360,7 @@ std::vector<ClusterView> ClusterDirectory::view() const {
     v.config = entry->shared->config;
     v.observability_name = entry->shared->observability_name;
     v.warming = entry->warming;
+    if (entry->outlier) v.outlier = std::array{entry->outlier->rates(false), entry->outlier->rates(true)};
     HostVector hosts = entry->shared->original_dst.all();
     for (const HostSet::Priority& p : entry->hosts->priorities)
       hosts.insert(hosts.end(), p.all.begin(), p.all.end());

@@ -83,7 +83,8 @@ class ClusterDirectory {
 
   // Runs `f` on each worker's thread, while its clusters exist.
   void post(std::function<void(WorkerClusters&)> f);
-  void publish(Entry& entry, const HostVector& hosts);
+  void publish(Entry& entry, const HostVector& hosts);  // other hosts than before
+  void spread(Entry& entry);  // the same hosts, of another health
   Result<net::DnsResolver*> resolver(const model::Cluster& config);
   void set_warming(Entry& entry, bool warming);
   static void sweep(io::Timer& timer);

@@ -1,11 +1,14 @@
 #pragma once
 
+#include <array>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "model/cluster.h"
 #include "proxy/upstream/host.h"
+#include "proxy/upstream/outlier_detection.h"
 
 namespace sluice::upstream {
 
@@ -21,6 +24,8 @@ struct ClusterView {
   std::string observability_name;
   bool added_via_api = false;
   bool warming = false;  // its first resolution is not over
+  // External and local origin; nothing: no outlier detection.
+  std::optional<std::array<OutlierDetector::SuccessRates, 2>> outlier = {};
   std::vector<HostView> hosts;
 };
 

@@ -10,10 +10,12 @@ namespace sluice::upstream {
 using model::HealthStatus;
 
 Host::Host(Description description, unsigned slots)
-    : d_(std::move(description)), counters_(std::make_shared<std::vector<HostCounters>>(slots)) {}
+    : d_(std::move(description)),
+      counters_(std::make_shared<std::vector<HostCounters>>(slots)),
+      monitor_(std::make_shared<HostMonitor>()) {}
 
 Host::Host(Description description, const Host& successor_of)
-    : d_(std::move(description)), counters_(successor_of.counters_) {}
+    : d_(std::move(description)), counters_(successor_of.counters_), monitor_(successor_of.monitor_) {}
 
 uint64_t Host::sum(HostCounters::Cell HostCounters::* which) const {
   uint64_t n = 0;

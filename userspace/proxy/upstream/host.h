@@ -20,11 +20,29 @@ struct alignas(64) HostCounters {
   using Cell = std::atomic<uint64_t>;
   Cell cx_total{0}, cx_active{0}, cx_connect_fail{0}, rq_total{0}, rq_active{0}, rq_pending_active{0};
   Cell rq_success{0}, rq_error{0}, rq_timeout{0};  // HTTP
+  // With outlier detection: answers, and attempts to reach the host at all.
+  Cell external_total{0}, external_success{0}, local_origin_total{0}, local_origin_success{0};
 
   static void add(Cell& cell, uint64_t n = 1) {
     cell.store(cell.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
   }
   static void sub(Cell& cell) { add(cell, ~0ull); }
+};
+
+// What is found out about a host while it is used. Flags and rates are the control thread's to write, the rows of
+// failures all threads'.
+struct alignas(64) HostMonitor {
+  enum Flag : uint32_t { failed_outlier_check = 1 };
+  bool has(Flag f) const { return (flags.load(std::memory_order_relaxed) & f) != 0; }
+  void set(Flag f, bool on) {
+    const uint32_t now = flags.load(std::memory_order_relaxed);
+    flags.store(on ? now | f : now & ~f, std::memory_order_relaxed);
+  }
+
+  std::atomic<uint32_t> flags{0};
+  std::atomic<uint32_t> consecutive_5xx{0}, consecutive_gateway_failure{0},
+      consecutive_local_origin_failure{0};
+  std::atomic<double> success_rate[2] = {-1, -1};  // external, local origin: percent; -1: not known
 };
 
 struct HostLocality {
@@ -62,7 +80,11 @@ class Host final : public ext::UpstreamHost {
   bool canary() const override { return d_.canary; }
   uint32_t weight() const { return d_.weight; }
   uint32_t priority() const { return d_.priority; }
-  model::HealthStatus health() const { return d_.health; }
+  // As configured, and as found out.
+  model::HealthStatus health() const {
+    return monitor_->has(HostMonitor::failed_outlier_check) ? model::HealthStatus::unhealthy : d_.health;
+  }
+  HostMonitor& monitor() const { return *monitor_; }
 
   HostCounters& counters(unsigned slot) const { return (*counters_)[slot]; }
   // Stays the same over changes of weight and health, as long as anybody has one of them.
@@ -75,6 +97,7 @@ class Host final : public ext::UpstreamHost {
  private:
   Description d_;
   std::shared_ptr<std::vector<HostCounters>> counters_;
+  std::shared_ptr<HostMonitor> monitor_;
 };
 
 using HostPtr = std::shared_ptr<const Host>;

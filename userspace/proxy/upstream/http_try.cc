@@ -105,6 +105,7 @@ void HttpTry::begin(HttpConnection& connection) {
   protocol_ = connection.protocol();
   pool_->cluster().stats().upstream_rq_total.add();
   HostCounters::add(pool_->counters().rq_total);
+  pool_->cluster().shared().outlier.transport(host_, pool_->cluster().slot(), ext::TryResult::success, false);
   stream_ = &connection.new_stream(*this);
   id_ = stream_->id();
   stream_->set_buffer_limit(pool_->cluster().config().buffer_limit);
@@ -124,6 +125,7 @@ MonotonicTime HttpTry::connect_done() const {
 
 void HttpTry::report(ext::TryResult result) {
   if (!pool_) return;
+  pool_->cluster().shared().outlier.transport(host_, pool_->cluster().slot(), result, false);
   HostCounters& c = pool_->counters();
   switch (result) {
     case ext::TryResult::success:
@@ -141,6 +143,7 @@ void HttpTry::report(ext::TryResult result) {
 
 void HttpTry::report_status(uint16_t status) {
   if (!pool_) return;
+  pool_->cluster().shared().outlier.status(host_, pool_->cluster().slot(), status);
   HostCounters& c = pool_->counters();
   HostCounters::add(status >= 500 && status < 600 ? c.rq_error : c.rq_success);
 }

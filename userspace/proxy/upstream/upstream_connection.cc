@@ -127,6 +127,10 @@ void UpstreamConnection::fail(Failure failure, std::string_view reason) {
                host_->address().to_string(), failure == Failure::timeout ? "connect timeout" : reason);
     // Refused or unreachable is the far side's doing; a socket of ours or a time-out is ours.
     bool local = failure == Failure::timeout || state_ == State::failing;
+    if (state_ != State::failing)
+      cluster_->shared().outlier.transport(
+          host_, cluster_->slot(),
+          failure == Failure::timeout ? ext::TryResult::timeout : ext::TryResult::connect_failed, true);
     state_ = State::done;
     count_end(local);
   }
@@ -155,6 +159,7 @@ void UpstreamConnection::on_connected(net::Connection&) {
   HostCounters& counters = host_->counters(cluster_->slot());
   HostCounters::add(counters.rq_total);
   HostCounters::add(counters.rq_active);
+  cluster_->shared().outlier.transport(host_, cluster_->slot(), ext::TryResult::success, true);
   callbacks_->on_connected(*this);
 }
 

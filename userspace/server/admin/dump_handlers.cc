@@ -1,6 +1,7 @@
 // The endpoints whose JSON is a message of Envoy's admin API.
 
 #include <algorithm>
+#include <cstdio>
 
 #include "config/print.h"
 #include "core/regex.h"
@@ -54,11 +55,34 @@ Response listeners(const Request& request, View& view) {
   return Response::text(200, std::move(out));
 }
 
+std::string short_number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%g", value);
+  return text;
+}
+
+// In the order of Envoy's flags.
+std::string health_flags(const HostStatus& h) {
+  std::string flags;
+  if (h.failed_outlier_check) flags += "/failed_outlier_check";
+  if (!h.healthy) flags += "/failed_eds_health";
+  if (h.healthy && h.degraded) flags += "/degraded_eds_health";
+  return flags.empty() ? "healthy" : flags;
+}
+
 std::string clusters_text(const std::vector<ClusterStatus>& clusters) {
   std::string out;
   for (const ClusterStatus& c : clusters) {
     auto line = [&](const std::string& what) { out += c.name + "::" + what + "\n"; };
     line("observability_name::" + c.observability_name);
+    if (c.outlier) {
+      auto rates = [&](const std::string& prefix, const ClusterStatus::SuccessRates& r) {
+        line("outlier::" + prefix + "success_rate_average::" + short_number(r.average));
+        line("outlier::" + prefix + "success_rate_ejection_threshold::" + short_number(r.ejection_threshold));
+      };
+      rates("", c.outlier->external);
+      rates("local_origin_", c.outlier->local_origin);
+    }
     for (bool high : {false, true}) {
       const auto& t = high ? c.high_priority : c.default_priority;
       std::string p = high ? "high_priority::" : "default_priority::";
@@ -82,17 +106,15 @@ std::string clusters_text(const std::vector<ClusterStatus>& clusters) {
       host("rq_timeout", std::to_string(h.rq_timeout));
       host("rq_total", std::to_string(h.rq_total));
       host("hostname", h.hostname);
-      host("health_flags", !h.healthy   ? "/failed_eds_health"
-                           : h.degraded ? "/degraded_eds_health"
-                                        : "healthy");
+      host("health_flags", health_flags(h));
       host("weight", std::to_string(h.weight));
       host("region", h.region);
       host("zone", h.zone);
       host("sub_zone", h.sub_zone);
-      host("canary", "false");
+      host("canary", h.canary ? "true" : "false");
       host("priority", std::to_string(h.priority));
-      host("success_rate", "-1");
-      host("local_origin_success_rate", "-1");
+      host("success_rate", short_number(h.success_rate));
+      host("local_origin_success_rate", short_number(h.local_origin_success_rate));
     }
   }
   return out;
@@ -121,6 +143,10 @@ void add_host(const HostStatus& h, HostList* out) {
   host->mutable_health_status()->set_eds_health_status(!h.healthy   ? UNHEALTHY
                                                        : h.degraded ? DEGRADED
                                                                     : HEALTHY);
+  host->mutable_health_status()->set_failed_outlier_check(h.failed_outlier_check);
+  if (h.success_rate >= 0) host->mutable_success_rate()->set_value(h.success_rate);
+  if (h.local_origin_success_rate >= 0)
+    host->mutable_local_origin_success_rate()->set_value(h.local_origin_success_rate);
   host->set_weight(h.weight);
   host->set_hostname(h.hostname);
   host->set_priority(h.priority);
@@ -146,6 +172,11 @@ envoy::admin::v3::Clusters clusters_message(const std::vector<ClusterStatus>& cl
       to->mutable_max_requests()->set_value(from.max_requests);
       to->mutable_max_retries()->set_value(from.max_retries);
     }
+    if (c.outlier && c.outlier->external.ejection_threshold > 0)
+      status->mutable_success_rate_ejection_threshold()->set_value(c.outlier->external.ejection_threshold);
+    if (c.outlier && c.outlier->local_origin.ejection_threshold > 0)
+      status->mutable_local_origin_success_rate_ejection_threshold()->set_value(
+          c.outlier->local_origin.ejection_threshold);
     for (const HostStatus& h : c.hosts) add_host(h, status->mutable_host_statuses());
   }
   return out;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,7 +31,10 @@ struct HostStatus {
   std::string hostname;
   uint64_t cx_active = 0, cx_connect_fail = 0, cx_total = 0;
   uint64_t rq_active = 0, rq_error = 0, rq_pending_active = 0, rq_success = 0, rq_timeout = 0, rq_total = 0;
-  bool healthy = true, degraded = false;  // as configured: Sluice checks no health
+  bool healthy = true, degraded = false;  // as configured
+  bool failed_outlier_check = false;
+  double success_rate = -1, local_origin_success_rate = -1;  // percent; -1: not known
+  bool canary = false;
   uint32_t weight = 1;
   std::string region, zone, sub_zone;
   uint32_t priority = 0;
@@ -43,6 +47,13 @@ struct ClusterStatus {
   std::string name, observability_name;
   bool added_via_api = false;
   Thresholds default_priority, high_priority;
+  struct SuccessRates {
+    double average = -1, ejection_threshold = -1;
+  };
+  struct Outlier {
+    SuccessRates external, local_origin;
+  };
+  std::optional<Outlier> outlier = {};  // nothing: no outlier detection
   std::vector<HostStatus> hosts;
 };
 
