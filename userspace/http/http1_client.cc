@@ -86,6 +86,7 @@ Stream& Client::new_stream(StreamReceiver& receiver) {
   state_ = State::head;
   protocol_ = Protocol::http11;
   open_exchange(receiver);
+  watermarks_ = true;
   deliver_watermark();
   return *this;
 }
@@ -119,7 +120,7 @@ void Client::send_headers(const HeaderMap& headers, bool end_stream) {
   }
   w.text(" HTTP/1.1\r\n");
   if (!headers.has(Name::authority) && !headers.has(Name::host)) w.field("host", "");
-  const bool has_length = headers.has(Name::content_length) && !is_connect_;
+  const bool has_length = headers.has(Name::content_length) && !upgrade_;
   write_fields(headers, has_length);
   const http1::ConnectionOptions given = http1::connection_options(headers);
   if (given.close) close_after_ = true;

@@ -115,6 +115,7 @@ bool Server::step() {
         in_.clear();
         return false;
       }
+      if (!open_) open_stream();
       read_head();
       return true;
     case State::body:
@@ -132,10 +133,10 @@ bool Server::step() {
   return false;
 }
 
+// With the first byte, so that a time-out for the head counts from there and has something to answer.
 void Server::open_stream() {
-  const Head& head = parser_.head();
-  protocol_ =
-      head.http1 && head.minor == 0 && config_.http1.accept_http_10 ? Protocol::http10 : Protocol::http11;
+  protocol_ = Protocol::http11;
+  is_head_ = is_connect_ = upgrade_ = false;
   open_exchange(callbacks_.on_new_stream(*this));
 }
 
@@ -143,12 +144,13 @@ void Server::read_head() {
   switch (parser_.feed(in_)) {
     case HeadParser::Outcome::more:
       return;
-    case HeadParser::Outcome::started:
-      is_head_ = parser_.head().is_head;
-      is_connect_ = parser_.head().is_connect;
-      upgrade_ = false;
-      open_stream();
+    case HeadParser::Outcome::started: {
+      const Head& head = parser_.head();
+      is_head_ = head.is_head;
+      is_connect_ = head.is_connect;
+      if (head.http1 && head.minor == 0 && config_.http1.accept_http_10) protocol_ = Protocol::http10;
       return;
+    }
     case HeadParser::Outcome::done:
       return head_complete();
     case HeadParser::Outcome::refused:
@@ -180,6 +182,7 @@ void Server::head_complete() {
   const uint64_t generation = generation_;
   receiver_->on_headers(std::move(headers), received_end_);
   if (generation != generation_ || !open_) return;
+  watermarks_ = true;
   deliver_watermark();
   if (received_end_) message_complete();
 }
@@ -256,7 +259,6 @@ void Server::close_for_good() {
 
 void Server::refuse(const Refusal& refusal) {
   close_after_ = true;
-  if (!open_) open_stream();
   if (head_sent_) {  // too late for an answer
     error_ = ProtocolError{refusal.details, refusal.message};
     StreamReceiver* receiver = receiver_;
@@ -264,7 +266,7 @@ void Server::refuse(const Refusal& refusal) {
     return receiver->on_reset(ResetReason::protocol_error, refusal.details);
   }
   state_ = State::refused;
-  received_end_ = true;
+  received_end_ = watermarks_ = true;
   parser_.reset();
   receiver_->on_bad_message(*this, refusal.status, refusal.details);
   message_complete();

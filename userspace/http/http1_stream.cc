@@ -20,7 +20,7 @@ void Exchange::open_exchange(StreamReceiver& receiver) {
   assert(!open_);
   receiver_ = &receiver;
   open_ = true;
-  received_end_ = head_sent_ = sent_end_ = hold_body_ = held_end_ = false;
+  received_end_ = head_sent_ = sent_end_ = hold_body_ = held_end_ = watermarks_ = false;
   body_allowed_ = true;
   told_above_ = held_above_ = false;
   framing_ = Framing::none;
@@ -211,7 +211,7 @@ void Exchange::connection_watermark(bool above) {
 }
 
 void Exchange::deliver_watermark() {
-  if (!open_ || told_above_ == above_write_high_watermark()) return;
+  if (!open_ || !watermarks_ || told_above_ == above_write_high_watermark()) return;
   if (user_calls_ > 0) return output_.receive_soon();
   told_above_ = above_write_high_watermark();
   if (told_above_)

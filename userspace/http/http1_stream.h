@@ -67,6 +67,7 @@ class Exchange : public Stream {
   bool sent_end_ = false;
   bool body_allowed_ = true;  // false: data is dropped (HEAD, 204, 304)
   bool hold_body_ = false;  // data waits for the other side's yes to an upgrade
+  bool watermarks_ = false;  // the receiver may hear of them: a server's not before its request
   bool broken_ = false;  // own message does not fit its length: the connection ends with it
   Protocol protocol_ = Protocol::http11;
   uint64_t generation_ = 0;  // of the exchange
