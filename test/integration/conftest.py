@@ -10,7 +10,6 @@ from support.leaks import Watch
 from support.pod import World
 
 CASE_SECONDS_MAX = 90
-collect_ignore = [] if os.environ.get("SLUICE_DIFFERENTIAL") == "1" else ["differential"]
 _WATCH = Watch()
 
 

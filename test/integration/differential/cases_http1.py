@@ -210,8 +210,6 @@ case("underscore dropped", get("/", "x_a: 1"), config="underscores_drop")
 
 # ---- upgrades ----
 UPGRADE = ("connection: Upgrade", "upgrade: websocket", "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==", "sec-websocket-version: 13")
-SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n"
-case("websocket", (get("/ws", *UPGRADE), b"some frames"), config="websocket", replies=SWITCH, after="fin", loose_stats=("downstream_rq_time",))
 case("websocket refused by the upstream", get("/ws", *UPGRADE), config="websocket", replies=response("403 Forbidden"))
 case("websocket not configured", get("/ws", *UPGRADE))
 case("other upgrade not configured", get("/ws", "connection: upgrade", "upgrade: other"), config="websocket")

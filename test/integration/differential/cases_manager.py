@@ -54,7 +54,6 @@ for mode in ("OVERWRITE", "APPEND_IF_ABSENT", "PASS_THROUGH"):
     case(f"server {mode}, the upstream has one", get(), replies=response("200 OK", "server: up"), config=name)
 case("date of the upstream stays", get(), replies=response("200 OK", "date: Mon, 01 Jan 2024 00:00:00 GMT"), loose=())
 case("via appended", get("/", "via: 1.1 other"), replies=response("200 OK", "via: 1.1 up"), config=VIA)
-case("user agent added", get(), config=variant("add_agent", add_user_agent=True))
 
 # ---- paths ----
 PATHS = ("/a/./b", "/a/../b", "/../a", "/a//b", "//a", "/a%2Fb", "/a%2f..%2fb", "/a%5Cb", "/a\\b", "/%41", "/%7e", "/a%00b", "/a%zz", "/a;b=c/d",

@@ -1,5 +1,45 @@
 """Where sluiced and Envoy differ on purpose: case name → (what is compared and differs, why). Anything else that differs fails; so does a
 case here that does not differ any more."""
 
+_FORWARDED = ["connection", "log", "responses", "stats", "upstream"]
+_STRICT = "RFC 9112 asks for a refusal, which Envoy's parser leaves out: what two parsers read differently is how requests are smuggled"
+_EMPTY_BODY = "an empty body that came with its head is known to be empty: the upstream is told so by its length"
+_MALFORMED2 = "RFC 9113 sections 5.4.1 and 8.1.1: the stream is reset and the peer told why by GOAWAY before the connection is closed; Envoy only closes it"
+_LOGGED_PATH = "the record of a refused request has its path as it came, not half normalized"
+_NO_CODING = "an answer without a body has no coding: HEAD's answer here is what the upstream, or the route, said"
+
 DIFFERENCES = {
+    # ---- HTTP/1 ----
+    **{name: (_FORWARDED, _STRICT) for name in (
+        "obs-fold", "two blanks in the request line", "tab in the request line", "blank at the end of the request line", "cr inside a value",
+        "two hosts", "two equal hosts", "host with user info", "chunk longer than its size")},
+    "http/1.0 with chunked": (["log", "responses", "stats", "upstream"], _STRICT),
+    "no version": (["log", "responses"], "a request line without a version is HTTP/0.9, which has no head to answer 426 to: 400"),
+    "only a newline, then gone": (["log", "stats"], "nothing was asked: no record and no request is counted"),
+    "chunk ended by lf": (["stats", "upstream"], "the broken body came with its head: the upstream is not asked at all"),
+    "trailer content-length": (["upstream"], "RFC 9110 section 6.5.1: framing does not belong into trailers"),
+    **{name: (["upstream"], _EMPTY_BODY) for name in (
+        "length and chunked, allowed", "coding in upper case", "coding with a tab", "h2: post empty")},
+    **{name: (["responses"], _NO_CODING) for name in ("answer to HEAD chunked", "redirect of a HEAD")},
+    "answer 599": (["responses"], "the reason phrase of a code that has none"),
+    "answer head too large": (["log", "responses", "stats"], "a response's head has the limit that the API documents (60 KiB), however it arrives"),
+    # ---- HTTP/2 ----
+    **{f"h2: {name}": (["connection", "responses", "stats"], _MALFORMED2) for name in (
+        "neither host nor authority", "upper case name", "connection header", "keep-alive header", "proxy-connection header", "transfer-encoding header",
+        "upgrade header", "te other than trailers", "no path", "empty path", "path without a slash", "no method", "no scheme", "two methods", "two paths",
+        "pseudo-header behind a field", "unknown pseudo-header", "response pseudo-header", "pseudo-header in trailers",
+        "authority with a bad character", "length that is no number", "two lengths", "connect with a path", "extended connect not allowed",
+        "one of two is malformed")},
+    **{f"h2: {name}": (["connection", "stats"], _MALFORMED2) for name in (
+        "nul in a value", "newline in a value", "return in a value", "blank in a name", "colon in a name", "empty name")},
+    **{f"h2: length that is too {name}": (["log", "stats"], "it is the client that broke the rule, not we who were reset: the record says so")
+       for name in ("long", "short")},
+    "h2: headers too large": (["log", "stats"], "one counter and one detail for heads over a limit, in fields or in bytes"),
+    # ---- manager, routes, router ----
+    "buffer: too large": (["connection", "responses", "stats"], "the whole body has come with its head: the connection is good for the next request"),
+    "circuit breaker: no requests": (["log"], "the record names the host that was chosen and could not be asked"),
+    **{f"escaped slash {path}, REJECT_REQUEST": (["log"], _LOGGED_PATH) for path in ("/a%2Fb", "/a%5cb", "/a%2f?x=%2f")},
+    "x-forwarded-proto empty, plain": (["log", "responses", "stats", "upstream"], "an empty x-forwarded-proto says nothing: it is as if there were none"),
+    "target /nonforwarding": (["log", "responses", "stats"], "a route that forwards nothing has no cluster to miss: 404"),
+    "tls required": (["stats"], "the redirect is the manager's own: the router has not seen the request"),
 }

@@ -8,7 +8,11 @@ LOOSE_HEADERS = {"date", "x-envoy-upstream-service-time", "x-request-id"}
 # Counters that one run and another of the same Envoy do not agree in, or that count bytes with a time in them.
 LOOSE_STATS = re.compile(r"(_bytes(_total)?|upstream_cx_(rx|tx)_bytes.*|\.membership_.*|\.update_.*|\.lb_.*|default\.total_match_count|"
                          r"downstream_cx_delayed_close_timeout|downstream_cx_length_ms|\.assignment_.*|upstream_cx_.*|downstream_cx_destroy.*|"
-                         r"upstream_rq_pending_total|downstream_rq_idle_timeout)$")
+                         r"upstream_rq_pending_total|downstream_rq_idle_timeout|"
+                         # Which of its two HTTP/2 implementations Envoy uses for a connection.
+                         r"http2\.nghttp2_downstream_connections|"
+                         # Tracing's counters: sluiced does not trace yet.
+                         r"http\.diff\.tracing\..*)$")
 COUNTED = re.compile(r"^(http\.diff\.|cluster\.|vhost\.|listener\..*\.http\.diff\.|http1\.|http2\.|http_local_rate_limiter|diff_)")
 
 

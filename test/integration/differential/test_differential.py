@@ -44,10 +44,6 @@ class Side:
         before, logged = self.proxy.admin.stats(), len(self.log.lines())
         with self.app.connect(self.app.ipv4, self.place.port) as sock:
             found, connection = (exchange2 if case.streams else exchange).run(sock, case)
-        for u in self.upstreams:
-            requests = u.seen()
-            if requests:
-                break
         self.proxy.wait_stat("http.diff.downstream_cx_active", 0)
         after = self.proxy.admin.stats()
         started = after.get("http.diff.downstream_rq_total", 0) - before.get("http.diff.downstream_rq_total", 0)
@@ -56,6 +52,8 @@ class Side:
         except Timeout:
             pass  # the comparison shows it
         requests = [r for u in self.upstreams for r in u.seen()]
+        if case.streams:  # on as many connections: which is first is not said
+            requests.sort(key=lambda r: r["line"])
         lines = [self.clean(line) for line in self.log.lines()[logged:] if "/sentinel" not in line]
         seen = observe.streams(found, case.loose) if case.streams else observe.responses(found, case.loose)
         return {"responses": seen, "connection": connection,

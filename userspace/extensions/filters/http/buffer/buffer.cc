@@ -16,6 +16,7 @@ class BufferFilter final : public ext::HttpFilter {
       limit = route->max_request_bytes;
     }
     buffering_ = true;
+    limit_ = limit;
     context_->set_buffer_limit(limit);
     return ext::HeadersStatus::stop;
   }
@@ -23,7 +24,8 @@ class BufferFilter final : public ext::HttpFilter {
   ext::DataStatus on_request_data(Buffer& data, bool end_stream) override {
     if (!buffering_) return ext::DataStatus::proceed;
     length_ += data.size();
-    if (!end_stream) return ext::DataStatus::stop_and_buffer;
+    // Over the limit the manager answers 413.
+    if (!end_stream || length_ > limit_) return ext::DataStatus::stop_and_buffer;
     complete();
     return ext::DataStatus::proceed;
   }
@@ -42,6 +44,7 @@ class BufferFilter final : public ext::HttpFilter {
 
   const uint32_t max_request_bytes_;
   ext::HttpFilterContext* context_ = nullptr;
+  uint32_t limit_ = 0;
   uint64_t length_ = 0;
   bool buffering_ = false;
 };

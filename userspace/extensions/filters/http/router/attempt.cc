@@ -88,6 +88,17 @@ void Router::no_healthy_upstream() {
   local_reply(503, "no healthy upstream", "no_healthy_upstream");
 }
 
+// upstream_rq_total of what has statistics beside the cluster's.
+void Router::count_try() {
+  const bool virtual_cluster = rare_ && !rare_->virtual_cluster.empty();
+  if (match_.route->stat_prefix.empty() && !virtual_cluster) return;
+  const stats::Scope host = shared_->root.scope("vhost").scope(match_.virtual_host->name);
+  if (!match_.route->stat_prefix.empty())
+    host.scope("route").scope(match_.route->stat_prefix).counter("upstream_rq_total").add();
+  if (virtual_cluster)
+    host.scope("vcluster").scope(rare_->virtual_cluster).counter("upstream_rq_total").add();
+}
+
 void Router::on_ready(http::Stream& stream) {
   stream_ = &stream;
   ext::StreamInfo& i = info();
@@ -96,6 +107,7 @@ void Router::on_ready(http::Stream& stream) {
   i.upstream_connect_done = try_->connect_done();
   i.http->upstream_protocol = stream.protocol();
   if (context_->access_logged()) i.upstream_local = try_->connection().local_address();
+  count_try();
   if (downstream_above_ > 0) stream.pause_reading();
   if (Duration most = cluster_->max_stream_duration(); most.count() > 0)
     arm(duration_timer_, &on_max_duration, most);

@@ -70,6 +70,7 @@ class Router final : public ext::HttpFilter, private ext::HttpTry::Callbacks, pr
   // ---- one try: attempt.cc ----
   void start_try();
   void send_request();
+  void count_try();
   void on_ready(http::Stream& stream) override;
   void on_failure(ext::Upstream::Failure failure, std::string_view reason) override;
   void no_healthy_upstream();

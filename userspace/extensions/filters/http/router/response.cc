@@ -72,6 +72,7 @@ void Router::on_headers(http::HeaderMapPtr headers, bool end_stream) {
     for (const std::string& cookie : rare_->set_cookies) headers->add(Name::set_cookie, cookie);
   if (stream_ && stream_->protocol() == http::Protocol::http2 && request_->has(Name::upgrade))
     switch_protocols(*request_, *headers);
+  http_info().response_code = status;  // for %RESPONSE_CODE% in what is added
   model::apply_response_headers(match_, *headers, info());
   if (end_stream) response_complete();
   context_->respond(std::move(headers), end_stream);

@@ -1,5 +1,6 @@
 #include "extensions/filters/network/http_connection_manager/filter_manager.h"
 
+#include <charconv>
 #include <utility>
 
 #include "model/route_actions.h"
@@ -433,6 +434,9 @@ void FilterManager::respond(http::HeaderMapPtr headers, bool end_stream) {
   response_begun_ = true;
   response_headers_ = std::move(headers);
   refresh_response_info();
+  // %RESPONSE_CODE% of headers that filters and routes add.
+  const std::string_view status = response_headers_->get(http::Name::status);
+  std::from_chars(status.data(), status.data() + status.size(), host_.stream_info().http->response_code);
   pass_headers<Way::response>(0, end_stream);
 }
 

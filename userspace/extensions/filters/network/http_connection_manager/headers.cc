@@ -81,7 +81,10 @@ void remove_hop_by_hop(HeaderMap& headers) {
 }
 
 void set_scheme(const Settings& settings, bool tls, HeaderMap& headers) {
-  if (!settings.scheme_to_overwrite.empty()) headers.set(Name::scheme, settings.scheme_to_overwrite);
+  if (!settings.scheme_to_overwrite.empty()) {
+    headers.set(Name::scheme, settings.scheme_to_overwrite);
+    headers.set(Name::x_forwarded_proto, settings.scheme_to_overwrite);
+  }
   std::string_view scheme = headers.get(Name::scheme);
   if (scheme.empty()) {
     std::string_view proto = headers.get(Name::x_forwarded_proto);

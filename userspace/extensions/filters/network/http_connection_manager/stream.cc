@@ -67,16 +67,26 @@ void Stream::recycle() {
   connection_ = nullptr;
   codec_ = nullptr;
   next = previous = nullptr;
-  route_known_ = head_received_ = request_ended_ = response_ended_ = over_ = finished_ = head_ = grpc_ =
-      false;
+  route_known_ = head_received_ = bad_message_ = request_ended_ = response_ended_ = over_ = finished_ =
+      head_ = grpc_ = false;
   close_ = wants_close_ = upgrade_ = http2_upgrade_ = upgrade_counted_ = tls_redirect_ = false;
   paused_ = 0;
   next_flush_ = {};
 }
 
+// A filter has answered before the router: the record says where the request would have gone.
+void Stream::name_cluster() {
+  if (!info_.upstream_cluster.empty() || !route_known_ || !route_ || !route_->action() ||
+      route_->cluster.empty())
+    return;
+  if (ext::Cluster* cluster = network().clusters().find(route_->cluster))
+    info_.upstream_cluster = cluster->observability_name();
+}
+
 void Stream::finish() {
   if (std::exchange(finished_, true)) return;
   filters_.end();
+  name_cluster();
   http_.request_header_bytes = filters_.request_headers() ? filters_.request_headers()->bytes() : 0;
   http_.response_header_bytes = http_.response_headers ? http_.response_headers->bytes() : 0;
   http_.response_trailer_bytes = http_.response_trailers ? http_.response_trailers->bytes() : 0;
@@ -133,8 +143,16 @@ http::HeaderMapPtr Stream::make_reply(const ext::LocalReply& r, std::string& bod
   return std::move(prepared.headers);
 }
 
+void Stream::send_continue() {
+  http::HeaderMapPtr headers = http::make_headers();
+  headers->set_static(Name::status, "100");
+  stats().count_response(100);
+  sending([&] { codec_->send_informational(*headers); });
+}
+
 void Stream::send_informational(HeaderMap& headers) {
-  if (!codec_ || over_) return;
+  // Without it 1xx responses end here, as in Envoy.
+  if (!codec_ || over_ || !settings().proxy_100_continue) return;
   stats().count_response(100);
   sending([&] { codec_->send_informational(headers); });
 }
@@ -153,7 +171,7 @@ void Stream::send_headers(HeaderMap& headers, bool end_stream) {
     stats().downstream_cx_drain_close.add();
     connection_->start_drain();
   }
-  if (!request_ended_ && !upgrade_) stats().downstream_rq_response_before_rq_complete.add();
+  if (!request_ended_ || bad_message_) stats().downstream_rq_response_before_rq_complete.add();
   const std::string_view status_text = headers.get(Name::status);
   uint16_t status = 0;
   std::from_chars(status_text.data(), status_text.data() + status_text.size(), status);
@@ -196,6 +214,7 @@ void Stream::send_trailers(HeaderMap& trailers) {
 void Stream::response_complete() {
   response_ended_ = true;
   http::Stream* codec = std::exchange(codec_, nullptr);
+  if (bad_message_) stats().downstream_rq_rx_reset.add();
   if (!request_ended_) {
     // Nobody waits for the rest of the request.
     stats().downstream_rq_rx_reset.add();

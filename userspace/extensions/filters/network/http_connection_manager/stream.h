@@ -23,6 +23,8 @@ class Stream final : public http::StreamReceiver, private FilterManager::Host {
   // Fires what is due and says when to look again; MonotonicTime::max(): never.
   MonotonicTime check_timers(MonotonicTime now);
   // on_end of the filters, statistics, the access log. Once, after it is over.
+  void name_cluster();
+  void send_continue();  // 100, for a request that expects it
   void finish();
   void recycle();
   bool over() const { return over_; }
@@ -99,6 +101,7 @@ class Stream final : public http::StreamReceiver, private FilterManager::Host {
   uint64_t random_ = 0;
   http::Stream::Bytes bytes_;
   bool route_known_ = false, head_received_ = false, request_ended_ = false, response_ended_ = false;
+  bool bad_message_ = false;  // what came was none; it was answered in the codec's stead
   bool over_ = false, finished_ = false, head_ = false, grpc_ = false, close_ = false, wants_close_ = false;
   bool upgrade_ = false, http2_upgrade_ = false, upgrade_counted_ = false, tls_redirect_ = false;
   uint32_t paused_ = 0;

@@ -72,9 +72,7 @@ void Stream::on_headers(http::HeaderMapPtr map, bool end_stream) {
 
   if (!settings().proxy_100_continue && headers.has(Name::expect) &&
       lower_equal("100-continue", headers.get(Name::expect))) {
-    auto go = http::make_headers();
-    go->set_static(Name::status, "100");
-    send_informational(*go);
+    send_continue();
     headers.remove(Name::expect);
   }
   if (refuse_head(headers) || over_) return;
@@ -224,7 +222,7 @@ void Stream::on_bad_message(http::Stream&, uint16_t status, std::string_view det
   stats().downstream_cx_protocol_error.add();
   info_.flags.set(ResponseFlag::downstream_protocol_error);
   note_bytes();
-  request_ended_ = true;
+  request_ended_ = bad_message_ = true;
   close_ = true;
   if (over_) return;
   std::string_view body = status == 431   ? "Request Header Fields Too Large"
