@@ -11,6 +11,7 @@
 namespace sluice::http {
 namespace {
 
+constexpr size_t kSmallData = 2048;
 constexpr size_t kKeepStreams = 1024;  // free streams a thread keeps
 struct FreeStreams {
   Http2Stream* first = nullptr;
@@ -122,7 +123,13 @@ void Http2Stream::send_data(Buffer&& data, bool end_stream) {
   if (s.failed_ || s.lost_) return data.clear();
   if (data.empty() && !end_stream) return;
   s.stats_.pending_send_bytes.add(data.size());
-  queue.append(std::move(data));
+  if (!queue.empty() && data.size() <= kSmallData) {
+    // The queue stands still. A small piece of a large receive block would keep the whole block for as long.
+    for (size_t i = 0; i < data.chunks(); ++i) queue.append(s.output_.blocks(), data.chunk(i).view());
+    data.clear();
+  } else {
+    queue.append(std::move(data));
+  }
   local_end = end_stream;
   if (complete()) s.detach(*this);
   s.submit_data(*this);

@@ -233,6 +233,18 @@ TEST_CASE("Large bodies are moved, small ones copied") {
   CHECK(raw.side.wire.sent.chunks() == 1);
 }
 
+TEST_CASE("Small pieces of large blocks do not keep the blocks while the peer gives no window") {
+  RawClient raw;
+  raw.send(post_frame(1));
+  Receiver& r = raw.server().streams[0];
+  r.stream->send_headers(*headers({{":status", "200"}}), false);
+  r.stream->send_data(body(raw.pool, 65535 + 100), false);
+  raw.written();
+  size_t before = raw.pool.outstanding();
+  for (int i = 0; i < 10'000; ++i) r.stream->send_data(body(raw.pool, 1, BlockPool::kLarge), false);
+  CHECK(raw.pool.outstanding() <= before + 4);
+}
+
 TEST_CASE("What arrives is not copied") {
   RawClient raw;
   raw.send(post_frame(1));
