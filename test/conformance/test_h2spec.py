@@ -1,5 +1,6 @@
 """h2spec (RFC 7540, 7541) against the codec alone and against sluiced. A case that fails must be in MISSES with its reason."""
 import os
+import re
 import xml.etree.ElementTree as xml
 
 import pytest
@@ -40,6 +41,8 @@ static_resources:
               - match: {prefix: "/"}
                 direct_response: {status: 200, body: {inline_string: "a body of some bytes, for flow control\\n"}}
           http_filters:
+          - name: envoy.filters.http.buffer  # the answer waits for the body, which h2spec sends wrong
+            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer, max_request_bytes: 65536}
           - name: envoy.filters.http.router
             typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
 """
@@ -70,9 +73,6 @@ def start_sluiced(directory):
     port = free_port()
     config = directory / "h2.yaml"
     config.write_text(SLUICED % port)
-    checked = run(paths.program("sluiced"), "--mode", "validate", "-c", config, check=False)
-    if checked.returncode:
-        pytest.skip(f"this build has no HTTP connection manager: {checked.stderr[-200:]}")
     process = Process("sluiced", [paths.program("sluiced"), "-c", config], directory)
     wait_until(lambda: connectable(port), 10, "sluiced's listener", alive=process.check_running)
     return process, port, None
@@ -94,7 +94,9 @@ def test_h2spec(subject, tmp_path):
         process.stop()
         if stdin is not None:
             os.close(stdin)
-    cases = list(xml.parse(report).getroot().iter("testcase"))
+    # h2spec puts what it received into the report as it came, control bytes and all.
+    text = re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", "?", report.read_text(errors="replace"))
+    cases = list(xml.fromstring(text).iter("testcase"))
     assert len(cases) >= 140, done.stdout[-2000:]
     failed = {(c.get("package"), c.get("classname")) for c in cases if c.find("failure") is not None or c.find("error") is not None}
     assert not failed - MISSES.keys(), done.stdout[-6000:]
