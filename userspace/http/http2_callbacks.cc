@@ -45,7 +45,7 @@ void Http2Session::data_complete(bool end_stream) {
 
 void Http2Session::stream_closed(Http2Stream& stream, uint32_t code) {
   drop_queue(stream);
-  if (server_ && !stream.announced && !lost_ && code != NGHTTP2_NO_ERROR) announce(stream);
+  if (server_ && !stream.announced && !lost_) announce(stream);
   StreamReceiver* receiver = stream.receiver;
   if (&stream == data_stream_) {
     data_stream_ = nullptr;
