@@ -1,5 +1,6 @@
 #include "test/sim/seeds.h"
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -47,6 +48,8 @@ Status for_each_seed(uint64_t count, const std::function<void(Sim&)>& scenario) 
     count = 1;
   } else if (const char* many = getenv("SLUICE_SIM_SEEDS")) {
     count = strtoull(many, nullptr, 0);
+  } else if (const char* most = getenv("SLUICE_SIM_SEEDS_MAX")) {
+    count = std::min<uint64_t>(count, strtoull(most, nullptr, 0));
   }
   struct sigaction action{};
   action.sa_handler = on_abort;

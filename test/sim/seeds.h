@@ -23,7 +23,7 @@ struct Sim {
 };
 
 // Runs `scenario` for seeds 0..count-1, or as the environment says: SLUICE_SIM_SEED (that one alone, with its trace on
-// stderr) or SLUICE_SIM_SEEDS (how many). After each: no descriptor open, no operation in flight, no block held, no timer
+// stderr) or SLUICE_SIM_SEEDS (how many; _MAX: at most). After each: no descriptor open, no operation in flight, no block held, no timer
 // armed. The error names the seed and ends with the trace; an assertion on the way prints them as well.
 Status for_each_seed(uint64_t count, const std::function<void(Sim&)>& scenario);
 

@@ -78,6 +78,10 @@ struct HttpWorld {
   ~HttpWorld() {
     calls.clear();
     manager.reset();
+    // What pools have let go of counts until it is gone: the statistics outlive it.
+    loop.run_until([&] { return loop.open_descriptors() == 0; }, std::chrono::seconds(10));
+    loop.run_once(Duration(0));
+    loop.run_once(Duration(0));
     owned.reset();
     loop.run_until([&] { return loop.open_descriptors() == 0; }, std::chrono::seconds(10));
     loop.run_once(Duration(0));
