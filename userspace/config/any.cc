@@ -18,7 +18,7 @@ namespace {
 using MessagePtr = std::unique_ptr<pb::Message>;
 
 Result<MessagePtr> make(const std::string& type_url, const FieldPath& path) {
-  if (type_url.empty()) return Error{path.error("is empty: it names no type")};
+  if (type_url.empty()) return Error{path.error("is empty: \"@type\" is missing, which names its type")};
   const std::string_view name = std::string_view(type_url).substr(type_url.rfind('/') + 1);
   const pb::Descriptor* type = find_message_type(name);
   if (type == nullptr)

@@ -54,6 +54,7 @@ Status Filler::well_known(const Node& node, const FieldPath& path, Message& into
 
 Status Filler::any(const Node& node, const FieldPath& path, Message& into) {
   if (node.kind != Node::Kind::map) return wrong_kind(node, path, "a map with an \"@type\"");
+  if (node.entries.empty()) return {};  // of no type: who unpacks it refuses it
   const Node::Entry* tag = nullptr;
   for (const auto& entry : node.entries)
     if (entry.key == "@type") tag = &entry;

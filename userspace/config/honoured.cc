@@ -15,12 +15,14 @@
 #include "config/any.h"
 #include "config/protos.h"
 #include "config/yaml_json.h"
+#include "envoy/config/route/v3/route_components.pb.h"
 #include "sluice/ext/registry.h"
 
 namespace sluice::config {
 
 namespace pb = google::protobuf;
 using Field = pb::FieldDescriptor;
+using envoy::config::route::v3::FilterConfig;
 
 struct HonouredFields::Impl {
   // By Field::index(). What a meaningless field holds is not looked into.
@@ -29,6 +31,7 @@ struct HonouredFields::Impl {
 
   Status check(const pb::Message& message, const FieldPath& path) const;
   Status check_any(const pb::Any& any, const FieldPath& path) const;
+  Status check_filter_config(const FilterConfig& config, const FieldPath& path) const;
 };
 
 namespace {
@@ -93,8 +96,20 @@ Status HonouredFields::Impl::check_any(const pb::Any& any, const FieldPath& path
   return check(*content, path);
 }
 
+// A filter that is switched off or only on has no configuration, and one that is_optional may be unknown: both are what
+// was asked for.
+Status HonouredFields::Impl::check_filter_config(const FilterConfig& config, const FieldPath& path) const {
+  if (config.disabled() || config.config().type_url().empty()) return {};
+  const FieldPath at = path.field("config");
+  const auto content = unpack(config.config(), at);
+  if (config.is_optional() && (!content.ok() || !lists.contains((*content)->GetDescriptor()))) return {};
+  return check_any(config.config(), at);
+}
+
 Status HonouredFields::Impl::check(const pb::Message& message, const FieldPath& path) const {
   const pb::Descriptor& type = *message.GetDescriptor();
+  if (&type == FilterConfig::descriptor())
+    return check_filter_config(static_cast<const FilterConfig&>(message), path);
   if (type.well_known_type() == pb::Descriptor::WELLKNOWNTYPE_ANY)
     return check_any(static_cast<const pb::Any&>(message), path);
   if (is_value(type)) return {};

@@ -56,27 +56,33 @@ bool StringMatcher::matches(std::string_view value) const {
   return false;
 }
 
-// Envoy: HeaderUtility::HeaderData. A header that is missing matches nothing but `present: false`, inverted or not,
-// unless it is taken as empty.
+// Envoy: HeaderUtility::HeaderData. One of several values is enough, and inverted none may be. A header that is missing
+// matches nothing but `present: false`, inverted or not, unless it is taken as empty.
 bool HeaderMatcher::matches(const http::HeaderMap& headers) const {
   if (kind == Kind::present) {
     const bool there = treat_missing_as_empty || headers.has(std::string_view(name));
     return (there == present) != invert;
   }
-  std::string scratch;
-  auto value = headers.joined(name, scratch);
-  if (!value) {
-    if (!treat_missing_as_empty) return false;
-    value = std::string_view();
+  const http::Name id = http::find_name(name);
+  bool there = false, hit = false;
+  if (headers.has(id)) {
+    for (const auto& field : headers) {
+      if (id != http::Name::other ? field.id != id : field.name != name) continue;
+      there = true;
+      if ((hit = matches_value(field.value))) break;
+    }
   }
-  bool hit = false;
-  if (kind == Kind::range) {
-    const auto number = integer(*value);
-    hit = number && *number >= range_start && *number < range_end;
-  } else {
-    hit = string.matches(*value);
+  if (!there) {
+    if (!treat_missing_as_empty) return false;
+    hit = matches_value("");
   }
   return hit != invert;
+}
+
+bool HeaderMatcher::matches_value(std::string_view value) const {
+  if (kind == Kind::string) return string.matches(value);
+  const auto number = integer(value);
+  return number && *number >= range_start && *number < range_end;
 }
 
 std::optional<std::string_view> query_parameter(std::string_view query, std::string_view name) {

@@ -34,6 +34,9 @@ struct HeaderMatcher {
   int64_t range_start = 0, range_end = 0;  // range: [start, end)
   StringMatcher string;
   bool matches(const http::HeaderMap& headers) const;
+
+ private:
+  bool matches_value(std::string_view value) const;
 };
 
 // envoy.config.route.v3.QueryParameterMatcher.

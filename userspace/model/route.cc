@@ -57,12 +57,11 @@ bool is_connect(const http::HeaderMap& headers) {
          equal_ignoring_case(headers.get(Name::upgrade), "connect-udp");
 }
 
-// application/grpc, with a suffix or parameter (Envoy: Grpc::Common::hasGrpcContentType).
+// application/grpc or application/grpc+... (Envoy: Grpc::Common::hasGrpcContentType).
 bool is_grpc(const http::HeaderMap& headers) {
   constexpr std::string_view kType = "application/grpc";
   const std::string_view type = headers.get(Name::content_type);
-  return type.starts_with(kType) &&
-         (type.size() == kType.size() || type[kType.size()] == '+' || type[kType.size()] == ';');
+  return type.starts_with(kType) && (type.size() == kType.size() || type[kType.size()] == '+');
 }
 
 // The parts of :path that routes look at, taken apart once a request.

@@ -42,9 +42,9 @@ struct HeaderRules {
     overwrite_if_exists
   };
   struct Add {
-    std::string name;  // in lower case
-    std::string literal;  // where there is no formatter
-    std::shared_ptr<const HeaderFormatter> formatter;
+    std::string name = {};  // in lower case
+    std::string literal = {};  // where there is no formatter
+    std::shared_ptr<const HeaderFormatter> formatter = {};
     Append append = Append::append_if_exists_or_add;
     bool keep_empty = false;
   };
@@ -73,18 +73,18 @@ struct HashPolicy {
   enum class Kind : uint8_t { header, cookie, source_ip, query_parameter };
   Kind kind = Kind::header;
   bool terminal = false;
-  std::string name;  // of the header (lower case), cookie or parameter
-  std::optional<Regex> regex;  // header: regex_rewrite
-  std::string substitution;
-  std::optional<Duration> cookie_ttl;  // set: make the cookie where it is missing; 0: a session cookie
-  std::string cookie_path;
-  std::vector<std::pair<std::string, std::string>> cookie_attributes;
+  std::string name = {};  // of the header (lower case), cookie or parameter
+  std::optional<Regex> regex = {};  // header: regex_rewrite
+  std::string substitution = {};
+  std::optional<Duration> cookie_ttl = {};  // set: make the cookie where it is missing; 0: a session cookie
+  std::string cookie_path = {};
+  std::vector<std::pair<std::string, std::string>> cookie_attributes = {};
 };
 
 struct MirrorPolicy {
-  std::string cluster;  // or
-  std::string cluster_header;  // in lower case
-  Fraction fraction;
+  std::string cluster = {};  // or
+  std::string cluster_header = {};  // in lower case
+  Fraction fraction = {};
   bool disable_shadow_host_suffix = false;
 };
 
@@ -197,8 +197,8 @@ struct Route {
 };
 
 struct VirtualCluster {
-  std::string name;
-  std::vector<HeaderMatcher> headers;
+  std::string name = {};
+  std::vector<HeaderMatcher> headers = {};
 };
 
 struct VirtualHost {

@@ -175,7 +175,10 @@ void finalize_request(const RouteMatch& match, http::HeaderMap& headers, const e
 }
 
 std::string redirect_location(const RouteMatch& match, const http::HeaderMap& request) {
+  static const RedirectAction same;
   const auto* redirect = std::get_if<RedirectAction>(&match.route->action);
+  if (const auto* direct = std::get_if<DirectResponseAction>(&match.route->action))
+    if (direct->status == 201 || (direct->status >= 300 && direct->status < 400)) redirect = &same;
   if (redirect == nullptr) return "";
   std::string out;
   if (redirect->tls_required) {

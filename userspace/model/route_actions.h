@@ -30,7 +30,8 @@ std::optional<std::string> rewritten_path(const RouteMatch& match, const http::H
 // ---- the response ----
 
 void apply_response_headers(const RouteMatch& match, http::HeaderMap& headers, const ext::StreamInfo& info);
-// `location` of a redirect. `request`: before finalize_path().
+// `location` of a redirect, and of a direct response that wants one (201, 3xx), which is the request's own URL; "": none.
+// `request`: before finalize_path().
 std::string redirect_location(const RouteMatch& match, const http::HeaderMap& request);
 
 // ---- what stands at several levels ----
