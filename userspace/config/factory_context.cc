@@ -6,6 +6,7 @@
 #include "config/any.h"
 #include "config/convert.h"
 #include "config/translate_route.h"
+#include "config/yaml_json.h"
 #include "envoy/config/accesslog/v3/accesslog.pb.h"
 #include "envoy/config/route/v3/route.pb.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
@@ -22,6 +23,7 @@ std::string known_names(const ext::Registry& registry, std::string_view category
     all += (all.empty() ? "" : ", ") + n;
     if (n == name) same = type;
   });
+  if (const std::string remedy = name_remedy(name); same.empty() && !remedy.empty()) return remedy;
   if (!same.empty()) return "\"" + std::string(name) + "\" is configured with type.googleapis.com/" + same;
   return "this version of Sluice has " + (all.empty() ? std::string("none") : all);
 }

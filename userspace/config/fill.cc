@@ -138,6 +138,13 @@ Status Filler::message(const Node& node, const FieldPath& path, Message& into, s
   return fields(node, path, into, skip);
 }
 
+// The text of the map's "name"; "": it has none.
+static std::string_view name_in(const Node& map) {
+  for (const auto& entry : map.entries)
+    if (entry.key == "name" && entry.value->kind == Node::Kind::string) return entry.value->text;
+  return "";
+}
+
 Status Filler::fields(const Node& node, const FieldPath& path, Message& into, std::string_view skip) {
   if (node.kind != Node::Kind::map)
     return wrong_kind(node, path, "a map (fields of " + into.GetDescriptor()->full_name() + ")");
@@ -149,7 +156,7 @@ Status Filler::fields(const Node& node, const FieldPath& path, Message& into, st
     if (f == nullptr)
       return error_at(source_, entry.line, entry.column,
                       path.field(entry.key).error("no such field in " + type.full_name() + "; " +
-                                                  field_remedy(type, entry.key)));
+                                                  field_remedy(type, entry.key, name_in(node))));
     if (auto [it, fresh] = seen.emplace(f, entry.key); !fresh)
       return error_at(source_, entry.line, entry.column,
                       path.field(entry.key).error("given twice, as \"" + std::string(it->second) +

@@ -128,8 +128,11 @@ Status HonouredFields::Impl::check(const pb::Message& message, const FieldPath& 
     const Mark mark = known->second[static_cast<size_t>(f->index())];
     if (mark == Mark::meaningless) continue;
     if (mark == Mark::refused) {
-      std::string what = "not supported by this version of Sluice; remove it";
-      if (f->options().deprecated()) what += " (Envoy has deprecated it, too)";
+      std::string what = old_field_remedy(type, f->name());
+      if (what.empty()) {
+        what = "not supported by this version of Sluice; remove it";
+        if (f->options().deprecated()) what += " (Envoy has deprecated it, too)";
+      }
       return Error{at.error(what)};
     }
     const Field& value = f->is_map() ? *f->message_type()->map_value() : *f;

@@ -23,6 +23,10 @@ struct OldField {
 constexpr OldField kOldFields[] = {
     {"*", "config",
      "\"config\" is Envoy's v2 API: write \"typed_config\" with the \"@type\" of the extension"},
+    {"Admin", "access_log_path",
+     "\"access_log_path\" is Envoy's v2 API, of which v3 made \"access_log\"; this version of Sluice logs no "
+     "requests to "
+     "the admin interface: remove it"},
     {"Cluster", "hosts", "\"hosts\" is Envoy's v2 API: write \"load_assignment\" with \"endpoints\""},
     {"Cluster", "tls_context",
      "\"tls_context\" is Envoy's v2 API: write \"transport_socket\" with a typed_config of "
@@ -45,8 +49,12 @@ constexpr OldField kOldFields[] = {
     {"HeaderMatcher", "regex_match",
      "\"regex_match\" is Envoy's v2 API: write \"string_match\" with \"safe_regex\""},
     {"RouteAction", "request_mirror_policy", "this is Envoy's v2 API: write \"request_mirror_policies\""},
-    {"VirtualHost", "cors", "this is Envoy's v2 API: write \"typed_per_filter_config\""},
-    {"RouteAction", "cors", "this is Envoy's v2 API: write \"typed_per_filter_config\""},
+    {"VirtualHost", "cors",
+     "not supported: write \"typed_per_filter_config\" with an "
+     "envoy.extensions.filters.http.cors.v3.CorsPolicy"},
+    {"RouteAction", "cors",
+     "not supported: write \"typed_per_filter_config\" with an "
+     "envoy.extensions.filters.http.cors.v3.CorsPolicy"},
     {"*", "per_filter_config", "\"per_filter_config\" is Envoy's v2 API: write \"typed_per_filter_config\""},
     {"Node", "build_version", "this is Envoy's v2 API: write \"user_agent_build_version\""},
     {"FileAccessLog", "json_format", "write \"log_format\" with \"json_format\""},
@@ -82,6 +90,41 @@ constexpr OldType kOldTypes[] = {
     {"envoy.api.v2.Listener", "envoy.config.listener.v3.Listener"},
 };
 
+struct OldName {
+  std::string_view old_name, new_name, type;
+};
+
+// Extensions that v2 configurations name without an envoy.filters. or the like.
+constexpr OldName kOldNames[] = {
+    {"envoy.http_connection_manager", "envoy.filters.network.http_connection_manager",
+     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"},
+    {"envoy.tcp_proxy", "envoy.filters.network.tcp_proxy",
+     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"},
+    {"envoy.echo", "envoy.filters.network.echo", "envoy.extensions.filters.network.echo.v3.Echo"},
+    {"envoy.router", "envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router"},
+    {"envoy.buffer", "envoy.filters.http.buffer", "envoy.extensions.filters.http.buffer.v3.Buffer"},
+    {"envoy.cors", "envoy.filters.http.cors", "envoy.extensions.filters.http.cors.v3.Cors"},
+    {"envoy.fault", "envoy.filters.http.fault", "envoy.extensions.filters.http.fault.v3.HTTPFault"},
+    {"envoy.health_check", "envoy.filters.http.health_check",
+     "envoy.extensions.filters.http.health_check.v3.HealthCheck"},
+    {"envoy.file_access_log", "envoy.access_loggers.file",
+     "envoy.extensions.access_loggers.file.v3.FileAccessLog"},
+    {"envoy.listener.tls_inspector", "envoy.filters.listener.tls_inspector",
+     "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"},
+    {"envoy.listener.http_inspector", "envoy.filters.listener.http_inspector",
+     "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector"},
+    {"envoy.listener.original_dst", "envoy.filters.listener.original_dst",
+     "envoy.extensions.filters.listener.original_dst.v3.OriginalDst"},
+    {"envoy.listener.original_src", "envoy.filters.listener.original_src",
+     "envoy.extensions.filters.listener.original_src.v3.OriginalSrc"},
+};
+
+const OldField* find_old_field(const pb::Descriptor& type, std::string_view field) {
+  for (const auto& old : kOldFields)
+    if (old.field == field && (old.message == "*" || old.message == type.name())) return &old;
+  return nullptr;
+}
+
 // Levenshtein's distance, case-blind.
 size_t distance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
@@ -102,10 +145,26 @@ size_t distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-std::string field_remedy(const pb::Descriptor& type, std::string_view field) {
-  for (const auto& old : kOldFields) {
-    if (old.field != field || (old.message != "*" && old.message != type.name())) continue;
-    return std::string(old.remedy);
+std::string name_remedy(std::string_view name) {
+  for (const auto& old : kOldNames) {
+    if (name != old.old_name && name != old.new_name) continue;
+    std::string out;
+    if (name == old.old_name)
+      out = "\"" + std::string(name) + "\" is v2's name of " + std::string(old.new_name) + ": ";
+    return out + "write typed_config: {\"@type\": type.googleapis.com/" + std::string(old.type) + "}";
+  }
+  return "";
+}
+
+std::string old_field_remedy(const pb::Descriptor& type, std::string_view field) {
+  const OldField* old = find_old_field(type, field);
+  return old != nullptr ? std::string(old->remedy) : "";
+}
+
+std::string field_remedy(const pb::Descriptor& type, std::string_view field, std::string_view name) {
+  if (std::string old = old_field_remedy(type, field); !old.empty()) {
+    const std::string typed = field == "config" ? name_remedy(name) : "";
+    return typed.empty() ? old : "\"config\" is Envoy's v2 API; " + typed;
   }
   std::vector<std::pair<size_t, std::string_view>> near;
   for (int i = 0; i < type.field_count(); ++i) {

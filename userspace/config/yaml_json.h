@@ -29,8 +29,13 @@ Status parse_struct(const google::protobuf::Struct& value, const FieldPath& path
                     google::protobuf::Message& into);
 
 // What to write in place of a field that `type` does not have: the v3 name of a v2 field, else the nearest
-// names.
-std::string field_remedy(const google::protobuf::Descriptor& type, std::string_view field);
+// names. `name`: what stands beside it as "name", if anything.
+std::string field_remedy(const google::protobuf::Descriptor& type, std::string_view field,
+                         std::string_view name = {});
+// The first half of that alone, also for fields that v3 still has; "": it is not known as old.
+std::string old_field_remedy(const google::protobuf::Descriptor& type, std::string_view field);
+// What to write for an extension that is named only, by its v2 or v3 name; "": the name says nothing.
+std::string name_remedy(std::string_view name);
 
 // What to write in place of a message type that this build does not have: the v3 name of a v2 type, else "".
 std::string type_remedy(std::string_view full_name);

@@ -107,13 +107,13 @@ std::string words(const std::string& response, bool shows_r) {
   return forwarded && !shows_r ? out : out + r;
 }
 
-TEST_CASE("a real Envoy routes every request as the table says") {
-  const std::string envoy = find_envoy();
-  if (envoy.empty()) return;
+void put_to(const std::string& program, const std::vector<std::string>& arguments) {
   const std::string base = "/tmp/sluice-routes-" + std::to_string(::getpid());
   const std::string config = base + ".yaml", log = base + ".log";
   std::ofstream(config, std::ios::trunc) << bootstrap() << "\n";
-  Envoy process(envoy, {"-c", config, "-l", "error", "--concurrency", "1", "--disable-hot-restart"}, log);
+  std::vector<std::string> all = {"-c", config};
+  all.insert(all.end(), arguments.begin(), arguments.end());
+  Envoy process(program, all, log);
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
   int fd = -1;
   while ((fd = connect_to(socket_of(kEcho))) < 0 && process.running() &&
@@ -131,6 +131,20 @@ TEST_CASE("a real Envoy routes every request as the table says") {
   }
   std::remove(config.c_str());
   std::remove(log.c_str());
+}
+
+TEST_CASE("a real Envoy routes every request as the table says") {
+  const std::string envoy = find_envoy();
+  if (!envoy.empty()) put_to(envoy, {"-l", "error", "--concurrency", "1", "--disable-hot-restart"});
+}
+
+// The whole of it, not the routes alone: stands beside this program.
+TEST_CASE("so does sluiced") {
+  char self[4096];
+  const ssize_t length = ::readlink("/proc/self/exe", self, sizeof(self));
+  REQUIRE(length > 0);
+  const std::string path(self, static_cast<size_t>(length));
+  put_to(path.substr(0, path.rfind('/')) + "/sluiced", {"-l", "error", "--concurrency", "1"});
 }
 
 }  // namespace

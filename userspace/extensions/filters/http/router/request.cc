@@ -160,9 +160,9 @@ void Router::answer_directly(const model::RouteMatch& match, http::HeaderMap& he
   ext::LocalReply reply{.details = "direct_response"};
   std::string location, body;
   const std::string* content_type = nullptr;
+  location = model::redirect_location(match, headers);
   if (const auto* redirect = std::get_if<model::RedirectAction>(&match.route->action)) {
     reply.status = redirect->status;
-    location = model::redirect_location(match, headers);
     model::finalize_path(match, headers, !config().suppress_envoy_headers);
   } else {
     const auto& direct = std::get<model::DirectResponseAction>(match.route->action);
