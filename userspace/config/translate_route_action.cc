@@ -176,11 +176,10 @@ Status add_upgrades(const Action& in, const FieldPath& path, model::RouteAction&
     model::RouteAction::Upgrade made;
     made.type = extensions::to_lower(upgrade.upgrade_type());
     made.enabled = value_or(upgrade.has_enabled(), upgrade.enabled(), true);
-    made.connect_terminates = upgrade.has_connect_config();
-    if (made.connect_terminates && made.type != "connect")
+    if (upgrade.has_connect_config() && made.type != "connect")
       return refuse(at.field("connect_config"),
                     "Non-CONNECT upgrade type " + upgrade.upgrade_type() + " has ConnectConfig");
-    if (made.connect_terminates)
+    if (upgrade.has_connect_config())
       return refuse(
           at.field("connect_config"),
           "CONNECT is not terminated by this version of Sluice; without connect_config it is passed on to "

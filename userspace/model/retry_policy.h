@@ -59,7 +59,6 @@ struct RetryPolicy {
   Duration rate_limited_max = std::chrono::seconds(300);
   bool previous_hosts = false;   // retry_host_predicate
   bool omit_canary_hosts = false;
-  uint32_t previous_priorities_update_frequency = 0;  // retry_priority; 0: none
   uint32_t host_selection_max_attempts = 1;
 };
 

@@ -130,7 +130,6 @@ struct RouteAction {
   struct Upgrade {
     std::string type;  // in lower case
     bool enabled = true;
-    bool connect_terminates = false;  // connect_config
     bool allow_post = false;  // connect_config.allow_post: a POST is tunnelled as if it were a CONNECT
   };
   std::vector<Upgrade> upgrades;

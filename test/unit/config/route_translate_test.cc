@@ -55,7 +55,7 @@ virtual_hosts:
       max_grpc_timeout: 3s
       grpc_timeout_offset: 0.5s
       priority: HIGH
-      upgrade_configs: [{upgrade_type: WebSocket}, {upgrade_type: CONNECT, enabled: false, connect_config: {}}]
+      upgrade_configs: [{upgrade_type: WebSocket}, {upgrade_type: CONNECT, enabled: false}]
       internal_redirect_policy: {max_internal_redirects: 4, redirect_response_codes: [200, 307, 308], allow_cross_scheme_redirect: true}
       hash_policy:
       - {header: {header_name: X-User}, terminal: true}
@@ -72,7 +72,6 @@ virtual_hosts:
         host_selection_retry_max_attempts: 5
         retry_back_off: {base_interval: 0.0001s}
         rate_limited_retry_back_off: {reset_headers: [{name: Retry-After, format: SECONDS}, {name: X-Reset, format: UNIX_TIMESTAMP}], max_interval: 9s}
-        retry_priority: {name: p, typed_config: {"@type": type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig, update_frequency: 2}}
         retry_host_predicate:
         - {name: x, typed_config: {"@type": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate}}
         - {name: z, typed_config: {"@type": type.googleapis.com/envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate}}
@@ -128,7 +127,6 @@ TEST_CASE("a route and its action") {
   CHECK(action.upgrades.at(0).type == "websocket");
   CHECK(action.upgrades.at(0).enabled);
   CHECK_FALSE(action.upgrades.at(1).enabled);
-  CHECK(action.upgrades.at(1).connect_terminates);
   CHECK(action.internal_redirect->max == 4);
   CHECK(action.internal_redirect->codes == std::vector<uint16_t>{307, 308});
   CHECK(action.internal_redirect->allow_cross_scheme);
@@ -156,7 +154,6 @@ TEST_CASE("a retry policy") {
   CHECK(retry.reset_headers.at(0).name == "retry-after");
   CHECK(retry.reset_headers.at(1).unix_timestamp);
   CHECK(retry.rate_limited_max == 9s);
-  CHECK(retry.previous_priorities_update_frequency == 2);
   CHECK(retry.previous_hosts);
   CHECK(retry.omit_canary_hosts);
 }

@@ -157,8 +157,9 @@ inline constexpr Row kRouteRows[] = {
      "host_rewrite_path_regex.pattern"},
     {"an upgrade twice", Verdict::refused,
      GOING("cluster: c, upgrade_configs: [{upgrade_type: a}, {upgrade_type: A}]"), "Duplicate upgrade A"},
-    {"CONNECT ends here", Verdict::accepted,
-     GOING("cluster: c, upgrade_configs: [{upgrade_type: CONNECT, connect_config: {}}]")},
+    {"CONNECT ends here", Verdict::stricter,
+     GOING("cluster: c, upgrade_configs: [{upgrade_type: CONNECT, connect_config: {}}]"),
+     "connect_config: CONNECT is not terminated"},
     {"websocket ends here", Verdict::refused,
      GOING("cluster: c, upgrade_configs: [{upgrade_type: websocket, connect_config: {}}]"),
      "has ConnectConfig"},
@@ -224,11 +225,12 @@ inline constexpr Row kRouteRows[] = {
      RETRYING("retry_host_predicate: [{name: x, typed_config: {\"@type\": type.googleapis.com/"
               "envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig}}]"),
      "OmitHostMetadataConfig"},
-    {"previous priorities", Verdict::accepted,
+    {"previous priorities", Verdict::stricter,
      RETRYING(
          "retry_priority: {name: x, typed_config: {\"@type\": type.googleapis.com/"
          "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig, update_frequency: "
-         "2}}")},
+         "2}}"),
+     "retry_priority: is not supported"},
     {"no reset headers", Verdict::refused, RETRYING("rate_limited_retry_back_off: {reset_headers: []}"),
      "reset_headers"},
     {"a status that is none", Verdict::accepted, RETRYING("retriable_status_codes: [99999]")},
