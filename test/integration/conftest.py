@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from support import control_plane as control_planes
 from support import proxies
 from support.leaks import Watch
 from support.pod import World
@@ -111,6 +112,25 @@ def check_sanitizers(proxy):
     text = proxy.process.stderr()
     for sign in ("AddressSanitizer", "runtime error:", "LeakSanitizer", "Assertion"):
         assert sign not in text, text[-4000:]
+
+
+@pytest.fixture
+def control_plane(world, app):
+    """control_plane(listen="127.0.0.1:18000", ads=False): a control plane in the pod of the proxy; see support/control_plane.py."""
+    try:
+        control_planes.program()
+    except control_planes.Missing as error:
+        if os.environ.get("SLUICE_TEST_REQUIRE_ALL") == "1":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    started = []
+
+    def start(listen="127.0.0.1:18000", **options):
+        started.append(control_planes.ControlPlane(world, f"plane-{world.next_number()}", app.path, listen, **options))
+        return started[-1]
+    yield start
+    for plane in started:
+        plane.stop()
 
 
 @pytest.fixture(params=["envoy", "sluiced", "sluiced-iptables"])
