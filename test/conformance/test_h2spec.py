@@ -9,16 +9,10 @@ from support import paths
 from support.process import Process, run
 from support.wait import wait_until
 
-# Frames of DATA on a closed stream: nghttp2 drops what comes for a stream that it does not know any more, unseen by its user,
-# and keeping closed streams to answer with STREAM_CLOSED costs memory for each. RFC 9113 section 5.1 lets an endpoint ignore
-# frames on closed streams for a time, since they may have been on their way. Envoy 1.40 misses the same cases (and nine more).
-ANSWERED = "the stream is closed already when the answer was sent before the frame came; then as above"
-MISSES = {
-    ("http2/5.1", "closed: Sends a DATA frame after sending RST_STREAM frame"): "DATA on a closed stream is dropped",
-    ("http2/5.1", "closed: Sends a DATA frame"): "DATA on a closed stream is dropped",
-    ("http2/5.1", "half closed (remote): Sends a DATA frame"): ANSWERED,
-    ("http2/6.1", 'Sends a DATA frame on the stream that is not in "open" or "half-closed (local)" state'): ANSWERED,
-}
+# (package, case) -> why. There is none.
+MISSES = {}
+# How long h2spec waits for an answer. No case that passes waits it out, so it only has to be more than a busy machine ever needs.
+SECONDS = 20
 
 SLUICED = """
 static_resources:
@@ -87,8 +81,8 @@ def test_h2spec(subject, tmp_path):
     process, port, stdin = (start_codec if subject == "codec" else start_sluiced)(tmp_path)
     try:
         report = tmp_path / "h2spec.xml"
-        done = run(h2spec, "--host", "127.0.0.1", "--port", port, "--timeout", 1, "--junit-report", report, check=False,
-                   timeout=100)
+        done = run(h2spec, "--host", "127.0.0.1", "--port", port, "--timeout", SECONDS, "--junit-report", report, check=False,
+                   timeout=80)
         process.check_running()
     finally:
         process.stop()

@@ -103,7 +103,7 @@ struct Http2Callbacks {
     }
     switch (head->type) {
       case NGHTTP2_HEADERS:
-        return s.server_ ? on_closed_stream(session, *head, s) : 0;
+        return s.server_ ? headers_on_closed_stream(session, *head, s) : 0;
       case NGHTTP2_CONTINUATION:
         return payload_frame(s, s.block_stream_, head->length == 0, head->flags);
       case NGHTTP2_PRIORITY:
@@ -117,12 +117,11 @@ struct Http2Callbacks {
     }
   }
 
-  // HEADERS on a stream that is not open any more: RFC 9113 sections 5.1 and 5.1.1. (Of DATA nghttp2 says nothing.)
-  static int on_closed_stream(nghttp2_session* session, const nghttp2_frame_hd& head, Http2Session& s) {
+  // HEADERS on a stream that is not open any more: RFC 9113 sections 5.1 and 5.1.1.
+  static int headers_on_closed_stream(nghttp2_session* session, const nghttp2_frame_hd& head,
+                                      Http2Session& s) {
     uint32_t id = static_cast<uint32_t>(head.stream_id);
-    if (id % 2 == 0 || s.closed_.last() == UINT32_MAX || id > s.closed_.last() ||
-        find(session, head.stream_id))
-      return 0;
+    if (!s.is_closed(id)) return 0;
     Http2ClosedStreams::State state = s.closed_.state(id);
     if (state == Http2ClosedStreams::State::in_flight) return 0;
     if (state == Http2ClosedStreams::State::never_opened) {

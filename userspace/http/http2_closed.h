@@ -8,8 +8,8 @@
 namespace sluice::http {
 
 // What is known of a client's streams that are not open any more, in constant memory. nghttp2 is told to forget closed
-// streams at once and ignores what comes on them; RFC 9113 section 5.1 wants an error of a HEADERS frame, unless we reset
-// the stream and the frame was on its way.
+// streams at once and ignores what comes on them; RFC 9113 section 5.1 wants an error of HEADERS and DATA, unless we reset the
+// stream and the frame was on its way.
 class Http2ClosedStreams {
  public:
   enum class State : uint8_t { in_flight, ended, never_opened };
@@ -19,6 +19,7 @@ class Http2ClosedStreams {
     last_ = id;
   }
   void reset_by_us(uint32_t id) {
+    if (std::find(resets_.begin(), resets_.end(), id) != resets_.end()) return;
     uint32_t& slot = resets_[next_++ % resets_.size()];
     forgotten_ = std::max(forgotten_, slot);
     slot = id;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstring>
+#include <utility>
 
 #include "http/http2_callbacks.h"
 #include "http/http2_details.h"
@@ -26,6 +27,7 @@ Http2Session::Http2Session(bool server, const Http2Config& config, Http2Stats& s
       client_callbacks_(client_callbacks),
       outbound_(output.blocks(), stats),
       limits_(config.http2, stats),
+      scan_(NGHTTP2_CLIENT_MAGIC_LEN),
       remote_max_streams_(config.http2.max_concurrent_streams) {
   nghttp2_option* options;
   nghttp2_option_new(&options);
@@ -93,18 +95,52 @@ void Http2Session::start() {
 void Http2Session::read(Buffer& data) {
   receiving_ = true;
   for (size_t i = 0; i < data.chunks() && !failed_; ++i) {
-    input_ = &data.chunk(i);
-    ssize_t n = nghttp2_session_mem_recv(nghttp2_, input_->data(), input_->size());
-    if (n >= 0) continue;
-    uint32_t code = NGHTTP2_PROTOCOL_ERROR;
-    if (n == NGHTTP2_ERR_FLOODED || n == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS ||
-        n == NGHTTP2_ERR_TOO_MANY_SETTINGS)
-      code = NGHTTP2_ENHANCE_YOUR_CALM;
-    fail(kUnknown, nghttp2_strerror(static_cast<int>(n)), code);
+    const Chunk& input = data.chunk(i);
+    size_t fed = 0, at = 0;
+    bool reset = false;
+    while (server_ && at < input.size()) {
+      at += scan_.next(input.data() + at, input.size() - at);
+      if (!scan_.head()) break;
+      reset |= scan_.type() == NGHTTP2_RST_STREAM;
+      if (scan_.type() != NGHTTP2_DATA || (is_open(scan_.stream()) && !reset)) continue;
+      // nghttp2 may not know the stream: it has to take what is before this frame to tell.
+      if (!feed(input, std::exchange(fed, at), at)) break;
+      data_on_closed_stream(scan_.stream());
+    }
+    if (!failed_) feed(input, fed, input.size());
   }
-  input_ = nullptr;
   if (!failed_) data_complete(false);  // a frame's first part
   receiving_ = false;
+}
+
+bool Http2Session::feed(const Chunk& input, size_t from, size_t to) {
+  input_ = &input;
+  ssize_t n = nghttp2_session_mem_recv(nghttp2_, input.data() + from, to - from);
+  input_ = nullptr;
+  if (n >= 0) return !failed_;
+  uint32_t code = NGHTTP2_PROTOCOL_ERROR;
+  if (n == NGHTTP2_ERR_FLOODED || n == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS ||
+      n == NGHTTP2_ERR_TOO_MANY_SETTINGS)
+    code = NGHTTP2_ENHANCE_YOUR_CALM;
+  fail(kUnknown, nghttp2_strerror(static_cast<int>(n)), code);
+  return false;
+}
+
+bool Http2Session::is_open(uint32_t id) const {
+  return (data_stream_ && data_stream_->number == static_cast<int32_t>(id)) ||
+         nghttp2_session_get_stream_user_data(nghttp2_, static_cast<int32_t>(id));
+}
+
+bool Http2Session::is_closed(uint32_t id) const {
+  return id % 2 == 1 && closed_.last() != UINT32_MAX && id <= closed_.last() && !is_open(id);
+}
+
+// RFC 9113 section 5.1: the client has ended the stream, or reset it, and may send nothing more on it. Told once a stream,
+// since it is one that we reset from then on; nghttp2 drops the data and gives its bytes back to the connection's window.
+void Http2Session::data_on_closed_stream(uint32_t id) {
+  if (!is_closed(id) || closed_.state(id) == Http2ClosedStreams::State::in_flight) return;
+  closed_.reset_by_us(id);
+  nghttp2_submit_rst_stream(nghttp2_, NGHTTP2_FLAG_NONE, static_cast<int32_t>(id), NGHTTP2_STREAM_CLOSED);
 }
 
 std::optional<ProtocolError> Http2Session::receive(Buffer& data) {

@@ -8,6 +8,7 @@
 #include "http/codec.h"
 #include "http/http2.h"
 #include "http/http2_closed.h"
+#include "http/http2_frame_scan.h"
 #include "http/http2_index.h"
 #include "http/http2_limits.h"
 #include "http/http2_outbound.h"
@@ -77,6 +78,10 @@ class Http2Session {
   void check_outbound_limits();
   void fail(std::string_view details, std::string_view message, uint32_t code);
   void read(Buffer& data);
+  bool feed(const Chunk& input, size_t from, size_t to);
+  bool is_open(uint32_t id) const;
+  bool is_closed(uint32_t id) const;  // server: it was open, or left out
+  void data_on_closed_stream(uint32_t id);
   void reset_streams(ResetReason reason, std::string_view details);
   void write_goaway();
   void notify();  // watermarks
@@ -110,6 +115,7 @@ class Http2Session {
   Http2Limits limits_;
   Http2Index index_;
   Http2ClosedStreams closed_;  // server
+  Http2FrameScan scan_;  // server
 
   Http2Stream* streams_ = nullptr;  // open on the wire, or not submitted yet
   Http2Stream* graveyard_ = nullptr;  // recycled when the outermost call leaves

@@ -98,6 +98,25 @@ TEST_CASE("More data than the window allows") {
   CHECK(raw.server().streams[0].reset == ResetReason::protocol_error);
 }
 
+TEST_CASE("Data on closed streams gives its window back, however it is cut") {
+  Http2Config config;
+  config.http2.initial_connection_window = 65535;
+  RawClient raw(config);
+  raw.send(post_frame(1) + rst_frame(1, kCancel));
+  std::string data;
+  for (int i = 0; i < 20; ++i) data += frame(kData, 0, 1, std::string(10000, 'x'));
+  uint64_t returned = 0;
+  int told = 0;
+  for (size_t at = 0, n = 1; at < data.size(); at += n, n = n % 7919 * 3 + 1)
+    for (const Frame& f : raw.send(std::string_view(data).substr(at, n))) {
+      if (f.type == kWindowUpdate && f.stream == 0) returned += f.number();
+      told += f.type == kRstStream;
+    }
+  CHECK(returned > 150'000);
+  CHECK(told == 1);
+  CHECK_FALSE(raw.server().error);
+}
+
 TEST_CASE("Frames on streams that are not open any more") {
   RawClient raw;
   raw.server().setup = [](Receiver& r) {
@@ -118,6 +137,16 @@ TEST_CASE("Frames on streams that are not open any more") {
   SUBCASE("the peer reset it") {
     raw.send(post_frame(11) + rst_frame(11, kCancel));
     CHECK(goaway_code(raw.send(post_frame(11))) == kStreamClosed);
+  }
+  SUBCASE("data, and the peer had ended it: told once") {
+    CHECK(reset_code(raw.send(frame(kData, 0, 1, "x")), 1) == kStreamClosed);
+    CHECK(raw.send(frame(kData, 0, 1, "x") + frame(kData, kEndStream, 1, "x")).empty());
+    CHECK_FALSE(raw.server().error);
+  }
+  SUBCASE("data, and the peer had reset it") {
+    auto frames = raw.send(post_frame(11) + rst_frame(11, kCancel) + frame(kData, 0, 11, "x"));
+    CHECK(reset_code(frames, 11) == kStreamClosed);
+    CHECK_FALSE(raw.server().error);
   }
   SUBCASE("it was left out") {
     CHECK(goaway_code(raw.send(get_frame(5))) == kProtocolError);
