@@ -21,6 +21,10 @@ constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 // A client that makes requests only to reset them at once (CVE-2023-44487): so many streams are looked at.
 constexpr uint64_t kPrematureLimit = 500;
 constexpr Duration kPrematureAge = std::chrono::seconds(1);
+// Tells the PING behind a GOAWAY notice from those that keep a connection alive, and how much longer than the time to
+// drain its answer is waited for.
+constexpr uint64_t kNoticePing = ~0ull;
+constexpr Duration kNoticeWait = std::chrono::seconds(5);
 
 uint64_t milliseconds(Duration d) {
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(d).count());
@@ -75,6 +79,7 @@ bool Connection::make_codec(const Buffer& data, bool end_stream) {
     stats().downstream_cx_http1_active.add();
   }
   if (context_->connection().above_high_watermark()) codec_->on_above_write_high_watermark();
+  if (drain_ != Drain::none) notice_drain();
   return true;
 }
 
@@ -259,9 +264,18 @@ void Connection::check_premature_resets() {
 void Connection::start_drain() {
   if (drain_ != Drain::none) return;
   drain_ = Drain::draining;
-  if (codec_) codec_->shutdown_notice();
   drain_at_ = loop().now() + settings().drain_timeout;
+  if (codec_) notice_drain();
   need_timer(drain_at_);
+}
+
+void Connection::notice_drain() {
+  codec_->shutdown_notice();
+  if (!http2_) return;
+  // A request that the client sends before it has seen the notice is not to be missed by the GOAWAY that follows, however
+  // long that takes (RFC 9113 section 6.8).
+  notice_open_ = true;
+  codec_->ping(kNoticePing);
 }
 
 void Connection::on_drain() {
@@ -271,7 +285,11 @@ void Connection::on_drain() {
 }
 
 void Connection::settle() {
-  if (!codec_ || closing_ || in_receive_ || closed_) return;
+  if (closing_ || in_receive_ || closed_) return;
+  if (!codec_) {
+    if (drain_ == Drain::closing) close(CloseKind::flush, {});  // it has not begun a request
+    return;
+  }
   // An HTTP/1 codec says itself when nothing can follow, also behind an answer that is not told here.
   if (codec_->finished() && !streams_) return close(CloseKind::flush, {});
   if (drain_ == Drain::closing && !streams_ && codec_->active_streams() == 0) close(CloseKind::flush, {});
@@ -347,7 +365,7 @@ void Connection::on_timer() {
   }
   if (closing_) return;
   const bool sending = codec_ && !streams_ && (codec_->active_streams() > 0 || unsent_ > 0);
-  if (drain_ == Drain::draining && passed(drain_at_)) {
+  if (drain_ == Drain::draining && passed(drain_at_) && (!notice_open_ || passed(drain_at_ + kNoticeWait))) {
     drain_ = Drain::closing;
     if (codec_) codec_->goaway();
   }
@@ -394,6 +412,10 @@ void Connection::on_timer() {
 }
 
 void Connection::on_ping_ack(uint64_t opaque) {
+  if (opaque == kNoticePing) {
+    notice_open_ = false;
+    return need_timer(drain_at_);
+  }
   ping_acked_ = std::max(ping_acked_, std::min(opaque, ping_sent_));
   if (ping_acked_ != ping_sent_) return;
   Duration interval = settings().keepalive_interval;

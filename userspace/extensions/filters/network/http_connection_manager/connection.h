@@ -47,6 +47,7 @@ class Connection final : public ext::NetworkFilter, private http::Output, privat
   void stream_over(Stream& stream, bool premature);
   // The listener drains or the connection is old: no more requests after those under way.
   void start_drain();
+  void notice_drain();
   bool draining() const { return drain_ != Drain::none; }
   // After this response (HTTP/1).
   void close_soon() { drain_ = Drain::closing; }
@@ -91,7 +92,8 @@ class Connection final : public ext::NetworkFilter, private http::Output, privat
   bool started_ = false, in_receive_ = false, closing_ = false, remote_closed_ = false, closed_ = false;
   bool soft_drain_ = false, had_active_ = false, receive_asked_ = false, reaping_ = false;
   Drain drain_ = Drain::none;
-  bool restarts_ = false;
+  bool restarts_ = false,
+       notice_open_ = false;  // the latter: the PING behind a GOAWAY notice is not answered
   uint64_t requests_ = 0, ended_requests_ = 0, premature_resets_ = 0;
   uint64_t bytes_written_ = 0, unsent_ = 0;
   uint64_t ping_sent_ = 0, ping_acked_ = 0;
