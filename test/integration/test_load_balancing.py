@@ -5,7 +5,7 @@ import pytest
 
 from config import bootstrap, chain, cluster, http_manager, listener
 from support.wait import wait_until
-from test_router import Web, answer, call
+from support.web import Web, answer, call
 
 pytestmark = pytest.mark.root
 

@@ -1,4 +1,5 @@
 """Where things are: the checkout, the build, the caches, the peers' programs."""
+import hashlib
 import os
 import pathlib
 import shutil
@@ -35,6 +36,13 @@ def h2spec():
     """The HTTP/2 conformance tester that tools/setup --test builds; None when it is not there."""
     path = cache_dir() / "h2spec-2.2.1" / "h2spec"
     return str(path) if os.access(path, os.X_OK) else None
+
+
+def python_packages():
+    """The directory with the packages of requirements.txt that tools/setup --test fetched; None when it is not there."""
+    digest = hashlib.sha256(pathlib.Path(__file__).with_name("requirements.txt").read_bytes()).hexdigest()
+    path = cache_dir() / f"python-{digest[:12]}"
+    return path if path.is_dir() else None
 
 
 def cgroup2():
