@@ -78,7 +78,7 @@ class Tour:
         for pod, what in ((self.shop, "curl"), (self.web, server)):
             self.screen.say(f"{pod.short:5} {pod.ipv4}  {pod.ipv6}  netns {pod.name}  runs {what}")
         for port in (80, 8081, 8082):
-            wait_until(lambda: self.shop.run("curl", "-sf", f"http://{self.web.ipv4}:{port}/", check=False).returncode == 0, 10, "the web servers")
+            wait_until(lambda: self.shop.run("curl", "-sf", f"http://{self.web.ipv4}:{port}/", check=False).returncode == 0, 30, "the web servers")
         self.screen.check(True, "shop reaches web directly: no proxy yet")
 
     def enrol(self):

@@ -17,6 +17,10 @@ http {{
 """
 
 
+# Python's server looks its own name up when it starts; a pod whose resolver does not answer is not to wait long for that.
+_PYTHON = ["env", "RES_OPTIONS=timeout:1 attempts:1", "/usr/bin/python3", "-m", "http.server"]
+
+
 def make_root(directory):
     """A page, and a file big enough to be slow with."""
     root = directory / "www"
@@ -35,7 +39,7 @@ def command(directory, port, address=""):
                                         v6="" if address else f"listen [::]:{port};"))
         return ["nginx", "-e", "stderr", "-c", config], "nginx"
     bind = ["--bind", address] if address else []
-    return ["/usr/bin/python3", "-m", "http.server", str(port), *bind, "--directory", root], "python3 -m http.server"
+    return [*_PYTHON, str(port), *bind, "--directory", root], "python3 -m http.server"
 
 
 def start_web(pod):
@@ -51,4 +55,4 @@ def start_versions(pod):
         root = pod.world.directory / f"v{number}"
         root.mkdir(exist_ok=True)
         (root / "index.html").write_text(f"catalog, version {number}\n")
-        pod.start(f"v{number}", ["/usr/bin/python3", "-m", "http.server", str(8080 + number), "--directory", root])
+        pod.start(f"v{number}", [*_PYTHON, str(8080 + number), "--directory", root])
