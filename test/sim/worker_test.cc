@@ -152,7 +152,7 @@ class Scenario {
         sim.loop, store,
         proxy::Worker::Options{.index = 0, .seed = sim.random.next(), .original_destinations = &destinations},
         [&](proxy::Worker& w) { return clusters->make_worker(w.loop(), 1, 7); });
-    worker->set_config(set);
+    for (const auto& l : set->listeners) worker->put_listener(l);
     auto fd = sim.loop.open_socket(AF_INET, {});
     while (!fd.ok()) fd = sim.loop.open_socket(AF_INET, {});
     sim.check(sim.loop.bind(*fd, kOutbound).ok() && sim.loop.listen(*fd, 128).ok(), "listen");

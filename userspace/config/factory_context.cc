@@ -5,6 +5,7 @@
 
 #include "config/any.h"
 #include "config/convert.h"
+#include "config/translate_config_source.h"
 #include "config/translate_route.h"
 #include "config/yaml_json.h"
 #include "envoy/config/accesslog/v3/accesslog.pb.h"
@@ -75,6 +76,22 @@ Result<std::shared_ptr<const model::RouteConfig>> FactoryContext::make_route_con
                                                                                     std::string_view at) {
   const auto& routes = static_cast<const envoy::config::route::v3::RouteConfiguration&>(config);
   return translate(routes, *this, true, FieldPath(at));
+}
+
+Result<std::shared_ptr<const model::RouteSource>> FactoryContext::discover_routes(
+    const pb::Message& message, const std::string& stat_prefix, std::string_view at) {
+  using Rds = envoy::extensions::filters::network::http_connection_manager::v3::Rds;
+  const auto& rds = static_cast<const Rds&>(message);
+  const FieldPath path(at);
+  const FieldPath source_at = path.field("config_source");
+  if (rds.route_config_name().empty())
+    return refuse(path.field("route_config_name"), "is necessary: which routes are these?");
+  SLUICE_ASSIGN(model::ConfigSource source, to_config_source(rds.config_source(), source_at));
+  if (!around_.discovery) return refuse(source_at, "there is nothing here that could discover routes");
+  auto routes = around_.discovery->routes(source, rds.route_config_name(), stat_prefix);
+  if (!routes.ok()) return refuse(source_at, routes.error().message);
+  needs_.push_back(*routes);
+  return routes;
 }
 
 }  // namespace sluice::config

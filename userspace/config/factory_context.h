@@ -1,12 +1,16 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <unordered_set>
+#include <vector>
 
 #include "config/path.h"
 #include "core/result.h"
+#include "model/config_source.h"
+#include "model/listener.h"
+#include "model/route.h"
 #include "sluice/ext/registry.h"
 
 namespace google::protobuf {
@@ -16,34 +20,57 @@ class Message;
 
 namespace sluice::config {
 
-// Names of the clusters that routes may go to.
-using ClusterNames = std::unordered_set<std::string_view>;
+// Is there a cluster of this name? Empty: nobody knows.
+using HasCluster = std::function<bool(std::string_view)>;
 
-// What factories get while one resource is translated. `clusters`: those that static routes are checked against; null:
-// they are not known.
+// Where the parts of a listener come from that are discovered beside it. What is asked for with equal arguments is shared.
+class Discovery {
+ public:
+  // `stat_prefix`: the connection manager's, under whose "http.<prefix>.rds.<name>." its statistics are kept. An error:
+  // the source cannot be used.
+  virtual Result<std::shared_ptr<const model::RouteSource>> routes(const model::ConfigSource& source,
+                                                                   const std::string& name,
+                                                                   const std::string& stat_prefix) = 0;
+
+ protected:
+  ~Discovery() = default;
+};
+
+// What factories get while one resource is translated.
 class FactoryContext final : public ext::FactoryContext {
  public:
-  FactoryContext(const ext::Registry& registry, ext::AccessLogManager& logs,
-                 const ClusterNames* clusters = nullptr, std::string_view node_cluster = {})
-      : registry_(registry), logs_(logs), clusters_(clusters), node_cluster_(node_cluster) {}
+  struct Surroundings {
+    HasCluster has_cluster = {};  // routes that stand in a connection manager are checked against these
+    std::string node_cluster = {};
+    Discovery* discovery = nullptr;  // null: nothing can be discovered
+  };
+  FactoryContext(const ext::Registry& registry, ext::AccessLogManager& logs)
+      : FactoryContext(registry, logs, Surroundings()) {}
+  FactoryContext(const ext::Registry& registry, ext::AccessLogManager& logs, Surroundings surroundings)
+      : registry_(registry), logs_(logs), around_(std::move(surroundings)) {}
 
   const ext::Registry& registry() const { return registry_; }
-  const ClusterNames* clusters() const { return clusters_; }
+  const HasCluster& has_cluster() const { return around_.has_cluster; }
+  // What was discovered since the last call: what the resource needs before it can serve.
+  std::vector<std::shared_ptr<const model::Dependency>> take_needs() { return std::exchange(needs_, {}); }
 
   ext::AccessLogManager& access_logs() override { return logs_; }
-  std::string_view node_cluster() const override { return node_cluster_; }
+  std::string_view node_cluster() const override { return around_.node_cluster; }
   Result<ext::AccessLoggerPtr> make_access_logger(const google::protobuf::Message& entry,
                                                   std::string_view path) override;
   Result<ext::ConfiguredHttpFilter> make_http_filter(const google::protobuf::Message& entry,
                                                      std::string_view path) override;
   Result<std::shared_ptr<const model::RouteConfig>> make_route_config(const google::protobuf::Message& config,
                                                                       std::string_view path) override;
+  Result<std::shared_ptr<const model::RouteSource>> discover_routes(const google::protobuf::Message& rds,
+                                                                    const std::string& stat_prefix,
+                                                                    std::string_view path) override;
 
  private:
   const ext::Registry& registry_;
   ext::AccessLogManager& logs_;
-  const ClusterNames* clusters_;
-  const std::string node_cluster_;
+  const Surroundings around_;
+  std::vector<std::shared_ptr<const model::Dependency>> needs_;
 };
 
 // The content of a typed_config, which every extension needs; its type's full name beside it.

@@ -34,6 +34,31 @@ const ext::Honoured kBootstrap[] = {
     {.message = "envoy.config.core.v3.Locality", .fields = "*"},
 };
 
+// Kinds of source that are not honoured (REST, google_grpc) are refused where they are translated.
+const ext::Honoured kConfigSource[] = {
+    {.message = "envoy.config.core.v3.ConfigSource",
+     .fields =
+         "path path_config_source api_config_source ads self initial_fetch_timeout resource_api_version"},
+    {.message = "envoy.config.core.v3.PathConfigSource", .fields = "path watched_directory"},
+    {.message = "envoy.config.core.v3.WatchedDirectory", .fields = "path"},
+    {.message = "envoy.config.core.v3.AggregatedConfigSource", .fields = ""},
+    {.message = "envoy.config.core.v3.SelfConfigSource", .fields = "transport_api_version"},
+    {.message = "envoy.config.core.v3.ApiConfigSource",
+     .fields = "api_type transport_api_version cluster_names grpc_services set_node_on_first_message_only "
+               "rate_limit_settings",
+     .meaningless = {{"refresh_delay", "read for REST alone, as in Envoy"},
+                     {"request_timeout", "read for REST alone, as in Envoy"}}},
+    {.message = "envoy.config.core.v3.RateLimitSettings", .fields = "max_tokens fill_rate"},
+    {.message = "envoy.config.core.v3.GrpcService",
+     .fields = "envoy_grpc google_grpc initial_metadata",
+     .meaningless = {{"timeout", "a stream to a control plane has no end, as in Envoy"}}},
+    {.message = "envoy.config.core.v3.GrpcService.EnvoyGrpc",
+     .fields = "cluster_name authority retry_policy max_receive_message_length"},
+    {.message = "envoy.config.core.v3.GrpcService.GoogleGrpc", .fields = "*"},
+    {.message = "envoy.config.core.v3.RetryPolicy", .fields = "retry_back_off"},
+    {.message = "envoy.config.core.v3.BackoffStrategy", .fields = "*"},
+};
+
 const ext::Honoured kListener[] = {
     {.message = "envoy.config.listener.v3.Listener",
      .fields =
@@ -223,6 +248,7 @@ const ext::Honoured kShared[] = {
 
 void add_core_lists(HonouredFields& lists) {
   for (const auto& list : kBootstrap) lists.add(list);
+  for (const auto& list : kConfigSource) lists.add(list);
   for (const auto& list : kListener) lists.add(list);
   for (const auto& list : kCluster) lists.add(list);
   for (const auto& list : kShared) lists.add(list);

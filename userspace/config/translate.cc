@@ -2,6 +2,7 @@
 
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "config/convert.h"
 #include "config/factory_context.h"
@@ -30,6 +31,20 @@ Result<model::Admin> to_admin(const envoy::config::bootstrap::v3::Admin& in, con
   SLUICE_TRY(add_socket_options(in.socket_options(), path.field("socket_options"), out.socket_options));
   return out;
 }
+
+// Nothing is ever found.
+class NoDiscovery final : public Discovery {
+ public:
+  Result<std::shared_ptr<const model::RouteSource>> routes(const model::ConfigSource&, const std::string&,
+                                                           const std::string&) override {
+    struct Never final : model::RouteSource {
+      bool ready() const override { return false; }
+      uint64_t generation() const override { return 0; }
+      std::shared_ptr<const model::RouteConfig> current() const override { return nullptr; }
+    };
+    return std::shared_ptr<const model::RouteSource>(std::make_shared<Never>());
+  }
+};
 
 Result<ClusterDefaults> to_defaults(const Bootstrap& in) {
   ClusterDefaults out;
@@ -62,12 +77,16 @@ Status add_clusters(const Bootstrap& in, const FieldPath& path, model::ConfigSet
 }
 
 Status add_listeners(const Bootstrap& in, const ext::Registry& registry, ext::AccessLogManager& logs,
-                     const FieldPath& path, model::ConfigSet& out) {
+                     Discovery* discovery, const FieldPath& path, model::ConfigSet& out) {
+  NoDiscovery nothing;
   std::unordered_map<std::string, int> names;
   std::unordered_map<Address, const model::Listener*> addresses;
-  ClusterNames clusters;
+  std::unordered_set<std::string_view> clusters;
   for (const auto& cluster : out.clusters) clusters.insert(cluster->name);
-  FactoryContext context(registry, logs, &clusters, in.node().cluster());
+  FactoryContext context(registry, logs,
+                         {.has_cluster = [&](std::string_view name) { return clusters.contains(name); },
+                          .node_cluster = in.node().cluster(),
+                          .discovery = discovery ? discovery : &nothing});
   for (int i = 0; i < in.static_resources().listeners_size(); ++i) {
     const FieldPath at = path.item(static_cast<size_t>(i));
     SLUICE_ASSIGN(auto made, translate(in.static_resources().listeners(i), context, at));
@@ -91,8 +110,12 @@ Status add_listeners(const Bootstrap& in, const ext::Registry& registry, ext::Ac
 
 }  // namespace
 
+Result<ClusterDefaults> cluster_defaults(const Bootstrap& in) {
+  return to_defaults(in);
+}
+
 Result<model::Bootstrap> translate(const Bootstrap& in, const ext::Registry& registry,
-                                   ext::AccessLogManager& logs) {
+                                   ext::AccessLogManager& logs, Discovery* discovery) {
   model::Bootstrap out;
   out.node = to_node(in.node());
   const FieldPath top;
@@ -103,16 +126,16 @@ Result<model::Bootstrap> translate(const Bootstrap& in, const ext::Registry& reg
   set->generation = 1;
   const FieldPath resources("static_resources");
   SLUICE_TRY(add_clusters(in, resources.field("clusters"), *set));
-  SLUICE_TRY(add_listeners(in, registry, logs, resources.field("listeners"), *set));
+  SLUICE_TRY(add_listeners(in, registry, logs, discovery, resources.field("listeners"), *set));
   out.config = std::move(set);
   return out;
 }
 
 Result<Configuration> load_configuration(const LoadOptions& options, const ext::Registry& registry,
-                                         ext::AccessLogManager& logs) {
+                                         ext::AccessLogManager& logs, Discovery* discovery) {
   const HonouredFields honoured(registry);
   SLUICE_ASSIGN(Loaded loaded, load_bootstrap(options, honoured));
-  auto model = translate(*loaded.bootstrap, registry, logs);
+  auto model = translate(*loaded.bootstrap, registry, logs, discovery);
   if (!model.ok()) return loaded.sources.locate(std::move(model).error());
   return Configuration{std::move(model).value(), std::move(loaded.bootstrap)};
 }

@@ -19,6 +19,7 @@ class Registry;
 
 namespace sluice::config {
 
+class Discovery;
 class FactoryContext;
 class FieldPath;
 
@@ -42,14 +43,17 @@ Result<std::shared_ptr<const model::Listener>> translate(
 // The static resources, the node and the admin interface. Also refuses names and addresses used twice. As in
 // Envoy, a tcp_proxy may name a cluster that does not exist (yet), a route of a connection manager's own may not.
 Result<model::Bootstrap> translate(const envoy::config::bootstrap::v3::Bootstrap& bootstrap,
-                                   const ext::Registry& registry, ext::AccessLogManager& logs);
+                                   const ext::Registry& registry, ext::AccessLogManager& logs,
+                                   Discovery* discovery = nullptr);
+Result<ClusterDefaults> cluster_defaults(const envoy::config::bootstrap::v3::Bootstrap& bootstrap);
 
 // All of it: from the command line's options to the model. Errors say file, line and column where they can.
 struct Configuration {
   model::Bootstrap model;
   BootstrapPtr bootstrap;  // as loaded, for config_dump
 };
+// `discovery` null: what listeners would discover is checked and taken as not there yet (--mode validate).
 Result<Configuration> load_configuration(const LoadOptions& options, const ext::Registry& registry,
-                                         ext::AccessLogManager& logs);
+                                         ext::AccessLogManager& logs, Discovery* discovery = nullptr);
 
 }  // namespace sluice::config

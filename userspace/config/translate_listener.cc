@@ -92,6 +92,7 @@ Result<std::shared_ptr<const model::FilterChain>> to_chain(const proto::FilterCh
                   "typed_config is missing; without transport_socket a connection is plain TCP (raw_buffer)");
   out->transport_socket_connect_timeout = to_duration(in.transport_socket_connect_timeout());
   SLUICE_ASSIGN(out->filters, to_filters(in.filters(), context, path.field("filters")));
+  out->hash = hash_of(in);
   return std::shared_ptr<const model::FilterChain>(std::move(out));
 }
 
@@ -227,7 +228,13 @@ Result<std::shared_ptr<const model::Listener>> translate(const proto::Listener& 
   }
   SLUICE_TRY(add_socket_settings(in, path, *out));
   out->max_connections_per_event = in.max_connections_to_accept_per_socket_event().value();
+  if (in.drain_type() == proto::Listener::MODIFY_ONLY) out->drain_type = model::DrainType::modify_only;
   out->hash = hash_of(in);
+  proto::Listener frame(in);
+  frame.clear_filter_chains();
+  frame.clear_default_filter_chain();
+  out->frame_hash = hash_of(frame);
+  out->needs = context.take_needs();
   return std::shared_ptr<const model::Listener>(std::move(out));
 }
 

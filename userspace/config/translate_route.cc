@@ -113,7 +113,7 @@ TextPairs metadata_match(const envoy::config::core::v3::Metadata& in, const Text
 
 Status check_cluster(const std::string& name, const RouteContext& context, std::string_view what,
                      const FieldPath& path) {
-  if (context.clusters == nullptr || name.empty() || context.clusters->contains(name)) return {};
+  if (!context.has_cluster || name.empty() || context.has_cluster(name)) return {};
   return refuse(path,
                 "unknown " + std::string(what) + " '" + name + "' (validate_clusters: false allows it)");
 }
@@ -164,7 +164,7 @@ Result<std::shared_ptr<const model::RouteConfig>> translate(const proto::RouteCo
                                                             const FieldPath& path) {
   RouteContext context{.factory = factory};
   if (value_or(in.has_validate_clusters(), in.validate_clusters(), validate_clusters))
-    context.clusters = factory.clusters();
+    context.has_cluster = factory.has_cluster();
   context.max_direct_response_bytes =
       value_or(in.has_max_direct_response_body_size_bytes(), in.max_direct_response_body_size_bytes(),
                context.max_direct_response_bytes);

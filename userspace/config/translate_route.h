@@ -28,7 +28,7 @@ namespace sluice::config {
 
 struct RouteContext {
   FactoryContext& factory;
-  const ClusterNames* clusters = nullptr;  // null: routes may name any cluster (validate_clusters: false)
+  HasCluster has_cluster = {};  // empty: routes may name any cluster (validate_clusters: false)
   uint32_t max_direct_response_bytes = 4096;
 };
 

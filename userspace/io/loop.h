@@ -61,12 +61,15 @@ struct SocketOptions {
   struct KeepAlive {
     bool enabled = false;
     uint32_t probes = 0, time_s = 0, interval_s = 0;  // 0: the system's
+    bool operator==(const KeepAlive&) const = default;
   } keep_alive;
   struct Raw {
     int level, name;
     std::string value;  // the option's bytes
+    bool operator==(const Raw&) const = default;
   };
   std::vector<Raw> raw;  // Envoy's socket_options
+  bool operator==(const SocketOptions&) const = default;
 };
 
 struct RecvOptions {

@@ -50,11 +50,13 @@ Result<std::optional<server::Options>> parse_flags(int argc, char** argv) {
       "io-backend", "auto, io_uring or epoll; auto takes epoll where io_uring is forbidden, and says so",
       cxxopts::value<std::string>()->default_value("auto"),
       "NAME")("drain-time-s", "over how long connections are drained when a listener goes away",
-              cxxopts::value<double>()->default_value("600"),
-              "S")("shutdown-grace-s", "how long SIGTERM waits for connections to end",
-                   cxxopts::value<double>()->default_value("20"),
-                   "S")("admin-address-path", "write the admin listener's address to this file",
-                        cxxopts::value<std::string>()->default_value(""), "FILE")(
+              cxxopts::value<double>()->default_value("600"), "S")(
+      "drain-strategy", "gradual: spread over the drain time; immediate: all connections are told at once",
+      cxxopts::value<std::string>()->default_value("gradual"),
+      "NAME")("shutdown-grace-s", "how long SIGTERM waits for connections to end",
+              cxxopts::value<double>()->default_value("20"),
+              "S")("admin-address-path", "write the admin listener's address to this file",
+                   cxxopts::value<std::string>()->default_value(""), "FILE")(
       "disable-hot-restart", "for Envoy's command lines: there is no hot restart to disable");
   o.add_options("Running")("spin-us",
                            "how long a worker at most looks for work before it sleeps, where that has proved "
@@ -126,6 +128,10 @@ Result<std::optional<server::Options>> parse_flags(int argc, char** argv) {
     if (spin > 10'000) return Error{"--spin-us: at most 10000: that would be a core of its own for waiting"};
     s.loop.spin = std::chrono::microseconds(spin);
     SLUICE_ASSIGN(s.drain_time, seconds(r, "drain-time-s"));
+    const std::string strategy = r["drain-strategy"].as<std::string>();
+    if (strategy != "gradual" && strategy != "immediate")
+      return Error{"--drain-strategy " + strategy + ": expected gradual or immediate"};
+    s.drain_gradually = strategy == "gradual";
     SLUICE_ASSIGN(s.shutdown_grace, seconds(r, "shutdown-grace-s"));
     s.admin_address_path = r["admin-address-path"].as<std::string>();
 

@@ -9,6 +9,7 @@
 #include "core/address.h"
 #include "core/time.h"
 #include "io/loop.h"
+#include "model/dependency.h"
 #include "model/filter_chain_match.h"
 #include "sluice/ext/access_log.h"
 #include "sluice/ext/listener_filter.h"
@@ -17,12 +18,15 @@
 namespace sluice::model {
 
 enum class TrafficDirection : uint8_t { unspecified, inbound, outbound };
+// What drains a listener's connections: its removal and change alone, or /healthcheck/fail too (Envoy: MODIFY_ONLY, DEFAULT).
+enum class DrainType : uint8_t { always, modify_only };
 
 // envoy.config.listener.v3.FilterChain, immutable.
 struct FilterChain {
-  std::shared_ptr<const std::string> name;   // "" where none is given
+  std::shared_ptr<const std::string> name;  // "" where none is given
   std::vector<ext::NetworkFilterFactory> filters;
   Duration transport_socket_connect_timeout{};  // 0: none
+  uint64_t hash = 0;  // of the message it came from
 };
 
 // envoy.config.listener.v3.Listener, immutable. A virtual listener (bind_to_port false) has no socket: it gets
@@ -51,7 +55,12 @@ struct Listener {
   uint32_t tcp_backlog = 128;  // Envoy: net.core.somaxconn
   uint32_t max_connections_per_event = 0;  // max_connections_to_accept_per_socket_event; 0: no limit
   uint64_t max_connections = ~0ull;  // runtime/limit of the listener
+  DrainType drain_type = DrainType::always;
   uint64_t hash = 0;  // of the resource it came from
+  // Of all but the filter chains: two listeners of which this is equal differ in chains alone, and those chains that
+  // are in both keep their connections.
+  uint64_t frame_hash = 0;
+  std::vector<std::shared_ptr<const Dependency>> needs;  // it serves when these are ready
 };
 
 }  // namespace sluice::model

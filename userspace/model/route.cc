@@ -240,7 +240,7 @@ std::optional<RouteMatch> RouteConfig::match(const RouteInput& in, bool* tls_red
   if (wants_tls(*out.virtual_host, in.headers)) {
     if (tls_redirect != nullptr) *tls_redirect = true;
     out.route = &tls_redirect_route();
-    out.config = shared_from_this();
+    out.config = this;
     return out;
   }
   const Path path(in.headers, ignore_path_parameters_in_path_matching);
@@ -248,7 +248,7 @@ std::optional<RouteMatch> RouteConfig::match(const RouteInput& in, bool* tls_red
     if (!matches(route, path, in)) continue;
     out.route = &route;
     if (const RouteAction* action = out.action()) choose_cluster(*action, in, out);
-    out.config = shared_from_this();
+    out.config = this;
     return out;
   }
   return {};

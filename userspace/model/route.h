@@ -17,6 +17,7 @@
 #include "core/result.h"
 #include "core/time.h"
 #include "http/header_map.h"
+#include "model/dependency.h"
 #include "model/matchers.h"
 #include "model/retry_policy.h"
 #include "sluice/ext/http_filter.h"
@@ -228,21 +229,21 @@ struct RouteInput {
        client_certificate_validated = false;  // by the TLS connection's peer
 };
 
-// A route as found for one request; keeps its configuration alive.
+// A route as found for one request. Good as long as the RouteConfig it was found in.
 struct RouteMatch {
-  std::shared_ptr<const RouteConfig> config;
+  const RouteConfig* config = nullptr;
   const VirtualHost* virtual_host = nullptr;
   const Route* route = nullptr;
   const WeightedCluster* weighted = nullptr;  // the one that was drawn
-  // Where it goes, for a RouteAction; "" if a cluster_header names it and is not there. Good as long as `config` and the
-  // request's header map.
+  // Where it goes, for a RouteAction; "" if a cluster_header names it and is not there. Good as long as the request's
+  // header map, too.
   std::string_view cluster;
 
   const RouteAction* action() const { return std::get_if<RouteAction>(&route->action); }
 };
 
 // RouteConfiguration.
-struct RouteConfig : std::enable_shared_from_this<RouteConfig> {
+struct RouteConfig {
   std::string name;
   std::vector<std::unique_ptr<const VirtualHost>> virtual_hosts;
   HeaderRulesPair header_rules;
@@ -276,10 +277,12 @@ struct RouteConfig : std::enable_shared_from_this<RouteConfig> {
   std::deque<std::string> domains;
 };
 
-// Where a connection manager takes its routes from: fixed, or discovered. Asked by workers for every request.
-class RouteSource {
+// Where a connection manager takes its routes from: fixed, or discovered. Workers ask for the generation with every
+// request and for the routes when that has changed.
+class RouteSource : public Dependency {
  public:
-  virtual ~RouteSource() = default;
+  // Changes with current(): as long as it stays, what current() gave before is good.
+  virtual uint64_t generation() const = 0;
   virtual std::shared_ptr<const RouteConfig> current() const = 0;  // null: not there yet
 };
 

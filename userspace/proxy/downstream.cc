@@ -26,8 +26,8 @@ struct Downstream::ReadAhead {
 
 void Downstream::accept(Worker& worker, std::shared_ptr<ListenerRuntime> listener, const ListenSocket& socket,
                         int fd) {
-  if (listener->active >= listener->config->max_connections) {
-    listener->stats.cx_overflow.add();
+  if (listener->shared->active >= listener->config->max_connections) {
+    listener->shared->stats.cx_overflow.add();
     worker.loop().close_reset(fd);
     return;
   }
@@ -69,7 +69,7 @@ Downstream::~Downstream() {
 void Downstream::run_listener_filters() {
   if (!pre_cx_ && !listener_->listener_filters.empty()) {
     pre_cx_ = true;
-    listener_->stats.pre_cx_active.add();
+    listener_->shared->stats.pre_cx_active.add();
   }
   while (listener_filter_ < listener_->listener_filters.size()) {
     auto filter = listener_->listener_filters[listener_filter_]();
@@ -131,7 +131,7 @@ void Downstream::read_ahead_done(io::Op& op, io::Completion& c) {
 
 void Downstream::listener_filters_timeout(io::Timer& timer) {
   Downstream& d = *timer.owner<Downstream>();
-  d.listener_->stats.pre_cx_timeout.add();
+  d.listener_->shared->stats.pre_cx_timeout.add();
   SLUICE_LOG(listener, debug, "[C{}] listener filters timed out", d.info_.connection_id);
   if (!d.listener_->config->continue_on_listener_filters_timeout) return d.drop(false);
   d.listener_filters_done();
@@ -139,7 +139,7 @@ void Downstream::listener_filters_timeout(io::Timer& timer) {
 
 void Downstream::leave_pre_cx() {
   if (!std::exchange(pre_cx_, false)) return;
-  listener_->stats.pre_cx_active.sub();
+  listener_->shared->stats.pre_cx_active.sub();
 }
 
 void Downstream::listener_filters_done() {
@@ -168,15 +168,14 @@ void Downstream::listener_filters_done() {
     }
   }
   if (info_.transport_protocol.empty()) info_.transport_protocol = "raw_buffer";
-  const ListenerRuntime::Chain* chain =
-      listener_->find_chain({.destination = info_.downstream_local,
-                             .source = info_.downstream_remote,
-                             .direct_source = info_.downstream_direct_remote,
-                             .server_name = info_.requested_server_name,
-                             .transport_protocol = info_.transport_protocol,
-                             .application_protocols = info_.application_protocols});
+  ChainRuntime* chain = listener_->find_chain({.destination = info_.downstream_local,
+                                               .source = info_.downstream_remote,
+                                               .direct_source = info_.downstream_direct_remote,
+                                               .server_name = info_.requested_server_name,
+                                               .transport_protocol = info_.transport_protocol,
+                                               .application_protocols = info_.application_protocols});
   if (!chain) {
-    listener_->stats.no_filter_chain_match.add();
+    listener_->shared->stats.no_filter_chain_match.add();
     probes::chain(info_.connection_id, listener_->config->name->c_str(), "", false);
     SLUICE_LOG(listener, debug, "[C{}] closing: no filter chain of {} matches {} from {}",
                info_.connection_id, *listener_->config->name, info_.downstream_local.to_string(),
@@ -205,16 +204,16 @@ void Downstream::drop(bool reset) {
 
 // ---- the filter chain ----
 
-void Downstream::open(const ListenerRuntime::Chain& chain) {
+void Downstream::open(ChainRuntime& chain) {
   chain_ = &chain;
   info_.filter_chain_name = chain.config->name;
   probes::chain(info_.connection_id, listener_->config->name->c_str(), chain.config->name->c_str(), true);
   in_chain_ = true;
-  ++listener_->active;
-  listener_->stats.cx_total.add();
-  listener_->stats.cx_active.add();
-  listener_->stats.worker_cx_total.add();
-  listener_->stats.worker_cx_active.add();
+  ++listener_->shared->active;
+  listener_->shared->stats.cx_total.add();
+  listener_->shared->stats.cx_active.add();
+  listener_->shared->stats.worker_cx_total.add();
+  listener_->shared->stats.worker_cx_active.add();
   SLUICE_LOG(connection, debug, "[C{}] new connection from {} to {}", info_.connection_id,
              info_.downstream_remote.to_string(), info_.downstream_local.to_string());
 
@@ -292,11 +291,11 @@ void Downstream::end() {
   for (const auto& log : listener_->config->access_logs)
     log->log(info_, ext::AccessLogType::tcp_connection_end);
   if (std::exchange(in_chain_, false)) {
-    --listener_->active;
-    listener_->stats.cx_active.sub();
-    listener_->stats.cx_destroy.add();
-    listener_->stats.worker_cx_active.sub();
-    listener_->stats.cx_length_ms.record(static_cast<uint64_t>(
+    --listener_->shared->active;
+    listener_->shared->stats.cx_active.sub();
+    listener_->shared->stats.cx_destroy.add();
+    listener_->shared->stats.worker_cx_active.sub();
+    listener_->shared->stats.cx_length_ms.record(static_cast<uint64_t>(
         std::chrono::duration_cast<std::chrono::milliseconds>(info_.end - info_.start).count()));
   }
   if (fd_ >= 0) {
@@ -312,8 +311,16 @@ void Downstream::end() {
   loop().defer_delete(std::unique_ptr<io::Deferred>(this));
 }
 
+bool Downstream::draining() const {
+  return worker_.draining() || (chain_ && chain_->ends_now(worker_.loop().now(), worker_.random()));
+}
+
+void Downstream::close_drained() {
+  if (connection_ && connection_->open()) connection_->close(ext::CloseKind::flush, "drain_timeout");
+}
+
 void Downstream::drain() {
-  if (!connection_) return;
+  if (!connection_ || std::exchange(told_to_drain_, true)) return;
   for (auto& f : filters_) f->on_drain();
 }
 

@@ -26,7 +26,9 @@ class Downstream final : public io::Deferred,
   // Does its connection to the application have the caller's address (original_src), in an enrolled namespace?
   bool needs_return_path() const;
   ConnectionSnapshot snapshot();
-  void drain();  // tells the filters
+  void drain();  // tells the filters, once
+  void close_drained();  // the time of the drain is over
+  const ChainRuntime* chain() const { return chain_; }  // null: before it has one
   void abort();  // RST
 
  private:
@@ -40,7 +42,7 @@ class Downstream final : public io::Deferred,
   static void read_ahead_done(io::Op& op, io::Completion& c);
   static void listener_filters_timeout(io::Timer& timer);
   void listener_filters_done();
-  void open(const ListenerRuntime::Chain& chain);
+  void open(ChainRuntime& chain);
   void drop(bool reset);  // without a filter chain
   void leave_pre_cx();
 
@@ -54,7 +56,7 @@ class Downstream final : public io::Deferred,
   ext::Upstream::Origin origin() override;
   void continue_reading() override;
   bool access_logged() const override { return !listener_->config->access_logs.empty(); }
-  bool draining() const override { return worker_.draining(); }
+  bool draining() const override;
 
   // net::ConnectionHandler
   void on_data(net::Connection&, Buffer& data, bool end_stream) override;
@@ -88,7 +90,8 @@ class Downstream final : public io::Deferred,
   std::unique_ptr<ReadAhead> ahead_;
   size_t listener_filter_ = 0;
 
-  const ListenerRuntime::Chain* chain_ = nullptr;
+  ChainRuntime* chain_ = nullptr;  // `listener_` keeps it
+  bool told_to_drain_ = false;
   std::vector<std::unique_ptr<ext::NetworkFilter>> filters_;
   net::ConnectionPtr connection_;
   Downstream* next_ = nullptr;

@@ -1,6 +1,7 @@
 #include "proxy/listener.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 namespace sluice::proxy {
 
@@ -29,37 +30,85 @@ std::string stat_prefix(const model::Listener& listener) {
   return listener.stat_prefix.empty() ? stat_name(listener.address) : listener.stat_prefix;
 }
 
-ListenerRuntime::ListenerRuntime(std::shared_ptr<const model::Listener> c, const stats::Scope& root,
-                                 unsigned worker)
-    : config(std::move(c)), stats(root, stat_prefix(*config), worker) {
-  stats::Scope scope = root.scope("listener").scope(stat_prefix(*config));
-  for (const auto& f : config->listener_filters) listener_filters.push_back(f(scope));
-  auto make = [&](const std::shared_ptr<const model::FilterChain>& chain) {
-    Chain r{chain, {}};
-    for (const auto& f : chain->filters) r.filters.push_back(f({root, scope, config->buffer_limit}));
-    return r;
-  };
-  for (const auto& chain : config->filter_chains) chains.push_back(make(chain));
-  if (config->default_filter_chain)
-    default_chain = std::make_unique<Chain>(make(config->default_filter_chain));
+bool ChainRuntime::ends_now(MonotonicTime now, Random& random) const {
+  if (!draining) return false;
+  if (!plan.gradual || now >= drain_end()) return true;
+  const auto whole = static_cast<uint64_t>(plan.time.count());
+  return random.below(whole) < static_cast<uint64_t>((now - drain_begun).count());
 }
 
-const ListenerRuntime::Chain* ListenerRuntime::find_chain(const model::FilterChainMatchInput& input) const {
+ListenerRuntime::ListenerRuntime(std::shared_ptr<const model::Listener> c, const stats::Scope& root,
+                                 unsigned worker, const ListenerRuntime* before)
+    : config(std::move(c)) {
+  const std::string prefix = stat_prefix(*config);
+  if (before && stat_prefix(*before->config) == prefix)
+    shared = before->shared;
+  else
+    shared = std::make_shared<Shared>(Shared{ListenerStats(root, prefix, worker)});
+  stats::Scope scope = root.scope("listener").scope(prefix);
+  for (const auto& f : config->listener_filters) listener_filters.push_back(f(scope));
+
+  std::unordered_map<uint64_t, std::shared_ptr<Chain>> old;
+  if (before && before->config->frame_hash == config->frame_hash && config->frame_hash != 0)
+    for (const auto& chain : before->chains_not_in(nullptr)) old.emplace(chain->config->hash, chain);
+  auto make = [&](const std::shared_ptr<const model::FilterChain>& chain) {
+    if (auto it = old.find(chain->hash); it != old.end()) return it->second;
+    auto made = std::make_shared<Chain>(Chain{chain, {}});
+    for (const auto& f : chain->filters) made->filters.push_back(f({root, scope, config->buffer_limit}));
+    return made;
+  };
+  chains.reserve(config->filter_chains.size());
+  for (const auto& chain : config->filter_chains) chains.push_back(make(chain));
+  if (config->default_filter_chain) default_chain = make(config->default_filter_chain);
+}
+
+ListenerRuntime::Chain* ListenerRuntime::find_chain(const model::FilterChainMatchInput& input) const {
   int i = config->matcher.find(input);
-  if (i != model::FilterChainMatcher::kNone) return &chains[static_cast<size_t>(i)];
+  if (i != model::FilterChainMatcher::kNone) return chains[static_cast<size_t>(i)].get();
   return default_chain.get();
 }
 
-ListenerIndex::ListenerIndex(const model::ConfigSet& config, const stats::Scope& root, unsigned worker) {
-  for (const auto& l : config.listeners) {
-    auto runtime = std::make_shared<ListenerRuntime>(l, root, worker);
-    by_config_[l.get()] = runtime;
-    by_address_.try_emplace(l->address, runtime);
-    for (const Address& a : l->additional_addresses) by_address_.try_emplace(a, runtime);
+std::vector<std::shared_ptr<ChainRuntime>> ListenerRuntime::chains_not_in(
+    const ListenerRuntime* after) const {
+  std::unordered_set<const Chain*> kept;
+  if (after) {
+    for (const auto& chain : after->chains) kept.insert(chain.get());
+    kept.insert(after->default_chain.get());
   }
+  std::vector<std::shared_ptr<Chain>> out;
+  for (const auto& chain : chains)
+    if (!kept.contains(chain.get())) out.push_back(chain);
+  if (default_chain && !kept.contains(default_chain.get())) out.push_back(default_chain);
+  return out;
 }
 
-std::shared_ptr<ListenerRuntime> ListenerIndex::by_address(const Address& address) const {
+ListenerPtr Listeners::put(ListenerPtr listener) {
+  ListenerPtr before = remove(*listener->config->name);
+  by_address_.try_emplace(listener->config->address, listener);
+  for (const Address& a : listener->config->additional_addresses) by_address_.try_emplace(a, listener);
+  by_name_[*listener->config->name] = std::move(listener);
+  return before;
+}
+
+ListenerPtr Listeners::remove(const std::string& name) {
+  auto it = by_name_.find(name);
+  if (it == by_name_.end()) return nullptr;
+  ListenerPtr gone = std::move(it->second);
+  by_name_.erase(it);
+  forget_addresses(*gone);
+  return gone;
+}
+
+void Listeners::forget_addresses(const ListenerRuntime& listener) {
+  auto forget = [&](const Address& a) {
+    if (auto it = by_address_.find(a); it != by_address_.end() && it->second.get() == &listener)
+      by_address_.erase(it);
+  };
+  forget(listener.config->address);
+  for (const Address& a : listener.config->additional_addresses) forget(a);
+}
+
+ListenerPtr Listeners::by_address(const Address& address) const {
   if (auto it = by_address_.find(address); it != by_address_.end()) return it->second;
   if (!address.is_ip()) return nullptr;
   IpAddress any = address.ip().is_v4() ? IpAddress::v4(0) : IpAddress::v6({});
@@ -71,9 +120,9 @@ std::shared_ptr<ListenerRuntime> ListenerIndex::by_address(const Address& addres
   return nullptr;
 }
 
-std::shared_ptr<ListenerRuntime> ListenerIndex::by_config(const model::Listener* config) const {
-  auto it = by_config_.find(config);
-  return it == by_config_.end() ? nullptr : it->second;
+ListenerPtr Listeners::by_name(const std::string& name) const {
+  auto it = by_name_.find(name);
+  return it == by_name_.end() ? nullptr : it->second;
 }
 
 }  // namespace sluice::proxy

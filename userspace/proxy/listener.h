@@ -6,8 +6,9 @@
 #include <vector>
 
 #include "core/fd.h"
+#include "core/random.h"
 #include "core/stats.h"
-#include "model/config_set.h"
+#include "model/listener.h"
 #include "sluice/ext/listener_filter.h"
 #include "sluice/ext/network_filter.h"
 
@@ -35,38 +36,69 @@ struct ListenerStats {
 std::string stat_name(const Address& address);
 std::string stat_prefix(const model::Listener& listener);
 
+// How connections of a listener or filter chain that is no more are brought to their end.
+struct DrainPlan {
+  Duration time = std::chrono::seconds(600);  // --drain-time-s; what is still open then is closed
+  bool gradual = true;  // --drain-strategy: spread over `time`, or all told at once
+};
+
+// A filter chain on one worker. Lives as long as the last connection that started with it; an update of its listener that
+// leaves it as it was takes it over.
+struct ChainRuntime {
+  std::shared_ptr<const model::FilterChain> config;
+  std::vector<ext::NetworkFilterMaker> filters;
+
+  // Set when it is no longer in use by its listener.
+  bool draining = false;
+  DrainPlan plan = {};
+  MonotonicTime drain_begun{};
+  MonotonicTime drain_end() const { return drain_begun + plan.time; }
+  // Is a connection to end with the response that goes out now? The longer the drain lasts, the more likely (Envoy:
+  // DrainManagerImpl::drainClose).
+  bool ends_now(MonotonicTime now, Random& random) const;
+};
+
 // A listener on one worker: the shared configuration and this worker's own factories and statistics. Lives as long as
 // the last connection that started with it.
 struct ListenerRuntime {
-  struct Chain {
-    std::shared_ptr<const model::FilterChain> config;
-    std::vector<ext::NetworkFilterMaker> filters;
+  using Chain = ChainRuntime;
+  // Survives updates.
+  struct Shared {
+    ListenerStats stats;
+    uint64_t active = 0;  // connections, on this worker
   };
 
-  ListenerRuntime(std::shared_ptr<const model::Listener> config, const stats::Scope& root, unsigned worker);
-  const Chain* find_chain(const model::FilterChainMatchInput& input) const;
+  // `before`: the same listener as it was. Filter chains that have not changed are taken over from it if nothing but
+  // chains differs.
+  ListenerRuntime(std::shared_ptr<const model::Listener> config, const stats::Scope& root, unsigned worker,
+                  const ListenerRuntime* before = nullptr);
+  Chain* find_chain(const model::FilterChainMatchInput& input) const;
+  // Its chains that `after` has not taken over; null: all.
+  std::vector<std::shared_ptr<Chain>> chains_not_in(const ListenerRuntime* after) const;
 
   std::shared_ptr<const model::Listener> config;
-  ListenerStats stats;
+  std::shared_ptr<Shared> shared;
   std::vector<ext::ListenerFilterMaker> listener_filters;
-  std::vector<Chain> chains;
-  std::unique_ptr<Chain> default_chain;
-  uint64_t active = 0;  // connections, on this worker
+  std::vector<std::shared_ptr<Chain>> chains;
+  std::shared_ptr<Chain> default_chain;  // may be null
 };
+using ListenerPtr = std::shared_ptr<ListenerRuntime>;
 
-// The listeners of one configuration on one worker, found by the address a connection was restored to.
-class ListenerIndex {
+// The listeners of one worker, by name and by the address a connection was restored to.
+class Listeners {
  public:
-  ListenerIndex() = default;
-  ListenerIndex(const model::ConfigSet& config, const stats::Scope& root, unsigned worker);
-
   // The exact address first, then the wildcard of its family with its port (Envoy: getBalancedHandlerByAddress).
-  std::shared_ptr<ListenerRuntime> by_address(const Address& address) const;
-  std::shared_ptr<ListenerRuntime> by_config(const model::Listener* config) const;
+  ListenerPtr by_address(const Address& address) const;
+  ListenerPtr by_name(const std::string& name) const;
+  // Returns the one of the same name that was there before.
+  ListenerPtr put(ListenerPtr listener);
+  ListenerPtr remove(const std::string& name);
+  size_t size() const { return by_name_.size(); }
 
  private:
-  std::unordered_map<Address, std::shared_ptr<ListenerRuntime>> by_address_;
-  std::unordered_map<const model::Listener*, std::shared_ptr<ListenerRuntime>> by_config_;
+  void forget_addresses(const ListenerRuntime& listener);
+  std::unordered_map<Address, ListenerPtr> by_address_;
+  std::unordered_map<std::string, ListenerPtr> by_name_;
 };
 
 }  // namespace sluice::proxy

@@ -50,6 +50,7 @@ Worker::Worker(io::Loop& loop, stats::Store& store, const Options& options, cons
       store_(store),
       options_(options),
       random_(options.seed),
+      drainer_(*this),
       trim_timer_(loop.timers(), &trim, this) {
   clusters_ = make_clusters(*this);
 }
@@ -58,15 +59,30 @@ Worker::~Worker() {
   assert(idle());
 }
 
-void Worker::set_config(std::shared_ptr<const model::ConfigSet> config) {
-  config_ = std::move(config);
-  listeners_ = ListenerIndex(*config_, stats_root(), options_.index);
+void Worker::put_listener(const std::shared_ptr<const model::Listener>& listener, const DrainPlan& drain) {
+  const ListenerPtr before = listeners_.by_name(*listener->name);
+  auto runtime = std::make_shared<ListenerRuntime>(listener, stats_root(), options_.index, before.get());
+  listeners_.put(runtime);
+  if (!before) return;
+  for (auto& s : sockets_) {
+    if (s->runtime != before) continue;
+    s->runtime = runtime;
+    s->listen.listener = listener;
+  }
+  drainer_.begin(before->chains_not_in(runtime.get()), drain);
+}
+
+void Worker::remove_listener(const std::string& name, const DrainPlan& drain) {
+  const ListenerPtr gone = listeners_.remove(name);
+  if (!gone) return;
+  close_sockets([&](const ListenSocket& s) { return s.listener == gone->config; });
+  drainer_.begin(gone->chains_not_in(nullptr), drain);
 }
 
 void Worker::add_socket(ListenSocket socket) {
   auto s = std::make_unique<Socket>(*this, std::move(socket));
-  s->runtime = listeners_.by_config(s->listen.listener.get());
-  assert(s->runtime && "the listener belongs to the current configuration");
+  s->runtime = listeners_.by_name(*s->listen.listener->name);
+  assert(s->runtime && "the listener was put");
   loop_guard_.add(cookie_of(s->listen), s->listen.bound);
   loop_.accept(s->op, s->listen.fd);
   sockets_.push_back(std::move(s));
@@ -128,12 +144,18 @@ void Worker::set_draining() {
   for (Downstream* d = connections_; d; d = d->next()) d->drain();
 }
 
-void Worker::close_connections(const std::function<bool(const Downstream&)>& which) {
+void Worker::for_each_connection(const std::function<void(Downstream&)>& f) {
   for (Downstream* d = connections_; d;) {
     Downstream* next = d->next();
-    if (!which || which(*d)) d->abort();
+    f(*d);
     d = next;
   }
+}
+
+void Worker::close_connections(const std::function<bool(const Downstream&)>& which) {
+  for_each_connection([&](Downstream& d) {
+    if (!which || which(d)) d.abort();
+  });
 }
 
 std::vector<ConnectionSnapshot> Worker::connections() const {

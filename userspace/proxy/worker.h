@@ -10,7 +10,7 @@
 #include "core/random.h"
 #include "core/stats.h"
 #include "io/loop.h"
-#include "model/config_set.h"
+#include "proxy/drain.h"
 #include "proxy/listener.h"
 #include "proxy/loop_guard.h"
 #include "sluice/ext/upstream.h"
@@ -60,7 +60,12 @@ class Worker {
   Worker(const Worker&) = delete;
 
   // ---- on the loop's thread ----
-  void set_config(std::shared_ptr<const model::ConfigSet> config);
+  // Adds a listener or puts it in the place of the one with its name: its sockets serve the new one, connections keep
+  // what they started with; those on filter chains that are no more are drained.
+  void put_listener(const std::shared_ptr<const model::Listener>& listener, const DrainPlan& drain = {});
+  // Closes its sockets and drains its connections.
+  void remove_listener(const std::string& name, const DrainPlan& drain);
+  // A socket of a listener that was put.
   void add_socket(ListenSocket socket);
   // Stops accepting on the sockets that `which` picks and closes them. Connections go on.
   void close_sockets(const std::function<bool(const ListenSocket&)>& which);
@@ -72,6 +77,8 @@ class Worker {
   // Resets what is still open; for the end of a drain. `which` null: all.
   void close_connections(const std::function<bool(const Downstream&)>& which);
   std::vector<ConnectionSnapshot> connections() const;
+  // `f` may end the connection it is given, no other.
+  void for_each_connection(const std::function<void(Downstream&)>& f);
   size_t connection_count() const { return connection_count_; }
   bool idle() const { return connection_count_ == 0 && sockets_.empty(); }
 
@@ -80,7 +87,7 @@ class Worker {
   Random& random() { return random_; }
   ext::ClusterManager& clusters() { return *clusters_; }
   OriginalDestinations* original_destinations() { return options_.original_destinations; }
-  const ListenerIndex& listeners() const { return listeners_; }
+  const Listeners& listeners() const { return listeners_; }
   const LoopGuard& loop_guard() const { return loop_guard_; }
   uint64_t next_connection_id();
   bool draining() const { return draining_; }
@@ -103,14 +110,14 @@ class Worker {
   Options options_;
   Random random_;
   std::unique_ptr<ext::ClusterManager> clusters_;
-  std::shared_ptr<const model::ConfigSet> config_;
-  ListenerIndex listeners_;
+  Listeners listeners_;
   std::list<std::unique_ptr<Socket>> sockets_;
   LoopGuard loop_guard_;  // knows `sockets_`
   Downstream* connections_ = nullptr;  // intrusive list
   size_t connection_count_ = 0;
   uint64_t connections_made_ = 0;
   bool draining_ = false;
+  Drainer drainer_;
   io::Timer trim_timer_;
 };
 

@@ -1,6 +1,7 @@
 #include "server/admin_server.h"
 
 #include <fstream>
+#include <map>
 
 #include "core/log.h"
 #include "server/control.h"
@@ -85,10 +86,11 @@ config::BootstrapPtr AdminServer::bootstrap() {
 
 std::vector<admin::ListenerStatus> AdminServer::listeners() {
   std::vector<admin::ListenerStatus> all;
-  for (const auto& l : server_.configuration_.model.config->listeners) {
+  if (!server_.listeners_) return all;
+  for (const ListenerManager::Version* v : server_.listeners_->active_versions()) {
+    const auto& l = v->listener;
     admin::ListenerStatus s{*l->name, {}};
-    for (const SocketGroup& g : server_.listeners_)
-      if (g.listener == l) s.addresses.push_back(g.bound);
+    for (const SocketGroup& g : v->sockets) s.addresses.push_back(g.bound);
     if (s.addresses.empty()) {  // virtual, or open in workloads' namespaces only
       s.addresses.push_back(l->address);
       s.addresses.insert(s.addresses.end(), l->additional_addresses.begin(), l->additional_addresses.end());
@@ -96,6 +98,39 @@ std::vector<admin::ListenerStatus> AdminServer::listeners() {
     all.push_back(std::move(s));
   }
   return all;
+}
+
+admin::Discovered AdminServer::discovered() {
+  using admin::DiscoveredResource;
+  admin::Discovered out;
+  auto state = [](const ListenerOrigin& o) { return DiscoveredResource::State{o.version, o.at, o.message}; };
+  std::map<std::string, DiscoveredResource> listeners;
+  if (server_.listeners_) {
+    for (const auto& [name, entry] : server_.listeners_->entries()) {
+      if (!entry.discovered) continue;
+      DiscoveredResource& r = listeners[name];
+      if (entry.active.listener) r.active = state(entry.active.origin);
+      if (entry.warming.listener) r.warming = state(entry.warming.origin);
+      if (!entry.failure) continue;
+      r.refused = state(entry.failure->origin);
+      r.why_refused = entry.failure->details;
+    }
+    for (const auto& d : server_.listeners_->draining())
+      if (d.version.origin.discovered && d.chains == 0)
+        listeners[d.name].draining.push_back(state(d.version.origin));
+  }
+  for (auto& [name, r] : listeners) {
+    r.name = name;
+    out.listeners.push_back(std::move(r));
+  }
+  for (const auto& v : server_.route_discovery_->view()) {
+    DiscoveredResource& r = out.routes.emplace_back();
+    r.name = v.name;
+    r.active = {v.version, v.at, v.message};
+    r.refused = {v.refused_version, v.refused_at, v.refused_message};
+    r.why_refused = v.refused;
+  }
+  return out;
 }
 
 void AdminServer::clusters(std::function<void(std::vector<admin::ClusterStatus>)> done) {

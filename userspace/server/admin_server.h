@@ -35,6 +35,7 @@ class AdminServer final : private admin::View {
   unsigned concurrency() override;
   config::BootstrapPtr bootstrap() override;
   std::vector<admin::ListenerStatus> listeners() override;
+  admin::Discovered discovered() override;
   void clusters(std::function<void(std::vector<admin::ClusterStatus>)> done) override;
   void quit() override;
   void drain_listeners(const admin::DrainRequest& request) override;

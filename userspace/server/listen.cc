@@ -32,8 +32,6 @@ Result<Fd> open_one(io::Loop& loop, const model::Listener& listener, const Addre
   // A socket file that a dead process has left behind is in the way; one that is listened on is not ours to take.
   if (address.is_pipe() && address.path()[0] != '@') ::unlink(address.path().c_str());
   if (Status s = loop.bind(owned.get(), address); !s) return explain(std::move(s).error(), listener, address);
-  if (Status s = loop.listen(owned.get(), static_cast<int>(listener.tcp_backlog)); !s)
-    return explain(std::move(s).error(), listener, address);
   return owned;
 }
 
@@ -42,6 +40,19 @@ Result<Fd> open_one(io::Loop& loop, const model::Listener& listener, const Addre
 bool intercepting(const model::Listener& listener) {
   return listener.bind_to_port &&
          (listener.use_original_dst || listener.direction != model::TrafficDirection::unspecified);
+}
+
+bool same_sockets(const model::Listener& a, const model::Listener& b) {
+  return a.address == b.address && a.additional_addresses == b.additional_addresses &&
+         a.bind_to_port == b.bind_to_port && a.socket_options == b.socket_options &&
+         a.tcp_backlog == b.tcp_backlog && intercepting(a) == intercepting(b);
+}
+
+Status start_listening(io::Loop& loop, const SocketGroup& group) {
+  for (const Fd& fd : group.fds)
+    if (Status s = loop.listen(fd.get(), static_cast<int>(group.listener->tcp_backlog)); !s)
+      return explain(std::move(s).error(), *group.listener, group.bound);
+  return {};
 }
 
 Result<std::vector<SocketGroup>> open_listener(io::Loop& loop,

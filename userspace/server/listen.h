@@ -22,10 +22,14 @@ struct SocketGroup {
 // of the node: with eBPF they are opened in every enrolled network namespace, and only there.
 bool intercepting(const model::Listener& listener);
 
-// Binds and listens. `netns_fd` -1: this process' network namespace. `dual_stack`: a 0.0.0.0 listener gets a [::] twin.
+// Do the two take connections from the same sockets?
+bool same_sockets(const model::Listener& a, const model::Listener& b);
+
+// Binds; clients are refused until start_listening(). `netns_fd` -1: this process' network namespace. `dual_stack`: a 0.0.0.0 listener gets a [::] twin.
 // The error names the listener, the address and what to do.
 Result<std::vector<SocketGroup>> open_listener(io::Loop& loop,
                                                const std::shared_ptr<const model::Listener>& listener,
                                                unsigned workers, int netns_fd, bool dual_stack);
+Status start_listening(io::Loop& loop, const SocketGroup& group);
 
 }  // namespace sluice::server

@@ -22,6 +22,7 @@ struct Options {
   unsigned concurrency = 0;       // 0: hardware threads
   std::string service_node, service_cluster, service_zone;
   Duration drain_time = std::chrono::seconds(600);
+  bool drain_gradually = true;  // --drain-strategy gradual; else immediate
   Duration shutdown_grace = std::chrono::seconds(20);  // ours: SIGTERM waits so long for connections to end
   Duration file_flush_interval = std::chrono::seconds(10);
   std::string admin_address_path;

@@ -48,14 +48,9 @@ struct Server::ServerStats {
     uptime = s.gauge("uptime");
     concurrency = s.gauge("concurrency");
     total_connections = s.gauge("total_connections");
-    stats::Scope l = root.scope("listener_manager");
-    total_active = l.gauge("total_listeners_active");
-    listener_added = l.counter("listener_added");
-    create_success = l.counter("listener_create_success");
-    workers_started = l.gauge("workers_started");
+    workers_started = root.scope("listener_manager").gauge("workers_started");
   }
-  stats::Gauge live, state, uptime, concurrency, total_connections, total_active, workers_started;
-  stats::Counter listener_added, create_success;
+  stats::Gauge live, state, uptime, concurrency, total_connections, workers_started;
 };
 
 Server::Server(Options options, const ext::Registry& registry)
@@ -65,6 +60,7 @@ Server::~Server() {
   // The kernel side first: with the sockets gone it applies the fail modes.
   workloads_.reset();
   workers_.clear();
+  listeners_.reset();
   clusters_.reset();
   if (admin_) admin_->stop();
   if (signals_) signals_->stop();
@@ -96,7 +92,9 @@ Status Server::start() {
                            .flush_interval = std::chrono::duration_cast<std::chrono::milliseconds>(
                                options_.file_flush_interval)});
 
-  SLUICE_ASSIGN(configuration_, config::load_configuration(load_options(options_), registry_, *access_logs_));
+  route_discovery_ = std::make_unique<xds::RouteDiscovery>(*loop_, store_->root(0));
+  SLUICE_ASSIGN(configuration_, config::load_configuration(load_options(options_), registry_, *access_logs_,
+                                                           route_discovery_.get()));
   config_loaded_at_ = loop_->wall_now();
   set_state(admin::State::initializing);
 
@@ -109,6 +107,7 @@ Status Server::start() {
   SLUICE_TRY(start_workers());
   if (!wait_for_clusters()) return Status();
   SLUICE_TRY(start_listeners());
+  if (ended_) return {};
   SLUICE_TRY(admin_->start_control());
 
   set_state(admin::State::live);
@@ -116,8 +115,8 @@ Status Server::start() {
   tick_timer_ = std::make_unique<io::Timer>(loop_->timers(), &tick, this);
   tick(*tick_timer_);
   SLUICE_LOG(main, info, "sluiced is ready: {} listeners, {} clusters, {} workers on {}{}",
-             configuration_.model.config->listeners.size(), configuration_.model.config->clusters.size(),
-             workers_.size(), workers_[0]->backend(), redirector_ ? ", eBPF interception in force" : "");
+             listeners_->active().size(), configuration_.model.config->clusters.size(), workers_.size(),
+             workers_[0]->backend(), redirector_ ? ", eBPF interception in force" : "");
   return {};
 }
 
@@ -144,7 +143,6 @@ Status Server::start_workers() {
     SLUICE_ASSIGN(auto worker, WorkerThread::start(options_.loop, w, *store_, [&](proxy::Worker& me) {
                     return clusters_->make_worker(me.loop(), i + 1, random_seed());
                   }));
-    worker->call([set = configuration_.model.config](proxy::Worker& me) { me.set_config(set); });
     workers_.push_back(std::move(worker));
   }
   stats_->workers_started.set(1);
@@ -160,32 +158,30 @@ bool Server::wait_for_clusters() {
   return !ended_;
 }
 
+// Those that wait for routes serve when these have come; the process is live when none waits any more, as in Envoy.
 Status Server::start_listeners() {
-  stats_->listener_added.add(configuration_.model.config->listeners.size());
+  listeners_ = std::make_unique<ListenerManager>(
+      *loop_, store_->root(0),
+      ListenerManager::Options{.drain = {.time = options_.drain_time, .gradual = options_.drain_gradually},
+                               .interception = redirector_ != nullptr},
+      workers_);
+  route_discovery_->when_ready([this] { listeners_->check_warming(); });
   for (const auto& listener : configuration_.model.config->listeners)
-    if (listener->bind_to_port && !(redirector_ && intercepting(*listener)))
-      SLUICE_TRY(start_listener(listener));
-  stats_->total_active.set(configuration_.model.config->listeners.size());
-  if (!redirector_) return {};
-  workloads_ = std::make_unique<Workloads>(*loop_, *redirector_, workers_);
-  workloads_->set_config(configuration_.model.config);
-  workloads_->restore();
+    SLUICE_TRY(listeners_->put(listener, {false, "", config_loaded_at_, nullptr}));
+  listeners_->start();
+  while (!listeners_->warm() && !ended_) loop_->run_once(std::chrono::seconds(1));
+  if (redirector_ && !ended_) start_workloads();
   return {};
 }
 
-Status Server::start_listener(const std::shared_ptr<const model::Listener>& listener) {
-  SLUICE_ASSIGN(auto groups,
-                open_listener(*loop_, listener, static_cast<unsigned>(workers_.size()), -1, false));
-  for (SocketGroup& g : groups) {
-    for (size_t i = 0; i < workers_.size(); ++i) {
-      proxy::ListenSocket socket{g.fds[i].release(), g.bound, g.listener, nullptr};
-      workers_[i]->post([socket](proxy::Worker& w) { w.add_socket(socket); });
-      stats_->create_success.add();
-    }
-    SLUICE_LOG(listener, info, "{} listens on {}", *listener->name, g.bound.to_string());
-    listeners_.push_back(std::move(g));
-  }
-  return {};
+void Server::start_workloads() {
+  workloads_ = std::make_unique<Workloads>(*loop_, *redirector_, workers_);
+  listeners_->when_workload_listeners_change([this] {
+    workloads_->set_listeners(listeners_->active());
+    workloads_->restore();
+  });
+  workloads_->set_listeners(listeners_->active());
+  workloads_->restore();
 }
 
 int Server::run() {
@@ -223,16 +219,8 @@ void Server::set_draining() {
 }
 
 void Server::stop_accepting(bool inbound_only) {
-  auto which = [inbound_only](const model::Listener& l) {
-    return !inbound_only || l.direction == model::TrafficDirection::inbound;
-  };
   if (workloads_ && !inbound_only) workloads_->close_listeners();
-  for (auto& w : workers_)
-    w->call([&](proxy::Worker& me) {
-      me.close_sockets([&](const proxy::ListenSocket& s) { return which(*s.listener); });
-    });
-  std::erase_if(listeners_, [&](const SocketGroup& g) { return which(*g.listener); });
-  stats_->total_active.set(listeners_.size());
+  listeners_->stop_accepting(inbound_only);
 }
 
 void Server::shut_down(const char* why) {

@@ -11,13 +11,14 @@
 #include "redirect/redirector.h"
 #include "server/admin/view.h"
 #include "server/hook_watch.h"
-#include "server/listen.h"
+#include "server/listener_manager.h"
 #include "server/options.h"
 #include "server/original_destinations.h"
 #include "server/signals.h"
 #include "server/worker_thread.h"
 #include "server/workloads.h"
 #include "sluice/ext/registry.h"
+#include "xds/route_discovery.h"
 
 namespace sluice::server {
 
@@ -44,7 +45,7 @@ class Server {
   Status start_workers();
   bool wait_for_clusters();
   Status start_listeners();
-  Status start_listener(const std::shared_ptr<const model::Listener>& listener);
+  void start_workloads();
   void on_signal(int signal);
   void check_drained();
   void set_state(admin::State state);
@@ -60,13 +61,14 @@ class Server {
   std::unique_ptr<stats::Store> store_;
   std::unique_ptr<io::Loop> loop_;
   std::unique_ptr<ext::AccessLogManager> access_logs_;
+  std::unique_ptr<xds::RouteDiscovery> route_discovery_;  // listeners hold what it made: before them
   config::Configuration configuration_;
   std::unique_ptr<redirect::Redirector> redirector_;
   std::unique_ptr<HookWatch> hook_watch_;
   std::unique_ptr<SystemOriginalDestinations> original_destinations_;
   std::unique_ptr<upstream::ClusterDirectory> clusters_;
   std::vector<std::unique_ptr<WorkerThread>> workers_;
-  std::vector<SocketGroup> listeners_;  // descriptors are the workers'; kept for /listeners
+  std::unique_ptr<ListenerManager> listeners_;
   std::unique_ptr<Workloads> workloads_;
   std::unique_ptr<AdminServer> admin_;
   std::unique_ptr<Signals> signals_;

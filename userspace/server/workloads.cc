@@ -31,12 +31,13 @@ Result<Workloads::Served> Workloads::open(const std::string& name, const std::st
   uint16_t inbound_port = spec.inbound_port ? spec.inbound_port : redirector_.options().inbound_port;
   redirect::Listeners kernel;
   std::vector<SocketGroup> groups;
-  for (const auto& listener : config_->listeners) {
+  for (const auto& listener : listeners_) {
     if (!intercepting(*listener)) continue;
     auto opened =
         open_listener(loop_, listener, static_cast<unsigned>(workers_.size()), workload->netns.get(), true);
     if (!opened) return std::move(opened).error().prefixed("workload " + name);
     for (SocketGroup& g : *opened) {
+      if (Status s = start_listening(loop_, g); !s) return std::move(s).error().prefixed("workload " + name);
       bool v4 = g.bound.ip().is_v4();
       if (g.bound.port() == outbound_port) (v4 ? kernel.outbound_v4 : kernel.outbound_v6) = g.fds[0].get();
       if (g.bound.port() == inbound_port) (v4 ? kernel.inbound_v4 : kernel.inbound_v6) = g.fds[0].get();
@@ -83,6 +84,32 @@ void Workloads::close(const Served& served) {
     w->call([&](proxy::Worker& worker) {
       worker.close_sockets([&](const proxy::ListenSocket& s) { return s.workload == served.workload; });
     });
+}
+
+void Workloads::set_listeners(ListenerList listeners) {
+  listeners_ = std::move(listeners);
+  if (served_.empty()) return;
+  auto all = redirector_.workloads();
+  if (!all) {
+    SLUICE_LOG(workload, err, "cannot read the enrolled workloads: {}", all.error().message);
+    return;
+  }
+  for (redirect::Workload& w : *all) {
+    auto it = served_.find(w.netns_cookie);
+    if (it == served_.end()) continue;
+    const std::string name = *it->second.workload->name;
+    auto fresh = open(name, w.netns_handle, w.netns_cookie, w.spec);
+    if (!fresh) {
+      // Nothing serves it any more: what the kernel side does about that is its fail mode.
+      SLUICE_LOG(workload, err, "{}; its connections get the fail mode ({})", fresh.error().message,
+                 redirect::to_string(w.spec.fail_mode));
+      close(it->second);
+      served_.erase(it);
+      continue;
+    }
+    close(it->second);
+    it->second = std::move(*fresh);
+  }
 }
 
 size_t Workloads::restore() {

@@ -23,8 +23,10 @@ class Workloads {
             std::vector<std::unique_ptr<WorkerThread>>& workers);
   ~Workloads();
 
-  // The listeners to open; before restore() and enrol().
-  void set_config(std::shared_ptr<const model::ConfigSet> config) { config_ = std::move(config); }
+  using ListenerList = std::vector<std::shared_ptr<const model::Listener>>;
+  // The listeners to open; before restore() and enrol(). Later: workloads that are served get the new ones before they
+  // lose the old; those that could not be served are tried again.
+  void set_listeners(ListenerList listeners);
   // Takes up what is enrolled already (this is a restart). A workload whose listeners cannot be opened stays enrolled
   // under its fail mode; how many those are is returned, and each is logged.
   size_t restore();
@@ -55,7 +57,7 @@ class Workloads {
   io::Loop& loop_;
   redirect::Redirector& redirector_;
   std::vector<std::unique_ptr<WorkerThread>>& workers_;
-  std::shared_ptr<const model::ConfigSet> config_;
+  ListenerList listeners_;
   std::map<uint64_t, Served> served_;  // by netns cookie
 };
 

@@ -19,7 +19,8 @@ class Message;
 
 namespace sluice::model {
 struct RouteConfig;
-}
+class RouteSource;
+}  // namespace sluice::model
 
 namespace sluice::ext {
 
@@ -47,6 +48,9 @@ class FactoryContext {
   // Translates an envoy.config.route.v3.RouteConfiguration.
   virtual Result<std::shared_ptr<const model::RouteConfig>> make_route_config(
       const google::protobuf::Message& config, std::string_view path) = 0;
+  // Routes that an envoy...http_connection_manager.v3.Rds names. The listener waits until they are there.
+  virtual Result<std::shared_ptr<const model::RouteSource>> discover_routes(
+      const google::protobuf::Message& rds, const std::string& stat_prefix, std::string_view path) = 0;
 
  protected:
   ~FactoryContext() = default;

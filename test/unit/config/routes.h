@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <unordered_set>
 
 #include "config/factory_context.h"
 #include "config/honoured.h"
@@ -13,6 +14,11 @@
 
 namespace sluice::config::test {
 
+using ClusterNames = std::unordered_set<std::string_view>;
+inline HasCluster has_cluster(const ClusterNames& names) {
+  return [&names](std::string_view name) { return names.contains(name); };
+}
+
 using RouteConfigPtr = std::shared_ptr<const model::RouteConfig>;
 
 // From text to the model, by every step that a configuration takes.
@@ -23,7 +29,7 @@ inline Result<RouteConfigPtr> load_routes(const std::string& yaml, const Cluster
   SLUICE_TRY(validate(message, FieldPath()));
   SLUICE_TRY(HonouredFields(registry).check(message, FieldPath()));
   NoLogs logs;
-  FactoryContext context(registry, logs, &clusters);
+  FactoryContext context(registry, logs, {.has_cluster = has_cluster(clusters)});
   return context.make_route_config(message, "");
 }
 

@@ -13,6 +13,8 @@
 #include "core/regex.h"
 #include "envoy/admin/v3/config_dump.pb.h"
 #include "envoy/config/bootstrap/v3/bootstrap.pb.h"
+#include "envoy/config/route/v3/route.pb.h"
+#include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
 
 namespace sluice::admin {
 namespace {
@@ -80,6 +82,95 @@ std::unique_ptr<v3::EndpointsConfigDump> endpoints_dump(const std::vector<Cluste
   return dump;
 }
 
+using State = DiscoveredResource::State;
+
+// DynamicListener and DynamicCluster states have the same fields under other names.
+template <typename To>
+void set_state(const State& from, To* to, Any* resource) {
+  to->set_version_info(from.version);
+  resource->PackFrom(*from.message);
+  set_time(from.at, to->mutable_last_updated());
+}
+
+template <typename Entry>
+void set_error(const DiscoveredResource& r, Entry* entry) {
+  if (!r.refused.message) return;
+  v3::UpdateFailureState* error = entry->mutable_error_state();
+  error->mutable_failed_configuration()->PackFrom(*r.refused.message);
+  set_time(r.refused.at, error->mutable_last_update_attempt());
+  error->set_details(r.why_refused);
+  error->set_version_info(r.refused.version);
+}
+
+void add_listeners(const Discovered& discovered, v3::ListenersConfigDump& dump) {
+  dump.set_version_info(discovered.listeners_version);
+  for (const DiscoveredResource& r : discovered.listeners) {
+    auto* entry = dump.add_dynamic_listeners();
+    entry->set_name(r.name);
+    auto set = [](const State& from, v3::ListenersConfigDump::DynamicListenerState* to) {
+      set_state(from, to, to->mutable_listener());
+    };
+    if (r.active.message) set(r.active, entry->mutable_active_state());
+    if (r.warming.message) set(r.warming, entry->mutable_warming_state());
+    if (!r.draining.empty()) set(r.draining.back(), entry->mutable_draining_state());
+    set_error(r, entry);
+  }
+}
+
+void add_clusters(const Discovered& discovered, v3::ClustersConfigDump& dump) {
+  dump.set_version_info(discovered.clusters_version);
+  for (const DiscoveredResource& r : discovered.clusters) {
+    auto set = [&](const State& from, v3::ClustersConfigDump::DynamicCluster* to) {
+      set_state(from, to, to->mutable_cluster());
+      set_error(r, to);
+    };
+    if (r.active.message) set(r.active, dump.add_dynamic_active_clusters());
+    if (r.warming.message) set(r.warming, dump.add_dynamic_warming_clusters());
+    if (r.active.message || r.warming.message || !r.refused.message) continue;
+    set_error(r, dump.add_dynamic_warming_clusters());
+  }
+}
+
+// Route configurations that stand in connection managers.
+template <typename Each>
+void for_each_inline_route(const envoy::config::listener::v3::Listener& listener, Each each) {
+  using Manager = envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
+  auto chain = [&](const envoy::config::listener::v3::FilterChain& c) {
+    for (const auto& filter : c.filters()) {
+      if (!filter.typed_config().Is<Manager>()) continue;
+      Manager manager;
+      if (filter.typed_config().UnpackTo(&manager) && manager.has_route_config())
+        each(manager.route_config());
+    }
+  };
+  for (const auto& c : listener.filter_chains()) chain(c);
+  if (listener.has_default_filter_chain()) chain(listener.default_filter_chain());
+}
+
+std::unique_ptr<v3::RoutesConfigDump> routes_dump(const envoy::config::bootstrap::v3::Bootstrap& bootstrap,
+                                                  const Discovered& discovered, WallTime loaded_at) {
+  auto dump = std::make_unique<v3::RoutesConfigDump>();
+  auto add = [&](WallTime at) {
+    return [&dump, at](const envoy::config::route::v3::RouteConfiguration& routes) {
+      auto* entry = dump->add_static_route_configs();
+      entry->mutable_route_config()->PackFrom(routes);
+      set_time(at, entry->mutable_last_updated());
+    };
+  };
+  for (const auto& l : bootstrap.static_resources().listeners()) for_each_inline_route(l, add(loaded_at));
+  for (const DiscoveredResource& r : discovered.listeners) {
+    if (!r.active.message) continue;
+    for_each_inline_route(static_cast<const envoy::config::listener::v3::Listener&>(*r.active.message),
+                          add(r.active.at));
+  }
+  for (const DiscoveredResource& r : discovered.routes) {
+    auto* entry = dump->add_dynamic_route_configs();
+    if (r.active.message) set_state(r.active, entry, entry->mutable_route_config());
+    set_error(r, entry);
+  }
+  return dump;
+}
+
 // In Envoy's order.
 std::vector<MessagePtr> all_dumps(View& view, const std::vector<ClusterStatus>* hosts) {
   std::vector<MessagePtr> out;
@@ -89,12 +180,14 @@ std::vector<MessagePtr> all_dumps(View& view, const std::vector<ClusterStatus>* 
   set_time(view.config_loaded_at(), b->mutable_last_updated());
   out.push_back(std::move(b));
 
+  const Discovered discovered = view.discovered();
   auto clusters = std::make_unique<v3::ClustersConfigDump>();
   for (const auto& c : bootstrap->static_resources().clusters()) {
     auto* entry = clusters->add_static_clusters();
     entry->mutable_cluster()->PackFrom(c);
     set_time(view.config_loaded_at(), entry->mutable_last_updated());
   }
+  add_clusters(discovered, *clusters);
   out.push_back(std::move(clusters));
   if (hosts) out.push_back(endpoints_dump(*hosts));
 
@@ -104,7 +197,11 @@ std::vector<MessagePtr> all_dumps(View& view, const std::vector<ClusterStatus>* 
     entry->mutable_listener()->PackFrom(l);
     set_time(view.config_loaded_at(), entry->mutable_last_updated());
   }
+  add_listeners(discovered, *listeners);
   out.push_back(std::move(listeners));
+  auto routes = routes_dump(*bootstrap, discovered, view.config_loaded_at());
+  if (routes->static_route_configs_size() + routes->dynamic_route_configs_size() > 0)
+    out.push_back(std::move(routes));
   out.push_back(std::make_unique<v3::SecretsConfigDump>());
   return out;
 }

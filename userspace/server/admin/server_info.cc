@@ -28,6 +28,8 @@ void set_options(View& view, envoy::admin::v3::CommandLineOptions* to) {
   to->set_service_zone(o.service_zone);
   set_duration(o.file_flush_interval, to->mutable_file_flush_interval());
   set_duration(o.drain_time, to->mutable_drain_time());
+  to->set_drain_strategy(o.drain_gradually ? envoy::admin::v3::CommandLineOptions::Gradual
+                                           : envoy::admin::v3::CommandLineOptions::Immediate);
   to->set_mode(o.validate_only ? envoy::admin::v3::CommandLineOptions::Validate
                                : envoy::admin::v3::CommandLineOptions::Serve);
   to->set_disable_hot_restart(true);

@@ -14,6 +14,9 @@
 namespace envoy::config::bootstrap::v3 {
 class Bootstrap;
 }
+namespace google::protobuf {
+class Message;
+}
 
 // What the admin interface shows and sets in motion; the server implements it. All of it on the control
 // thread.
@@ -57,6 +60,24 @@ struct ClusterStatus {
   std::vector<HostStatus> hosts;
 };
 
+// One resource that was discovered, in the states in which /config_dump shows it.
+struct DiscoveredResource {
+  struct State {
+    std::string version;
+    WallTime at{};
+    std::shared_ptr<const google::protobuf::Message> message;  // null: there is none in this state
+  };
+  std::string name;
+  State active, warming;
+  std::vector<State> draining;
+  State refused;  // the last that was refused; its `message` null: none was
+  std::string why_refused;
+};
+struct Discovered {
+  std::string listeners_version, clusters_version;  // of the last update that was accepted whole
+  std::vector<DiscoveredResource> listeners, clusters, routes;
+};
+
 struct DrainRequest {
   bool inbound_only = false;
   bool graceful = false;  // wait for the drain time before listeners close
@@ -73,6 +94,7 @@ class View {
   virtual unsigned concurrency() = 0;  // workers that run
   virtual std::shared_ptr<const envoy::config::bootstrap::v3::Bootstrap> bootstrap() = 0;
   virtual std::vector<ListenerStatus> listeners() = 0;
+  virtual Discovered discovered() = 0;
   // The counts are the workers': the answer may come later.
   virtual void clusters(std::function<void(std::vector<ClusterStatus>)> done) = 0;
 

@@ -47,6 +47,11 @@ struct Context final : ext::FactoryContext {
                                                                       std::string_view) override {
     return Error{"no"};
   }
+  Result<std::shared_ptr<const model::RouteSource>> discover_routes(const google::protobuf::Message&,
+                                                                    const std::string&,
+                                                                    std::string_view) override {
+    return Error{"no"};
+  }
   Memory memory;
 };
 

@@ -31,6 +31,7 @@ struct FakeView final : admin::View {
     return {{"l1", {Address::parse("127.0.0.1:19802").value()}},
             {"l2", {Address::parse("[::1]:19803").value()}}};
   }
+  admin::Discovered discovered() override { return discovered_; }
   void clusters(std::function<void(std::vector<admin::ClusterStatus>)> done) override {
     admin::ClusterStatus c;
     c.name = c.observability_name = "dead";
@@ -46,6 +47,7 @@ struct FakeView final : admin::View {
 
   admin::State state_ = admin::State::live;
   server::Options options_;
+  admin::Discovered discovered_;
   std::shared_ptr<Bootstrap> bootstrap_ = std::make_shared<Bootstrap>();
   int quits = 0, reopens = 0;
   std::optional<admin::DrainRequest> drain;

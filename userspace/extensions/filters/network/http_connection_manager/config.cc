@@ -18,6 +18,8 @@ using FilterList = google::protobuf::RepeatedPtrField<
 class FixedRoutes final : public model::RouteSource {
  public:
   explicit FixedRoutes(std::shared_ptr<const model::RouteConfig> config) : config_(std::move(config)) {}
+  bool ready() const override { return true; }
+  uint64_t generation() const override { return 1; }
   std::shared_ptr<const model::RouteConfig> current() const override { return config_; }
 
  private:
@@ -153,11 +155,13 @@ Status add_routes(const Proto& in, ext::FactoryContext& context, const std::stri
       out.routes = std::make_shared<FixedRoutes>(std::move(routes));
       return {};
     }
-    case Proto::kRds:
-      return Error{path +
-                   ".rds: this version of Sluice does not discover routes; write them as route_config"};
+    case Proto::kRds: {
+      SLUICE_ASSIGN(out.routes, context.discover_routes(in.rds(), in.stat_prefix(), path + ".rds"));
+      return {};
+    }
     case Proto::kScopedRoutes:
-      return Error{path + ".scoped_routes: is not supported by this version of Sluice; use route_config"};
+      return Error{path +
+                   ".scoped_routes: is not supported by this version of Sluice; use route_config or rds"};
     case Proto::ROUTE_SPECIFIER_NOT_SET:
       break;
   }
@@ -254,6 +258,8 @@ ext::Extension<ext::NetworkFilterFactory> extension() {
                            {"http3_protocol_options", "codec_type HTTP3 is refused"},
                            {"add_proxy_protocol_connection_state",
                             "there is no proxy_protocol listener filter whose state could be added"}}},
+          {.message = "envoy.extensions.filters.network.http_connection_manager.v3.Rds",
+           .fields = "config_source route_config_name"},
           {.message = "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",
            .fields = "name typed_config disabled"},
           {.message = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager."

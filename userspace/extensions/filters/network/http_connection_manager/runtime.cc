@@ -59,6 +59,18 @@ void Runtime::give_back(std::unique_ptr<Stream> stream) {
   if (free_.size() < kKeepStreams) free_.push_back(std::move(stream));
 }
 
+const std::shared_ptr<const model::RouteConfig>& Runtime::routes() {
+  const model::RouteSource* source = settings->routes.get();
+  if (!source) return routes_;
+  if (uint64_t generation = source->generation(); generation != routes_generation_) {
+    routes_generation_ = generation;
+    // A count that workers share would be a cache line they fight for with every request.
+    auto held = std::make_shared<std::shared_ptr<const model::RouteConfig>>(source->current());
+    routes_ = std::shared_ptr<const model::RouteConfig>(held, held->get());
+  }
+  return routes_;
+}
+
 ext::NetworkFilterFactory make_factory(std::shared_ptr<const Settings> settings) {
   return [settings](const ext::NetworkFilterScope& scope) -> ext::NetworkFilterMaker {
     auto runtime = std::make_shared<Runtime>(settings, scope);

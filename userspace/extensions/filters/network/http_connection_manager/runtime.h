@@ -33,6 +33,8 @@ struct Runtime {
 
   std::unique_ptr<Stream> take_stream();
   void give_back(std::unique_ptr<Stream> stream);
+  // The routes of now; null: not there yet. The reference count is this worker's alone.
+  const std::shared_ptr<const model::RouteConfig>& routes();
 
   std::shared_ptr<const Settings> settings;
   Stats stats;
@@ -47,6 +49,8 @@ struct Runtime {
 
  private:
   std::vector<std::unique_ptr<Stream>> free_;
+  uint64_t routes_generation_ = 0;
+  std::shared_ptr<const model::RouteConfig> routes_;
 };
 
 }  // namespace sluice::extensions::http_connection_manager

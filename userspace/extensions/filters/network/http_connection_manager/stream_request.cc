@@ -78,7 +78,7 @@ void Stream::on_headers(http::HeaderMapPtr map, bool end_stream) {
   if (refuse_head(headers) || over_) return;
   if (!normalize(headers)) return;
 
-  if (settings().routes) routes_ = settings().routes->current();
+  routes_ = connection_->runtime().routes();
   const Address& remote = info_.downstream_remote;
   RequestVerdict verdict =
       mutate_request(settings(), {remote, info_.downstream_local, info_.transport_protocol == "tls"},
@@ -280,7 +280,7 @@ void Stream::find_route() {
   route_known_ = true;
   route_.reset();
   tls_redirect_ = false;
-  if (!routes_ && settings().routes) routes_ = settings().routes->current();
+  if (!routes_) routes_ = connection_->runtime().routes();
   HeaderMap* headers = filters_.request_headers();
   if (routes_ && headers) {
     const bool tls = info_.transport_protocol == "tls";

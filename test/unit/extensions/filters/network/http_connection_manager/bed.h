@@ -133,6 +133,8 @@ struct AnyRoute final : model::RouteSource {
     REQUIRE(config->index().ok());
     routes = config;
   }
+  bool ready() const override { return true; }
+  uint64_t generation() const override { return 1; }
   std::shared_ptr<const model::RouteConfig> current() const override { return routes; }
   std::shared_ptr<const model::RouteConfig> routes;
 };
@@ -160,12 +162,10 @@ class Bed {
     l->buffer_limit = 64 * 1024;
     l->default_filter_chain = chain;
     l->matcher = *model::FilterChainMatcher::build({}, {});
-    auto set = std::make_shared<model::ConfigSet>();
-    set->listeners = {l};
     worker = std::make_unique<proxy::Worker>(sim.loop, store,
                                              proxy::Worker::Options{.index = 0, .seed = sim.random.next()},
                                              [](proxy::Worker&) { return std::make_unique<NoClusters>(); });
-    worker->set_config(set);
+    worker->put_listener(l);
     auto fd = sim.loop.open_socket(AF_INET, {});
     while (!fd.ok()) fd = sim.loop.open_socket(AF_INET, {});
     REQUIRE(sim.loop.bind(*fd, kAt).ok());

@@ -1,0 +1,42 @@
+#include "config/resources.h"
+
+#include "config/translate_route.h"
+#include "config/validate.h"
+#include "envoy/config/cluster/v3/cluster.pb.h"
+#include "envoy/config/listener/v3/listener.pb.h"
+#include "envoy/config/route/v3/route.pb.h"
+
+namespace sluice::config {
+
+using google::protobuf::Message;
+
+Status Resources::check(const Message& message) const {
+  SLUICE_TRY(validate(message, FieldPath()));
+  return honoured_.check(message, FieldPath());
+}
+
+FactoryContext Resources::context() const {
+  return FactoryContext(
+      registry_, logs_,
+      {.has_cluster = has_cluster_, .node_cluster = node_cluster_, .discovery = discovery_});
+}
+
+Result<std::shared_ptr<const model::Cluster>> Resources::cluster(const Message& message) const {
+  SLUICE_TRY(check(message));
+  return translate(static_cast<const envoy::config::cluster::v3::Cluster&>(message), defaults_, FieldPath());
+}
+
+Result<std::shared_ptr<const model::Listener>> Resources::listener(const Message& message) const {
+  SLUICE_TRY(check(message));
+  FactoryContext made = context();
+  return translate(static_cast<const envoy::config::listener::v3::Listener&>(message), made, FieldPath());
+}
+
+Result<std::shared_ptr<const model::RouteConfig>> Resources::routes(const Message& message) const {
+  SLUICE_TRY(check(message));
+  FactoryContext made = context();
+  return translate(static_cast<const envoy::config::route::v3::RouteConfiguration&>(message), made, false,
+                   FieldPath());
+}
+
+}  // namespace sluice::config
