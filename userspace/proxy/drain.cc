@@ -51,10 +51,12 @@ void Drainer::tick(io::Timer& timer) {
     const ChainRuntime* chain = d.chain();
     if (!chain || !chain->draining) return;
     if (now >= chain->drain_end()) return d.close_drained();
-    // Those not told yet are told at an even rate over what is left of the time.
-    const Duration left = chain->drain_end() - now + passed;
-    if (!chain->plan.gradual || self.worker_.random().below(static_cast<uint64_t>(left.count())) <
-                                    static_cast<uint64_t>(passed.count()))
+    // Those not told yet are told at an even rate over what is left of the time, but for its last tenth: that is for
+    // what they are doing.
+    const Duration left = chain->drain_end() - chain->plan.time / 10 - now + passed;
+    if (!chain->plan.gradual || left <= passed ||
+        self.worker_.random().below(static_cast<uint64_t>(left.count())) <
+            static_cast<uint64_t>(passed.count()))
       d.drain();
   });
   std::erase_if(self.chains_, [&](const auto& chain) { return now >= chain->drain_end(); });

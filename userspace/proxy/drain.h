@@ -10,9 +10,9 @@ namespace sluice::proxy {
 
 class Worker;
 
-// Brings connections of filter chains that are no more to their end, on one worker: over the plan's time each is told,
-// those that idle as well as those at work, so that clients do not all come back in the same second; what is open at the
-// end is closed. https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/operations/draining
+// Brings connections of filter chains that are no more to their end, on one worker: each is told, those that idle as well
+// as those at work, spread over nine tenths of the plan's time, so that clients do not all come back in the same second;
+// what is open at the end is closed. https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/operations/draining
 class Drainer {
  public:
   explicit Drainer(Worker& worker);

@@ -1,0 +1,217 @@
+#include <doctest/doctest.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "model/listener.h"
+#include "proxy/worker.h"
+#include "test/sim/seeds.h"
+
+using namespace sluice;
+using namespace std::chrono_literals;
+
+namespace {
+
+const Address kOne = *Address::parse("10.0.0.1:80"), kTwo = *Address::parse("10.0.0.2:80");
+
+// Greets with its chain's name, echoes, and says "drain" when it is told to.
+class Greeter final : public ext::NetworkFilter {
+ public:
+  explicit Greeter(std::string greeting) : greeting_(std::move(greeting)) {}
+  void init(ext::NetworkFilterContext& context) override { context_ = &context; }
+  ext::FilterStatus on_new_connection() override {
+    say(greeting_);
+    return ext::FilterStatus::proceed;
+  }
+  ext::FilterStatus on_data(Buffer& data, bool end_stream) override {
+    if (context_->draining()) say("(draining)");
+    context_->connection().write(std::move(data), end_stream);
+    return ext::FilterStatus::stop;
+  }
+  void on_drain() override { say("drain"); }
+
+ private:
+  void say(const std::string& text) {
+    Buffer b;
+    b.append(context_->loop().blocks(), text);
+    context_->connection().write(std::move(b), false);
+  }
+  const std::string greeting_;
+  ext::NetworkFilterContext* context_ = nullptr;
+};
+
+// A listener on both addresses; chain "one" takes 10.0.0.1, chain "two" the rest. The text is what each greets with, and
+// what it differs by.
+std::shared_ptr<const model::Listener> listener(const std::string& one, const std::string& two,
+                                                uint64_t frame = 7) {
+  auto chain = [](const std::string& name, const std::string& greeting) {
+    auto c = std::make_shared<model::FilterChain>();
+    c->name = std::make_shared<const std::string>(name);
+    c->filters = {[greeting](const ext::NetworkFilterScope&) -> ext::NetworkFilterMaker {
+      return [greeting] { return std::make_unique<Greeter>(greeting); };
+    }};
+    c->hash = std::hash<std::string>()(name + greeting) | 1;
+    return c;
+  };
+  auto l = std::make_shared<model::Listener>();
+  l->name = std::make_shared<const std::string>("l");
+  l->address = kOne;
+  l->additional_addresses = {kTwo};
+  l->filter_chains = {chain("one", one)};
+  l->default_filter_chain = chain("two", two);
+  model::FilterChainMatch match;
+  match.prefix_ranges = {*Cidr::parse("10.0.0.1/32")};
+  l->matcher = *model::FilterChainMatcher::build(std::vector{match}, std::vector<std::string>{"one"});
+  l->frame_hash = frame;
+  return l;
+}
+
+struct NoClusters final : ext::ClusterManager {
+  ext::Cluster* find(std::string_view) override { return nullptr; }
+};
+
+struct Bed {
+  explicit Bed(sim::Sim& s) : sim(s), store(2) {
+    worker = std::make_unique<proxy::Worker>(sim.loop, store,
+                                             proxy::Worker::Options{.index = 0, .seed = sim.random.next()},
+                                             [](proxy::Worker&) { return std::make_unique<NoClusters>(); });
+    auto first = listener("1a", "2a");
+    worker->put_listener(first);
+    for (const Address& a : {kOne, kTwo}) {
+      auto fd = sim.loop.open_socket(AF_INET, {});
+      while (!fd.ok()) fd = sim.loop.open_socket(AF_INET, {});
+      REQUIRE(sim.loop.bind(*fd, a).ok());
+      REQUIRE(sim.loop.listen(*fd, 128).ok());
+      worker->add_socket({*fd, a, first, nullptr});
+    }
+  }
+  ~Bed() {
+    worker->close_connections(nullptr);
+    worker->close_all_sockets();
+    CHECK(sim.loop.run_until([&] { return worker->idle() && sim.loop.ops_in_flight() == 0; }));
+    worker.reset();
+    sim.loop.run_once(Duration(0));
+  }
+  sim::Peer& connect(const Address& to, const std::string& greeting) {
+    sim::Peer& p = sim.world.client(to);
+    REQUIRE(until([&] { return p.received.size() >= greeting.size(); }));
+    CHECK(p.received == greeting);
+    p.received.clear();
+    return p;
+  }
+  // Answered to `text`.
+  std::string echo(sim::Peer& p, const std::string& text) {
+    p.received.clear();
+    p.write(text);
+    REQUIRE(until([&] { return p.received.ends_with(text); }));
+    return std::exchange(p.received, "");
+  }
+  bool until(const std::function<bool()>& done, Duration limit = 1s) {
+    return sim.loop.run_until(done, limit);
+  }
+  void pass(Duration time) {
+    sim.loop.run_until([] { return false; }, time);
+  }
+
+  sim::Sim& sim;
+  stats::Store store;
+  std::unique_ptr<proxy::Worker> worker;
+};
+
+void each(const std::function<void(sim::Sim&)>& scenario) {
+  Status s = sim::for_each_seed(20, scenario);
+  INFO((s ? std::string() : s.error().message));
+  CHECK(s.ok());
+}
+
+const proxy::DrainPlan kMinute{.time = 60s, .gradual = true};
+
+}  // namespace
+
+TEST_CASE("A changed filter chain: its connections drain, those of the other chain are left alone") {
+  each([](sim::Sim& sim) {
+    Bed bed(sim);
+    sim::Peer &one = bed.connect(kOne, "1a"), &two = bed.connect(kTwo, "2a");
+    bed.worker->put_listener(listener("1a", "2b"), kMinute);
+    bed.connect(kOne, "1a");
+    bed.connect(kTwo, "2b");
+    CHECK(bed.echo(one, "x") == "x");
+    CHECK_FALSE(one.ended);
+    // Told within the time, closed at its end.
+    REQUIRE(bed.until([&] { return two.received == "drain"; }, 61s));
+    REQUIRE(bed.until([&] { return two.ended; }, 61s));
+    CHECK_FALSE(two.was_reset);
+    CHECK(bed.echo(one, "y") == "y");
+    CHECK_FALSE(one.ended);
+  });
+}
+
+TEST_CASE("A listener changed outside its chains: everything that was there drains") {
+  each([](sim::Sim& sim) {
+    Bed bed(sim);
+    sim::Peer &one = bed.connect(kOne, "1a"), &two = bed.connect(kTwo, "2a");
+    bed.worker->put_listener(listener("1a", "2a", 8), kMinute);
+    sim::Peer& fresh = bed.connect(kOne, "1a");
+    REQUIRE(bed.until([&] { return one.ended && two.ended; }, 62s));
+    CHECK_FALSE(fresh.ended);
+  });
+}
+
+TEST_CASE("A chain that comes back is a new one: connections of the old go on draining") {
+  each([](sim::Sim& sim) {
+    Bed bed(sim);
+    sim::Peer& two = bed.connect(kTwo, "2a");
+    bed.worker->put_listener(listener("1a", "2b"), kMinute);
+    bed.worker->put_listener(listener("1a", "2a"), kMinute);
+    sim::Peer& fresh = bed.connect(kTwo, "2a");
+    REQUIRE(bed.until([&] { return two.ended; }, 62s));
+    CHECK(bed.echo(fresh, "x") == "x");
+  });
+}
+
+TEST_CASE("A removed listener: no new connections, the old ones drain over the time") {
+  each([](sim::Sim& sim) {
+    Bed bed(sim);
+    std::vector<sim::Peer*> peers;
+    for (int i = 0; i < 40; ++i) peers.push_back(&bed.connect(kOne, "1a"));
+    bed.worker->remove_listener("l", kMinute);
+    sim::Peer& late = sim.world.client(kOne);
+    REQUIRE(bed.until([&] { return late.error != 0 || late.was_reset; }));
+    auto told = [&] {
+      size_t n = 0;
+      for (auto* p : peers) n += p->received == "drain" ? 1 : 0;
+      return n;
+    };
+    // Evenly, so that nobody sees a wave of new connections: of 40, in a quarter of the time, hardly none or nearly all.
+    bed.pass(15s);
+    CHECK(told() >= 1);
+    CHECK(told() <= 30);
+    bed.pass(44s);
+    CHECK(told() == 40);
+    CHECK_FALSE(peers[0]->ended);
+    REQUIRE(bed.until([&] { return bed.worker->connection_count() == 0; }, 3s));
+  });
+}
+
+TEST_CASE("Immediately: all are told at once, and what is answered meanwhile ends its connection") {
+  each([](sim::Sim& sim) {
+    Bed bed(sim);
+    sim::Peer& one = bed.connect(kOne, "1a");
+    bed.worker->remove_listener("l", {.time = 60s, .gradual = false});
+    REQUIRE(bed.until([&] { return one.received == "drain"; }));
+    CHECK(bed.echo(one, "x") == "(draining)x");
+    CHECK_FALSE(one.ended);
+    REQUIRE(bed.until([&] { return one.ended; }, 61s));
+  });
+}
+
+TEST_CASE("No time to drain: closed at once") {
+  each([](sim::Sim& sim) {
+    Bed bed(sim);
+    sim::Peer& one = bed.connect(kOne, "1a");
+    bed.worker->remove_listener("l", {.time = Duration(0), .gradual = true});
+    REQUIRE(bed.until([&] { return one.ended; }));
+    CHECK_FALSE(one.was_reset);
+  });
+}
