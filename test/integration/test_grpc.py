@@ -7,7 +7,7 @@ import pytest
 from config import bootstrap, chain, cluster, file_log, http_manager, listener, typed
 from conftest import check_sanitizers, require
 from programs import Client, Server, play
-from support import proxies
+from support import paths, proxies
 from support.proxies import AccessLog
 from support.wait import wait_until
 
@@ -166,7 +166,7 @@ def test_a_slow_client_holds_up_its_own_call_alone(lab, app):
 @pytest.mark.slow
 @pytest.mark.both_backends
 @pytest.mark.parametrize("connections, each", [(100, 100), (2, 5000)])
-def test_ten_thousand_calls_at_once(lab, app, connections, each):
+def test_ten_thousand_calls_at_once(lab, app, kind, connections, each):
     """On many connections and on few, all open at once; all answered; memory and gauges are back afterwards."""
     many = {"http2_protocol_options": {"max_concurrent_streams": 10000}}
     made = lab(manager=many)
@@ -175,8 +175,9 @@ def test_ten_thousand_calls_at_once(lab, app, connections, each):
     assert made.play(app, "crowd", connections=connections, each=each) == {"held_max": 10000, "answered": 10000}
     for name in ("cluster.peer.upstream_rq_active", "http.web.downstream_rq_active", "http.web.downstream_cx_active"):
         made.proxy.wait_stat(name, 0, 20)
-    grown = made.proxy.process.rss_kib() - before
-    assert grown < 96 << 10, f"{grown} KiB are left of 10,000 calls"
+    wait_until(lambda: int(made.proxy.admin.json("/memory")["allocated"]) < 24 << 20, 20, "what was allocated is free")
+    if kind == "sluiced" and not paths.sanitized():  # sanitizers keep what is freed for a while; Envoy keeps all of it for the next time
+        wait_until(lambda: made.proxy.process.rss_kib() - before < 24 << 10, 20, "and the kernel has it back")
 
 
 def load(app, lab):

@@ -4,6 +4,7 @@ import re
 import pytest
 
 from config import bootstrap, chain, cluster, file_log, http_manager, listener
+from support.peers import reset
 from support.proxies import AccessLog
 from support.wait import wait_until
 from support.web import Web, answer, call, read_message
@@ -140,6 +141,36 @@ def test_a_pooled_connection_that_closed_costs_nothing(lab, app):
         proxy.wait_stat("cluster.web.upstream_cx_active", 0)
     assert web.count() == 5
     proxy.wait_stat("cluster.web.upstream_rq_200", 5)
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "POST"])
+@pytest.mark.parametrize("end", ["fin", "rst"])
+def test_a_connection_that_closes_as_the_request_comes(lab, app, kind, method, end):
+    """A server that was about to close an idle connection has perhaps not seen the request: what may be done twice is sent again, on a
+    fresh connection. Envoy answers 503 unless it has a retry policy."""
+    def reply(n):
+        if n == 2:
+            if end == "rst":
+                reset(web.connections[0])
+            return None
+        return answer(body=b"%d" % n)
+    proxy, port, web, log = lab(reply)
+    assert call(app, port)[2] == b"1"
+    status, _, body = call(app, port, "/second", method)
+    if kind == "envoy" or method == "POST":
+        assert status == 503 and body.endswith(b"reset reason: connection termination")
+        assert log.wait(2)[1].startswith("503 UC ")
+        assert len(web.requests) == 2
+    else:
+        assert (status, body) == (200, b"3")
+        assert log.wait(2)[1] == "200 - via_upstream 1"
+        assert [r[0] for r in web.requests[1:]] == [f"{method} /second HTTP/1.1"] * 2 and web.count() == 2
+
+
+def test_a_fresh_connection_that_closes_is_not_tried_again(lab, app):
+    _, port, web, log = lab(lambda n: None)
+    assert call(app, port)[0] == 503
+    assert len(web.requests) == 1
 
 
 def test_limits(lab, app):

@@ -2,6 +2,7 @@
 import hashlib
 import os
 import pathlib
+import re
 import shutil
 
 BPFFS = pathlib.Path("/sys/fs/bpf")
@@ -18,6 +19,12 @@ def cache_dir():
 
 def build_dir():
     return pathlib.Path(os.environ.get("SLUICE_BUILD", ROOT / "build"))
+
+
+def sanitized():
+    """Whether the build tree has sanitizers in it: memory is then not what it is."""
+    cache = build_dir() / "CMakeCache.txt"
+    return cache.exists() and re.search(r"^SLUICE_SANITIZE:\w+=\S", cache.read_text(), re.M) is not None
 
 
 def program(name):

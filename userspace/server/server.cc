@@ -71,6 +71,7 @@ Server::~Server() {
   admin_.reset();
   signals_.reset();
   tick_timer_.reset();
+  heap_trim_.reset();
   hook_watch_.reset();
   grace_timer_.reset();
   drain_timer_.reset();
@@ -114,6 +115,7 @@ Status Server::start() {
   stats_->live.set(1);
   tick_timer_ = std::make_unique<io::Timer>(loop_->timers(), &tick, this);
   tick(*tick_timer_);
+  heap_trim_ = std::make_unique<HeapTrim>(*loop_);
   SLUICE_LOG(main, info, "sluiced is ready: {} listeners, {} clusters, {} workers on {}{}",
              listeners_->active().size(), configuration_.model.config->clusters.size(), workers_.size(),
              workers_[0]->backend(), redirector_ ? ", eBPF interception in force" : "");

@@ -10,6 +10,7 @@
 #include "proxy/upstream/cluster_manager.h"
 #include "redirect/redirector.h"
 #include "server/admin/view.h"
+#include "server/heap_trim.h"
 #include "server/hook_watch.h"
 #include "server/listener_manager.h"
 #include "server/options.h"
@@ -72,6 +73,7 @@ class Server {
   std::unique_ptr<Workloads> workloads_;
   std::unique_ptr<AdminServer> admin_;
   std::unique_ptr<Signals> signals_;
+  std::unique_ptr<HeapTrim> heap_trim_;
   std::unique_ptr<io::Timer> tick_timer_, grace_timer_, drain_timer_;
   bool drain_inbound_only_ = false;
   admin::State state_ = admin::State::pre_initializing;

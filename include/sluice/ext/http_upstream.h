@@ -56,6 +56,9 @@ class HttpTry {
   virtual MonotonicTime connect_started() const = 0;  // of the connection, which may be old
   virtual MonotonicTime connect_done() const = 0;
   virtual uint64_t connection_streams() const = 0;  // how many it has carried, with this one
+  // Its server ended a connection that had carried others before, without a byte after this one had begun: perhaps it
+  // never saw it.
+  virtual bool may_be_unseen() const = 0;
   // For outlier detection and the host's rq_success/rq_error/rq_timeout.
   virtual void report(TryResult result) = 0;
   virtual void report_status(uint16_t status) = 0;  // HTTP, or what a gRPC status maps to

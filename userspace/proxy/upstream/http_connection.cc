@@ -190,6 +190,7 @@ void HttpConnection::on_data(net::Connection& c, Buffer& data, bool end_stream) 
 void HttpConnection::received(Buffer& data, bool end_stream) {
   const bool active = codec_->active_streams() > 0;
   receiving_ = true;
+  ended_by_server_ |= end_stream;
   std::optional<http::ProtocolError> error = codec_->receive(data);
   data.clear();
   const bool unanswered = codec_->active_streams() > 0;
@@ -382,6 +383,7 @@ void HttpConnection::on_ping_ack(uint64_t) {
 // ---- ending ----
 
 void HttpConnection::on_closed(ext::Connection&, const ext::CloseEvent& event) {
+  ended_by_server_ |= event.cause != ext::CloseCause::local;
   shut(ext::CloseKind::no_flush, event.cause == ext::CloseCause::local,
        nothing_sent() ? http::ResetReason::local_refused_stream : http::ResetReason::connection_termination);
 }

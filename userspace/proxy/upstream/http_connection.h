@@ -26,6 +26,7 @@ class HttpConnection final : public io::Deferred,
   bool can_take() const;
   bool going_away() const { return going_away_; }
   bool used() const { return streams_total_ > 0; }
+  bool ended_by_server() const { return ended_by_server_; }
   uint64_t streams_total() const { return streams_total_; }
   size_t streams() const { return codec_ ? codec_->active_streams() : 0; }
   // The try gets its stream at the end of this turn: by then it is known whether the server has hung up meanwhile.
@@ -92,6 +93,7 @@ class HttpConnection final : public io::Deferred,
   bool receiving_ = false;
   bool draining_ = false;  // takes no more streams
   bool going_away_ = false;  // the peer's GOAWAY
+  bool ended_by_server_ = false;  // its FIN or RST came
   bool receive_soon_ = false;
   bool close_wanted_ = false;  // HTTP/1: a message was broken off
   bool counted_ = false;

@@ -102,6 +102,7 @@ void HttpTry::begin(HttpConnection& connection) {
   connect_started_ = connection.connect_started();
   connect_done_ = connection.connect_done();
   streams_before_ = connection.streams_total();
+  received_before_ = connection.socket().bytes_received();
   protocol_ = connection.protocol();
   pool_->cluster().stats().upstream_rq_total.add();
   HostCounters::add(pool_->counters().rq_total);
@@ -240,6 +241,8 @@ void HttpTry::on_trailers(http::HeaderMapPtr trailers) {
 
 void HttpTry::on_reset(http::ResetReason reason, std::string_view details) {
   HttpConnection* c = connection_;
+  unseen_ = reason == http::ResetReason::connection_termination && c->ended_by_server() && streams_before_ > 0 &&
+            c->socket().bytes_received() == received_before_;
   leave();
   // Envoy counts resets of streams that share a connection alone.
   if (c->http2()) {

@@ -27,6 +27,7 @@ class HttpTry final : public ext::HttpTry,
   MonotonicTime connect_started() const override;
   MonotonicTime connect_done() const override;
   uint64_t connection_streams() const override { return streams_before_ + 1; }
+  bool may_be_unseen() const override { return unseen_; }
   void report(ext::TryResult result) override;
   void report_status(uint16_t status) override;
 
@@ -76,13 +77,13 @@ class HttpTry final : public ext::HttpTry,
   ext::HttpTry::Callbacks* callbacks_;
   const ext::Upstream::Failure refused_;
   State state_ = State::idle;
-  bool local_ended_ = false, remote_ended_ = false;
+  bool local_ended_ = false, remote_ended_ = false, unseen_ = false;
   http::Protocol protocol_ = http::Protocol::http11;
   uint16_t paused_ = 0;
   uint32_t id_ = 0;
   http::Stream* stream_ = nullptr;
   HttpConnection* connection_ = nullptr;  // reserved, active
-  uint64_t streams_before_ = 0;
+  uint64_t streams_before_ = 0, received_before_ = 0;  // on the connection, when this one began
   MonotonicTime connect_started_{}, connect_done_{};
   Bytes bytes_;
 };

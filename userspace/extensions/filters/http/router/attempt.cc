@@ -43,6 +43,13 @@ ResponseFlag flag_of(ResetReason reason) {
   return ResponseFlag::upstream_remote_reset;
 }
 
+// RFC 9110 section 9.2.2.
+bool idempotent(std::string_view method) {
+  for (std::string_view m : {"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
+    if (method == m) return true;
+  return false;
+}
+
 // Details are one word.
 std::string with_underscores(std::string text) {
   std::ranges::replace(text, ' ', '_');
@@ -154,20 +161,27 @@ bool Router::can_replay() const {
   return !body_passed_ && !response_started_;
 }
 
+// On a fresh connection at once, and nobody needs to know: nothing of the request reached the server, or the server closed
+// a connection that was kept alive as the request came to it. The latter is for requests that do no more when they are
+// done twice (RFC 9110 section 9.2.2, RFC 9112 section 9.3.1), and that no retry policy looks after.
+bool Router::sends_again(ResetReason reason) const {
+  if (!can_replay() || replays_ >= kReplays) return false;
+  if (reason == ResetReason::local_refused_stream) return true;
+  return reason == ResetReason::connection_termination && try_ && try_->may_be_unseen() &&
+         !(retry_ && retry_->wants(reason, sent_)) && idempotent(request_->get(Name::method));
+}
+
 void Router::upstream_reset(ResetReason reason, std::string_view transport_failure) {
-  if (reason == ResetReason::local_refused_stream) {
-    // Nothing of the request reached the server: a fresh connection, and nobody needs to know.
-    if (can_replay() && replays_ < kReplays) {
-      ++replays_;
-      --attempts_;
-      end_try();
-      waiting_.clear();
-      for (size_t i = 0; i < kept_.chunks(); ++i)
-        waiting_.append(kept_.chunk(i).share(0, kept_.chunk(i).size()));
-      return start_try();
-    }
-    reason = ResetReason::connection_termination;
+  if (sends_again(reason)) {
+    ++replays_;
+    --attempts_;
+    end_try();
+    waiting_.clear();
+    for (size_t i = 0; i < kept_.chunks(); ++i)
+      waiting_.append(kept_.chunk(i).share(0, kept_.chunk(i).size()));
+    return start_try();
   }
+  if (reason == ResetReason::local_refused_stream) reason = ResetReason::connection_termination;
   const bool dropped = reason == ResetReason::overflow;
   const bool connecting =
       reason == ResetReason::connection_failure || reason == ResetReason::connection_timeout;

@@ -77,6 +77,7 @@ class Router final : public ext::HttpFilter, private ext::HttpTry::Callbacks, pr
   void retry_later();
   void retry_now();
   bool can_replay() const;
+  bool sends_again(http::ResetReason reason) const;
   // The try is over without a response, or in the middle of one.
   void upstream_reset(http::ResetReason reason, std::string_view transport_failure);
   void timed_out(std::string_view details, ext::TryResult result);

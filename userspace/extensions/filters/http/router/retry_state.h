@@ -56,10 +56,12 @@ class RetryState {
   uint32_t host_attempts() const { return policy_ ? policy_->host_selection_max_attempts : 1; }
   const model::RetryPolicy* policy() const { return policy_; }
 
+  // Whether the policy retries on such a reset, if it may.
+  bool wants(http::ResetReason reason, bool sent) const;
+
  private:
   RetryState() = default;
   bool wants(const http::HeaderMap& response, uint16_t status) const;
-  bool wants(http::ResetReason reason, bool sent) const;
   Verdict decide(bool wanted, const std::shared_ptr<ext::HttpCluster>& cluster, ext::RoutingPriority priority,
                  Random& random);
   void release();

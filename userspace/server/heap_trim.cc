@@ -1,0 +1,56 @@
+#include "server/heap_trim.h"
+
+#include <malloc.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "core/log.h"
+
+namespace sluice::server {
+namespace {
+
+constexpr Duration kInterval = std::chrono::seconds(4);
+constexpr size_t kMuch = 32 << 20;  // bytes; less is not worth the page faults of the next peak
+
+size_t resident_bytes() {
+  size_t pages = 0;
+  if (std::FILE* f = std::fopen("/proc/self/statm", "re")) {
+    if (std::fscanf(f, "%*u %zu", &pages) != 1) pages = 0;
+    std::fclose(f);
+  }
+  return pages * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+}
+
+}  // namespace
+
+HeapTrim::HeapTrim(io::Loop& loop)
+    : loop_(loop), floor_bytes_(resident_bytes()), timer_(loop.timers(), &look, this) {
+  timer_.arm(loop_.now() + kInterval);
+}
+
+// The resident size is asked for first: counting what is free locks each arena for as long as it takes.
+bool HeapTrim::worth_it() {
+  const size_t resident = resident_bytes();
+  if (resident < floor_bytes_ + kMuch) return false;
+  const struct mallinfo2 heap = mallinfo2();
+  return heap.fordblks >= kMuch && heap.fordblks >= resident / 2;
+}
+
+void HeapTrim::look(io::Timer& timer) {
+  HeapTrim& self = *timer.owner<HeapTrim>();
+  timer.arm(self.loop_.now() + kInterval);
+  const bool worth = self.worth_it();
+  if (!worth || !self.seen_) {
+    self.seen_ = worth;
+    return;
+  }
+  self.seen_ = false;
+  const size_t before = resident_bytes();
+  malloc_trim(0);
+  self.floor_bytes_ = resident_bytes();
+  SLUICE_LOG(main, debug, "heap: {} KiB resident, {} KiB after what was free went back", before >> 10,
+             self.floor_bytes_ >> 10);
+}
+
+}  // namespace sluice::server
