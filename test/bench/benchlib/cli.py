@@ -20,7 +20,7 @@ def main(doc):
     names = [c.name for c in SCENARIOS]
     ap = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter,
                                  epilog="scenarios:\n" + "\n".join(f"  {c.name:10s} {c.__doc__.strip()}" for c in SCENARIOS))
-    ap.add_argument("--scenario", default="all", help="one, several with commas, or all: " + ", ".join(names) + " (or 1..8)")
+    ap.add_argument("--scenario", default="all", help="one, several with commas, or all: " + ", ".join(names) + " (or 1..9)")
     ap.add_argument("--proxies", default="envoy,haproxy,haproxy-splice,nginx,direct",
                     help="lanes, with commas: envoy, haproxy, haproxy-splice (tcp only), nginx, direct, sluice; in tcp also sluice+iptables")
     ap.add_argument("--sluiced", default=paths.program("sluiced"), help="path of the sluiced binary (sluicectl beside it); default: the build tree")

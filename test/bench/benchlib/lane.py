@@ -36,6 +36,7 @@ class Lane:
         if scen.name == "tcp" and self.proxy != "direct":
             self.redirect = tail or (SLUICE_DEFAULT_REDIRECT if self.proxy == "sluice" else "iptables")
         self.dead = None
+        self.skipped = []  # what this lane cannot do: said, and left out
         self.procs, self.backend, self.loads = [], None, 0
         n = len(bench.lanes_made)
         bench.lanes_made.append(label)
@@ -169,6 +170,11 @@ class Lane:
         if os.path.exists(self.log):
             os.unlink(self.log)
 
+    def skip(self, why):
+        if why not in self.skipped:
+            self.skipped.append(why)
+            say(f"  SKIPPED {self.label}: {why}")
+
     # -- talk to it --
     def connect(self, port, timeout=3):
         with self.host.inside(self.pod):
@@ -284,9 +290,9 @@ class Lane:
         out, d = self.load([self.bench.lg_bin, *[str(a) for a in args]], timeout)
         return json.loads(out.strip().splitlines()[-1]), d
 
-    def wrk(self, port, path, secs, conns=64):
+    def wrk(self, port, path, secs, conns=64, headers=()):
         out, d = self.load(["wrk", "-t1", f"-c{conns}", f"-d{secs}s", "--timeout", "5s", "--latency",
-                            f"http://127.0.0.1:{port}{path}"])
+                            *[x for h in headers for x in ("-H", h)], f"http://127.0.0.1:{port}{path}"])
         if "Non-2xx" in out or "Socket errors" in out:
             raise BenchError(f"{self.label}: wrk saw errors: {out}")
 

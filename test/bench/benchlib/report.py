@@ -91,6 +91,8 @@ def render_text(name, res, full):
     w = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
     o = [f"\n{name}: {res['about']}", f"  ({res['note']}; {rounds(res)} rounds, {res['seconds']} s; {noise(res)})"]
     o += ["  " + "  ".join(c.ljust(w[i]) for i, c in enumerate(r)).rstrip() for r in rows]
+    for x, why in res.get("skipped", {}).items():
+        o.append(f"  SKIPPED {x}: {why}")
     for x, why in res["failed"].items():
         o.append(f"  FAILED {x}: {why}")
     return "\n".join(o)
@@ -102,6 +104,8 @@ def render_md(name, res, full):
     o.append("| " + " | ".join(rows[0]) + " |")
     o.append("|" + "---|" * len(rows[0]))
     o += ["| " + " | ".join(r) + " |" for r in rows[1:]]
+    for x, why in res.get("skipped", {}).items():
+        o.append(f"\nSKIPPED {x}: {why}")
     for x, why in res["failed"].items():
         o.append(f"\nFAILED {x}: {why}")
     return "\n".join(o)

@@ -68,7 +68,7 @@ class Bench:
             if base == "envoy" and not self.envoy:
                 raise BenchError("no Envoy binary: --envoy PATH")
         labels = s.lanes(wanted)
-        res = {"rounds": {x: [] for x in labels}, "once": {}, "failed": {}, "note": s.note, "about": (cls.__doc__ or "").strip()}
+        res = {"rounds": {x: [] for x in labels}, "once": {}, "failed": {}, "skipped": {}, "note": s.note, "about": (cls.__doc__ or "").strip()}
         lanes = []
         say(f"== {s.name}: {res['about']}")
 
@@ -88,6 +88,8 @@ class Bench:
             for _ in range(1 + self.opt.redo):
                 before = self.calm()
                 m = fn(lane)
+                if not m:
+                    return None  # the lane has skipped it
                 slow = max(before, self.probe())
                 key = "load_noise" if not lane.procs else "_noise"
                 n = max([m[k] for k in m if k.endswith(key) and (key == "load_noise" or "load_noise" not in k)] or [0])
@@ -126,6 +128,8 @@ class Bench:
                         res["once"][lane.label] = m
         finally:
             for lane in lanes:
+                if lane.skipped:
+                    res["skipped"][lane.label] = "; ".join(lane.skipped)
                 lane.close()
         res["seconds"] = round(time.monotonic() - t0, 1)
         res["summary"] = summarize(res)

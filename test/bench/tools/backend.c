@@ -5,6 +5,7 @@
 // KIND http  HTTP/1.1 keep-alive; GET /<n> answers 200 with n bytes of the pattern body, anything else 404
 //      h2    HTTP/2 with prior knowledge; each request (any path) answers 200 application/grpc, SIZE bytes of
 //            DATA (default 1024: one gRPC message), and trailers "grpc-status: 0"
+//      h2echo the same with bidirectional streams: what comes goes back, trailers when the request ends
 //      echo  sends back what it gets; half-closes after the peer did
 //      sink  discards in the kernel (MSG_TRUNC); at the peer's FIN sends the byte count (8 bytes, big endian)
 //
@@ -24,7 +25,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { K_HTTP, K_H2, K_ECHO, K_SINK };
+enum { K_HTTP, K_H2, K_H2ECHO, K_ECHO, K_SINK };
 
 typedef struct {
   int fd, kind, listener;
@@ -241,6 +242,34 @@ static void h2_respond(Conn* c, uint32_t id) {
   out_add(c, tmpl, tl);
 }
 
+// One frame of K_H2ECHO: the answer's head at once, each DATA back as it came, trailers at the end. -1: no window for that.
+static int h2_echo(Conn* c, int type, int flags, uint32_t id, const unsigned char* p, uint32_t len) {
+  static const char ct[] =
+      "\x88\x0f\x10\x10"
+      "application/grpc";
+  static const char tr[] =
+      "\x00\x0bgrpc-status\x01"
+      "0";
+  unsigned char h[9];
+  if (type == 1) {
+    h2_frame_hdr(h, sizeof ct - 1, 1, 4, id);
+    out_add(c, h, 9);
+    out_add(c, ct, sizeof ct - 1);
+  } else if (len) {
+    if (c->conn_win < len) return -1;
+    c->conn_win -= len;
+    h2_frame_hdr(h, len, 0, 0, id);
+    out_add(c, h, 9);
+    out_add(c, p, len);
+  }
+  if (flags & 1) {
+    h2_frame_hdr(h, sizeof tr - 1, 1, 5, id);
+    out_add(c, h, 9);
+    out_add(c, tr, sizeof tr - 1);
+  }
+  return 0;
+}
+
 static int h2_run(Conn* c) {
   size_t pos = 0;
   unsigned char* b = (unsigned char*)c->in;
@@ -265,6 +294,11 @@ static int h2_run(Conn* c) {
     if (c->in_len - pos < 9 + len) break;
     unsigned char* p = f + 9;
     pos += 9 + len;
+    if (c->b.kind == K_H2ECHO && type <= 1) {
+      if (type == 0) c->consumed += len;
+      if (h2_echo(c, type, flags, id, p, len)) return -1;
+      continue;
+    }
     switch (type) {
       case 0:
         c->consumed += len;
@@ -375,7 +409,7 @@ static int on_event(Conn* c, uint32_t ev) {
     }
     return 0;
   }
-  if (!c->in) c->in_cap = c->b.kind == K_H2 ? 64 * 1024 : 16 * 1024, c->in = malloc(c->in_cap);
+  if (!c->in) c->in_cap = c->b.kind != K_HTTP ? 64 * 1024 : 16 * 1024, c->in = malloc(c->in_cap);
   if (c->in_len == c->in_cap) return -1;
   ssize_t r = recv(c->b.fd, c->in + c->in_len, c->in_cap - c->in_len, 0);
   if (r < 0) return errno == EAGAIN || errno == EINTR ? 0 : -1;
@@ -397,11 +431,12 @@ int main(int argc, char** argv) {
     if (!kind || !addr || !port) return fprintf(stderr, "backend: bad argument %d\n", i), 2;
     Base* l = calloc(1, sizeof *l);
     l->listener = 1;
-    l->kind = !strcmp(kind, "http")   ? K_HTTP
-              : !strcmp(kind, "h2")   ? K_H2
-              : !strcmp(kind, "echo") ? K_ECHO
-              : !strcmp(kind, "sink") ? K_SINK
-                                      : -1;
+    l->kind = !strcmp(kind, "http")     ? K_HTTP
+              : !strcmp(kind, "h2")     ? K_H2
+              : !strcmp(kind, "h2echo") ? K_H2ECHO
+              : !strcmp(kind, "echo")   ? K_ECHO
+              : !strcmp(kind, "sink")   ? K_SINK
+                                        : -1;
     l->body = sz ? atoi(sz) : 1024;
     if (l->body > 16384) l->body = 16384;
     l->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

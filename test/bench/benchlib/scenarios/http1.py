@@ -7,11 +7,11 @@ from benchlib.scenarios.base import Scenario
 
 
 class Http1(Scenario):
-    """HTTP/1.1 keep-alive, wrk -c 64, 1 KiB and 64 KiB responses; latency at a fixed rate."""
+    """HTTP/1.1, wrk -c 64: keep-alive with 1 KiB and 64 KiB responses, 1 KiB with a connection for each; latency at a fixed rate."""
     name = "http1"
     rate = 4000
     folder = "http1"
-    note = "wrk -t1 -c64; fixed rate: 4000 requests/s over 64 connections, 1 KiB, latency from the intended start"
+    note = "wrk -t1 -c64; new: each request says Connection: close; fixed rate: 4000 requests/s over 64 connections, 1 KiB, latency from the intended start"
 
     def setup(self, lane):
         lane.start_backend(f"http:127.0.0.1:{B_HTTP}")
@@ -34,9 +34,9 @@ class Http1(Scenario):
     def verify(self, lane):
         self.check_bodies(lane, lane.port, (0, 1024, 65536, 1 << 20))
 
-    def closed(self, tag, path, secs):
+    def closed(self, tag, path, secs, *headers):
         def f(lane):
-            r, d = lane.wrk(lane.port, path, secs)
+            r, d = lane.wrk(lane.port, path, secs, headers=headers)
             res = {f"{tag}_rps": r["per_s"], f"{tag}_p50_us": r["p50_us"], f"{tag}_p99_us": r["p99_us"]}
             put(res, tag, lane, d, r["n"])
             return res
@@ -50,7 +50,8 @@ class Http1(Scenario):
             res = {"fixed_p50_us": r["p50_us"], "fixed_p99_us": r["p99_us"], "fixed_shortfall": max(0, 1 - r["per_s"] / self.rate)}
             put(res, "fixed", lane, d, r["all"])
             return res
-        return [("1 KiB", self.closed("k1", "/1024", t)), ("64 KiB", self.closed("k64", "/65536", t)), (f"{self.rate}/s", fixed)]
+        return [("1 KiB", self.closed("k1", "/1024", t)), ("64 KiB", self.closed("k64", "/65536", t)),
+                ("1 KiB, a connection each", self.closed("new", "/1024", t, "Connection: close")), (f"{self.rate}/s", fixed)]
 
     def finish(self, lane):
         return {"rss_mib": lane.rss_kib() / 1024} if lane.procs else {}

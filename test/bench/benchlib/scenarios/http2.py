@@ -75,3 +75,36 @@ class Http2(Scenario):
 
     def finish(self, lane):
         return {"rss_mib": lane.rss_kib() / 1024} if lane.procs else {}
+
+
+class GrpcStream(Http2):
+    """HTTP/2 both sides, bidirectional gRPC streams: 64-byte messages to and fro, 500 on a stream, 8 connections with 32 streams each."""
+    name = "grpcstream"
+    note = "a message is sent when the one before it has come back; own generator, own origin; nginx: grpc_pass"
+    messages = 500
+
+    def setup(self, lane):
+        lane.start_backend(f"h2echo:127.0.0.1:{B_H2}")
+        lane.port = B_H2
+        if lane.proxy == "direct":
+            return
+        lane.port = P_HTTP
+        ext = {"haproxy": "haproxy.cfg", "nginx": "nginx.conf"}.get(lane.proxy, "envoy.yaml")
+        lane.start_proxy(lane.render(f"http2/{ext}", ext))
+        lane.wait_ready(lambda: lane.connect(lane.port).close() or True)
+
+    def streams(self, lane, secs):
+        return lane.lg("h2stream", "--ports", lane.port, "-c", 8, "--streams", 32, "-n", self.messages, "--size", 64, "-d", secs, "--path",
+                       "/pkg.Svc/Method")
+
+    def verify(self, lane):
+        r, _ = self.streams(lane, 0.3)  # it compares every message with its echo, and waits for trailers
+        expect(r["all"] > self.messages, f"{lane.label}: {r['all']} messages came back")
+
+    def measures(self):
+        def full(lane):
+            r, d = self.streams(lane, self.secs(3))
+            res = {"stream_per_s": r["per_s"], "stream_p50_us": r["p50_us"], "stream_p99_us": r["p99_us"]}
+            put(res, "stream", lane, d, r["all"])
+            return res
+        return [("messages", full)]

@@ -16,12 +16,8 @@ typedef struct {
 static uint8_t h2_req[1024];
 static size_t h2_len, h2_data_off;
 
-static void h2_hdr(uint8_t* p, uint32_t len, int type, int flags, uint32_t id) {
-  p[0] = len >> 16, p[1] = len >> 8, p[2] = len, p[3] = type, p[4] = flags;
-  p[5] = id >> 24, p[6] = id >> 16, p[7] = id >> 8, p[8] = id;
-}
-static void h2_make(void) {
-  uint8_t* p = h2_req + 9;
+size_t h2_headers(uint8_t* out) {
+  uint8_t* p = out + 9;
   size_t pl = strlen(o_path), hl = strlen(o_host);
   *p++ = 0x83, *p++ = 0x86;  // POST, http
   *p++ = 0x04, *p++ = pl, memcpy(p, o_path, pl), p += pl;
@@ -31,8 +27,12 @@ static void h2_make(void) {
          "application/grpc\x00\x02te\x08trailers",
          19 + 13),
       p += 32;
-  h2_hdr(h2_req, p - h2_req - 9, 1, 4, 0);
-  h2_data_off = p - h2_req;
+  h2_hdr(out, p - out - 9, 1, 4, 0);
+  return p - out;
+}
+static void h2_make(void) {
+  h2_data_off = h2_headers(h2_req);
+  uint8_t* p = h2_req + h2_data_off;
   h2_hdr(p, o_size, 0, 1, 0), p += 9;
   memset(p, 'x', o_size), p[0] = p[1] = p[2] = p[3] = 0, p[4] = o_size - 5, p += o_size;
   h2_len = p - h2_req;
@@ -106,6 +106,15 @@ static int h2_read(H2* c) {
   }
   return done;
 }
+void h2_preface(int fd) {
+  uint8_t o[24 + 9 + 12 + 13];
+  memcpy(o, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24);
+  h2_hdr(o + 24, 12, 4, 0, 0);
+  memcpy(o + 33, "\0\2\0\0\0\0\0\4\0\x10\0\0", 12);  // no push, stream window 1 MiB
+  h2_hdr(o + 45, 4, 8, 0, 0);
+  memcpy(o + 54, "\1\0\0\0", 4);
+  if (send(fd, o, sizeof o, MSG_NOSIGNAL) != sizeof o) die("send");
+}
 int run_h2(void) {
   if (o_size < 5 || o_size > 200) return 2;
   h2_make();
@@ -118,13 +127,7 @@ int run_h2(void) {
     c->buf = malloc(H2BUF);
     c->fd = dial(i, 0);
     if (c->fd < 0) die("connect");
-    uint8_t o[24 + 9 + 12 + 13];
-    memcpy(o, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24);
-    h2_hdr(o + 24, 12, 4, 0, 0);
-    memcpy(o + 33, "\0\2\0\0\0\0\0\4\0\x10\0\0", 12);  // no push, stream window 1 MiB
-    h2_hdr(o + 45, 4, 8, 0, 0);
-    memcpy(o + 54, "\1\0\0\0", 4);
-    if (send(c->fd, o, sizeof o, MSG_NOSIGNAL) != sizeof o) die("send");
+    h2_preface(c->fd);
     ep_add(c->fd, EPOLLIN, c);
   }
   start_clock();

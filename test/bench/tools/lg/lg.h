@@ -2,7 +2,9 @@
 //
 //   lg http     HTTP/1.1 keep-alive, closed loop, or open loop at --rate (latency from the intended start)
 //   lg h2       gRPC-like POSTs over HTTP/2 with prior knowledge, at --rate (or closed loop, --streams on
-//   each connection) lg pingpong small-message echo over long-lived connections lg cps      connect, send,
+//   each connection)
+//   lg h2stream bidirectional gRPC streams that stay open for --n messages: each message when the one before it has
+//   come back lg pingpong small-message echo over long-lived connections lg cps      connect, send,
 //   receive, close lg bulk     sendfile() to the backend's sink, FIN, wait for the sink's byte count lg vecho
 //   check: sends --len pattern bytes to an echo server, compares what comes back, checks half-close lg tls
 //   TLS 1.3 handshakes (full or --resume), one small request on each, close lg probe    how fast this core
@@ -98,6 +100,14 @@ int h_send(HConn* c, uint64_t start);
 int h_recv(HConn* c);  // 1: response complete and right, 0: more to come, -1: wrong
 void h_open(HConn* c);
 
+// ---- HTTP/2 (h2.c; h2stream.c uses it too) ----
+static inline void h2_hdr(uint8_t* p, uint32_t len, int type, int flags, uint32_t id) {
+  p[0] = len >> 16, p[1] = len >> 8, p[2] = len, p[3] = type, p[4] = flags;
+  p[5] = id >> 24, p[6] = id >> 16, p[7] = id >> 8, p[8] = id;
+}
+size_t h2_headers(uint8_t* out);  // a gRPC request's HEADERS frame, without its stream's id
+void h2_preface(int fd);
+
 // ---- TLS connections (tls_handshake.c; tls.c and idle.c open them) ----
 #define HL 32
 typedef struct {
@@ -129,6 +139,7 @@ int t_request(TConn* c, const uint8_t* pre, size_t pren);
 // ---- modes: the exit status ----
 int run_http(void);
 int run_h2(void);
+int run_h2stream(void);
 int run_pingpong(int reconnect);
 int run_bulk(void);
 int run_vecho(void);

@@ -80,6 +80,7 @@ int main(int argc, char** argv) {
   ep = epoll_create1(0);
   if (!strcmp(mode, "http")) return run_http();
   if (!strcmp(mode, "h2")) return run_h2();
+  if (!strcmp(mode, "h2stream")) return run_h2stream();
   if (!strcmp(mode, "pingpong")) return run_pingpong(0);
   if (!strcmp(mode, "cps")) return run_pingpong(1);
   if (!strcmp(mode, "bulk")) return run_bulk();
