@@ -241,8 +241,8 @@ void HttpTry::on_trailers(http::HeaderMapPtr trailers) {
 
 void HttpTry::on_reset(http::ResetReason reason, std::string_view details) {
   HttpConnection* c = connection_;
-  unseen_ = reason == http::ResetReason::connection_termination && c->ended_by_server() && streams_before_ > 0 &&
-            c->socket().bytes_received() == received_before_;
+  unseen_ = reason == http::ResetReason::connection_termination && c->ended_by_server() &&
+            streams_before_ > 0 && c->socket().bytes_received() == received_before_;
   leave();
   // Envoy counts resets of streams that share a connection alone.
   if (c->http2()) {
