@@ -8,8 +8,6 @@ namespace {
 constexpr std::string_view kNoUpstreamTls =
     "names the server of TLS connections, and upstream connections are plain";
 constexpr std::string_view kServerOnly = "read by servers alone, as in Envoy";
-constexpr std::string_view kNoZones =
-    "zones matter only with cluster_manager.local_cluster_name, which is refused";
 constexpr std::string_view kShown = "for people and control planes: shown in config_dump, read by nothing";
 
 const ext::Honoured kBootstrap[] = {
@@ -19,7 +17,8 @@ const ext::Honoured kBootstrap[] = {
      .meaningless = {{"stats_flush_interval",
                       "statistics are pulled from the admin endpoint; there is no sink to flush to"}}},
     {.message = "envoy.config.bootstrap.v3.Bootstrap.StaticResources", .fields = "listeners clusters"},
-    {.message = "envoy.config.bootstrap.v3.ClusterManager", .fields = "upstream_bind_config"},
+    {.message = "envoy.config.bootstrap.v3.ClusterManager",
+     .fields = "local_cluster_name upstream_bind_config"},
     {.message = "envoy.config.bootstrap.v3.Admin",
      .fields = "address socket_options",
      .meaningless = {{"profile_path", "where a CPU profile would be written; this build has no profiler"},
@@ -94,7 +93,8 @@ const ext::Honoured kCluster[] = {
          "dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_resolvers use_tcp_for_dns_lookups "
          "dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init cleanup_interval "
          "upstream_bind_config original_dst_lb_config least_request_lb_config round_robin_lb_config "
-         "ring_hash_lb_config maglev_lb_config outlier_detection common_lb_config transport_socket "
+         "ring_hash_lb_config maglev_lb_config lb_subset_config outlier_detection common_lb_config "
+         "transport_socket "
          "upstream_connection_options "
          "max_requests_per_connection "
          "common_http_protocol_options http_protocol_options http2_protocol_options protocol_selection "
@@ -120,10 +120,14 @@ const ext::Honoured kCluster[] = {
     {.message = "envoy.config.cluster.v3.Cluster.RefreshRate", .fields = "*"},
     {.message = "envoy.config.cluster.v3.Cluster.OriginalDstLbConfig", .fields = "upstream_port_override"},
     {.message = "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig",
-     .fields = "choice_count active_request_bias"},
+     .fields = "choice_count active_request_bias slow_start_config"},
+    {.message = "envoy.config.cluster.v3.Cluster.LbSubsetConfig", .fields = "*"},
+    {.message = "envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector", .fields = "*"},
+    {.message = "envoy.extensions.load_balancing_policies.subset.v3.Subset", .fields = "*"},
+    {.message = "envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetSelector", .fields = "*"},
     {.message = "envoy.config.cluster.v3.Cluster.RingHashLbConfig", .fields = "*"},
     {.message = "envoy.config.cluster.v3.Cluster.MaglevLbConfig", .fields = "*"},
-    {.message = "envoy.config.cluster.v3.Cluster.RoundRobinLbConfig", .fields = ""},
+    {.message = "envoy.config.cluster.v3.Cluster.RoundRobinLbConfig", .fields = "*"},
     {.message = "envoy.config.cluster.v3.Cluster.CommonLbConfig",
      .fields = "healthy_panic_threshold zone_aware_lb_config locality_weighted_lb_config "
                "consistent_hashing_lb_config"},
@@ -132,9 +136,8 @@ const ext::Honoured kCluster[] = {
     {.message = "envoy.config.core.v3.RuntimeDouble",
      .fields = "default_value",
      .meaningless = {{"runtime_key", "layered_runtime is refused, so nothing overrides the default"}}},
-    {.message = "envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig",
-     .fields = "fail_traffic_on_panic",
-     .meaningless = {{"routing_enabled", kNoZones}, {"min_cluster_size", kNoZones}}},
+    {.message = "envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig", .fields = "*"},
+    {.message = "envoy.config.cluster.v3.Cluster.SlowStartConfig", .fields = "*"},
     {.message = "envoy.config.cluster.v3.LoadBalancingPolicy", .fields = "policies"},
     {.message = "envoy.config.cluster.v3.LoadBalancingPolicy.Policy", .fields = "typed_extension_config"},
     {.message = "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig", .fields = "*"},
@@ -142,15 +145,18 @@ const ext::Honoured kCluster[] = {
          "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig",
      .fields = ""},
     {.message = "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig",
-     .fields = "fail_traffic_on_panic",
-     .meaningless = {{"routing_enabled", kNoZones}, {"min_cluster_size", kNoZones}}},
+     .fields = "*"},
+    {.message = "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig."
+                "ForceLocalZone",
+     .fields = "*"},
+    {.message = "envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig", .fields = "*"},
     {.message = "envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig",
      .fields = "use_hostname_for_hashing hash_balance_factor"},
     {.message = "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin",
-     .fields = "locality_lb_config"},
+     .fields = "locality_lb_config slow_start_config"},
     {.message = "envoy.extensions.load_balancing_policies.random.v3.Random", .fields = "locality_lb_config"},
     {.message = "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest",
-     .fields = "choice_count active_request_bias locality_lb_config selection_method"},
+     .fields = "choice_count active_request_bias locality_lb_config selection_method slow_start_config"},
     {.message = "envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash", .fields = "*"},
     {.message = "envoy.extensions.load_balancing_policies.maglev.v3.Maglev", .fields = "*"},
     {.message = "envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality", .fields = "*"},
@@ -192,7 +198,10 @@ const ext::Honoured kCluster[] = {
     {.message = "envoy.config.cluster.v3.UpstreamConnectionOptions", .fields = "tcp_keepalive"},
     {.message = "envoy.config.endpoint.v3.ClusterLoadAssignment", .fields = "cluster_name endpoints policy"},
     {.message = "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy",
-     .fields = "overprovisioning_factor weighted_priority_health"},
+     .fields = "overprovisioning_factor weighted_priority_health drop_overloads"},
+    {.message = "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload",
+     .fields = "drop_percentage",
+     .meaningless = {{"category", "named in load reports alone, and there are none"}}},
     {.message = "envoy.config.endpoint.v3.LocalityLbEndpoints",
      .fields = "locality lb_endpoints priority load_balancing_weight",
      .meaningless = {{"metadata", kShown}}},

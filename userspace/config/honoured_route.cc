@@ -87,6 +87,7 @@ const ext::Honoured kRoutes[] = {
     {.message = "envoy.config.route.v3.RetryPolicy.ResetHeader", .fields = "*"},
     {.message = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate", .fields = ""},
     {.message = "envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate", .fields = ""},
+    {.message = "envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig", .fields = "*"},
     {.message = "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
      .fields = "*"},
 

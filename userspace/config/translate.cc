@@ -1,5 +1,6 @@
 #include "config/translate.h"
 
+#include <algorithm>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -76,6 +77,17 @@ Status add_clusters(const Bootstrap& in, const FieldPath& path, model::ConfigSet
   return {};
 }
 
+Status check_local_cluster(const std::string& name, const model::ConfigSet& set) {
+  if (name.empty()) return {};
+  const FieldPath manager("cluster_manager");
+  const FieldPath at = manager.field("local_cluster_name");
+  const auto found = std::ranges::find(set.clusters, name, [](const auto& c) { return c->name; });
+  if (found == set.clusters.end()) return refuse(at, "local cluster '" + name + "' must be defined");
+  if (std::ranges::any_of((*found)->localities, [](const model::Locality& l) { return l.priority > 0; }))
+    return refuse(at, "Unexpected non-zero priority for local cluster '" + name + "'.");
+  return {};
+}
+
 Status add_listeners(const Bootstrap& in, const ext::Registry& registry, ext::AccessLogManager& logs,
                      Discovery* discovery, const FieldPath& path, model::ConfigSet& out) {
   NoDiscovery nothing;
@@ -126,6 +138,8 @@ Result<model::Bootstrap> translate(const Bootstrap& in, const ext::Registry& reg
   set->generation = 1;
   const FieldPath resources("static_resources");
   SLUICE_TRY(add_clusters(in, resources.field("clusters"), *set));
+  out.local_cluster = in.cluster_manager().local_cluster_name();
+  SLUICE_TRY(check_local_cluster(out.local_cluster, *set));
   SLUICE_TRY(add_listeners(in, registry, logs, discovery, resources.field("listeners"), *set));
   out.config = std::move(set);
   return out;

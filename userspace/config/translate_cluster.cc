@@ -5,10 +5,12 @@
 #include "config/translate_cluster_lb.h"
 #include "config/translate_dns.h"
 #include "config/translate_http_upstream.h"
+#include "config/translate_metadata.h"
 #include "config/translate_outlier.h"
 #include "envoy/config/cluster/v3/circuit_breaker.pb.h"
 #include "envoy/config/cluster/v3/cluster.pb.h"
 #include "envoy/config/endpoint/v3/endpoint.pb.h"
+#include "extensions/common/proto_matchers.h"
 
 namespace sluice::config {
 
@@ -85,6 +87,7 @@ Result<model::Endpoint> to_endpoint(const endpoint::LbEndpoint& in, ClusterType 
   out.hostname = in.endpoint().hostname();
   out.weight = value_or(in.has_load_balancing_weight(), in.load_balancing_weight(), out.weight);
   SLUICE_ASSIGN(out.health, to_health(in, path));
+  out.lb_metadata = to_lb_metadata(in.metadata());
   if (auto lb = in.metadata().filter_metadata().find("envoy.lb");
       lb != in.metadata().filter_metadata().end()) {
     const auto& fields = lb->second.fields();
@@ -102,6 +105,13 @@ Status add_endpoints(const proto::Cluster& in, const FieldPath& path, model::Clu
   if (assignment.policy().has_overprovisioning_factor())
     out.overprovisioning_factor = assignment.policy().overprovisioning_factor().value();
   out.weighted_priority_health = assignment.policy().weighted_priority_health();
+  const auto& drops = assignment.policy().drop_overloads();
+  if (drops.size() > 1)
+    return refuse(at.field("policy").field("drop_overloads"), "Cluster drop_overloads config has " +
+                                                                  std::to_string(drops.size()) +
+                                                                  " categories. Envoy only support one.");
+  if (!drops.empty() && drops[0].drop_percentage().numerator() > 0)
+    out.drop_overload = extensions::to_fraction(drops[0].drop_percentage());
   const FieldPath list = at.field("endpoints");
   size_t total = 0;
   for (int i = 0; i < assignment.endpoints_size(); ++i) {

@@ -5,10 +5,13 @@
 
 #include "config/any.h"
 #include "config/convert.h"
+#include "config/translate_metadata.h"
 #include "config/translate_route.h"
 #include "envoy/config/route/v3/route_components.pb.h"
 #include "envoy/extensions/retry/host/omit_canary_hosts/v3/omit_canary_hosts.pb.h"
+#include "envoy/extensions/retry/host/omit_host_metadata/v3/omit_host_metadata_config.pb.h"
 #include "envoy/extensions/retry/host/previous_hosts/v3/previous_hosts.pb.h"
+#include "envoy/extensions/retry/priority/previous_priorities/v3/previous_priorities_config.pb.h"
 #include "extensions/common/proto_matchers.h"
 
 namespace sluice::config {
@@ -31,20 +34,31 @@ Status add_host_predicates(const proto::RetryPolicy& in, const FieldPath& path, 
       out.previous_hosts = true;
     } else if (type == retry::host::omit_canary_hosts::v3::OmitCanaryHostsPredicate::descriptor()) {
       out.omit_canary_hosts = true;
+    } else if (type == retry::host::omit_host_metadata::v3::OmitHostMetadataConfig::descriptor()) {
+      using retry::host::omit_host_metadata::v3::OmitHostMetadataConfig;
+      const auto& omitted = static_cast<const OmitHostMetadataConfig&>(*message);
+      out.omit_hosts_with = to_metadata_match(omitted.metadata_match()).criteria;
     } else {
       return refuse(at, type->full_name() +
                             " is not a retry_host_predicate that this version of Sluice has; it has "
-                            "PreviousHostsPredicate and OmitCanaryHostsPredicate");
+                            "PreviousHostsPredicate, OmitCanaryHostsPredicate and OmitHostMetadataConfig");
     }
   }
   return {};
 }
 
-Status refuse_priority(const proto::RetryPolicy& in, const FieldPath& path) {
+Status add_priority(const proto::RetryPolicy& in, const FieldPath& path, model::RetryPolicy& out) {
   if (!in.has_retry_priority()) return {};
-  return refuse(path.field("retry_priority"),
-                "is not supported by this version of Sluice: a retry takes its priority as any request does; "
-                "retry_host_predicate keeps it off hosts that were tried");
+  using retry::priority::previous_priorities::v3::PreviousPrioritiesConfig;
+  const FieldPath at = path.field("retry_priority").field("typed_config");
+  SLUICE_ASSIGN(const auto message, unpack(in.retry_priority().typed_config(), at));
+  if (message->GetDescriptor() != PreviousPrioritiesConfig::descriptor())
+    return refuse(at, message->GetDescriptor()->full_name() +
+                          " is not a retry_priority that this version of Sluice has; it has "
+                          "PreviousPrioritiesConfig");
+  const auto frequency = static_cast<const PreviousPrioritiesConfig&>(*message).update_frequency();
+  out.previous_priorities = static_cast<uint32_t>(frequency);
+  return {};
 }
 
 Status add_back_off(const proto::RetryPolicy& in, const FieldPath& path, model::RetryPolicy& out) {
@@ -86,7 +100,7 @@ Result<model::RetryPolicy> to_retry_policy(const proto::RetryPolicy& in, const F
                 extensions::to_header_matchers(in.retriable_request_headers(),
                                                path.field("retriable_request_headers").to_string()));
   SLUICE_TRY(add_host_predicates(in, path, out));
-  SLUICE_TRY(refuse_priority(in, path));
+  SLUICE_TRY(add_priority(in, path, out));
   SLUICE_TRY(add_back_off(in, path, out));
   if (in.host_selection_retry_max_attempts() > 0)
     out.host_selection_max_attempts = static_cast<uint32_t>(

@@ -99,18 +99,6 @@ TextPairs metadata_text(const envoy::config::core::v3::Metadata& in) {
   return out;
 }
 
-TextPairs metadata_match(const envoy::config::core::v3::Metadata& in, const TextPairs& outer) {
-  TextPairs out = outer;
-  const auto found = in.filter_metadata().find("envoy.lb");
-  if (found == in.filter_metadata().end()) return out;
-  for (const auto& [key, value] : found->second.fields()) {
-    std::erase_if(out, [&](const auto& pair) { return pair.first == key; });
-    out.emplace_back(key, text_of(value));
-  }
-  std::sort(out.begin(), out.end());
-  return out;
-}
-
 Status check_cluster(const std::string& name, const RouteContext& context, std::string_view what,
                      const FieldPath& path) {
   if (!context.has_cluster || name.empty() || context.has_cluster(name)) return {};

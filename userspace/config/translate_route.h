@@ -56,8 +56,6 @@ Status check_cluster(const std::string& name, const RouteContext& context, std::
 
 using TextPairs = std::vector<std::pair<std::string, std::string>>;
 TextPairs metadata_text(const envoy::config::core::v3::Metadata& in);
-// "envoy.lb" of a metadata_match over what stands at an outer level.
-TextPairs metadata_match(const envoy::config::core::v3::Metadata& in, const TextPairs& outer);
 
 // request_headers_to_add and its three siblings, which four messages have.
 template <typename Proto>

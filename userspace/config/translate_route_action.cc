@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "config/convert.h"
+#include "config/translate_metadata.h"
 #include "config/translate_route.h"
 #include "envoy/config/route/v3/route_components.pb.h"
 #include "extensions/common/proto_matchers.h"
@@ -13,10 +14,11 @@ namespace proto = envoy::config::route::v3;
 namespace {
 
 using Action = proto::RouteAction;
+using envoy::config::core::v3::Metadata;
 
 Result<model::WeightedCluster> to_weighted_cluster(const proto::WeightedCluster::ClusterWeight& in,
                                                    const RouteContext& context, const FieldPath& path,
-                                                   const model::RouteAction& action) {
+                                                   const Metadata& metadata) {
   model::WeightedCluster out;
   if (in.name().empty() == in.cluster_header().empty())
     return refuse(path, in.name().empty() ? "At least one of name or cluster_header need to be specified"
@@ -28,16 +30,16 @@ Result<model::WeightedCluster> to_weighted_cluster(const proto::WeightedCluster:
   SLUICE_TRY(add_header_rules(in, path, out.headers));
   SLUICE_TRY(add_filter_configs(in, context, path, out.filter_configs));
   out.host_rewrite = in.host_rewrite_literal();
-  out.metadata_match = metadata_match(in.metadata_match(), action.metadata_match);
+  out.metadata_match = to_metadata_match(in.metadata_match(), metadata);
   return out;
 }
 
 Status add_weighted_clusters(const proto::WeightedCluster& in, const RouteContext& context,
-                             const FieldPath& path, model::RouteAction& out) {
+                             const Metadata& metadata, const FieldPath& path, model::RouteAction& out) {
   const FieldPath field = path.field("clusters");
   for (int i = 0; i < in.clusters_size(); ++i) {
     const FieldPath at = field.item(static_cast<size_t>(i));
-    SLUICE_ASSIGN(auto made, to_weighted_cluster(in.clusters(i), context, at, out));
+    SLUICE_ASSIGN(auto made, to_weighted_cluster(in.clusters(i), context, at, metadata));
     out.weight_total += in.clusters(i).weight().value();
     made.weight_end = out.weight_total;
     out.weighted_clusters.push_back(std::move(made));
@@ -61,7 +63,8 @@ Status add_cluster(const Action& in, const RouteContext& context, const FieldPat
       out.cluster_header = extensions::to_lower(in.cluster_header());
       return {};
     case Action::kWeightedClusters:
-      return add_weighted_clusters(in.weighted_clusters(), context, path.field("weighted_clusters"), out);
+      return add_weighted_clusters(in.weighted_clusters(), context, in.metadata_match(),
+                                   path.field("weighted_clusters"), out);
     default:
       return refuse(path, "one of cluster, cluster_header, weighted_clusters is needed");
   }
@@ -230,7 +233,7 @@ Result<model::MirrorPolicy> to_mirror_policy(const Action::RequestMirrorPolicy& 
 Result<model::RouteAction> to_route_action(const Action& in, const RouteContext& context,
                                            const FieldPath& path) {
   model::RouteAction out;
-  out.metadata_match = metadata_match(in.metadata_match(), {});
+  out.metadata_match = to_metadata_match(in.metadata_match());
   SLUICE_TRY(add_cluster(in, context, path, out));
   if (in.cluster_not_found_response_code() == Action::NOT_FOUND) out.cluster_not_found_status = 404;
   if (in.cluster_not_found_response_code() == Action::INTERNAL_SERVER_ERROR)

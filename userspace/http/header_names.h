@@ -68,7 +68,9 @@ namespace sluice::http {
   X(x_envoy_max_retries, "x-envoy-max-retries")                                           \
   X(x_envoy_original_host, "x-envoy-original-host")                                       \
   X(x_envoy_original_path, "x-envoy-original-path")                                       \
+  X(x_envoy_drop_overload, "x-envoy-drop-overload")                                       \
   X(x_envoy_overloaded, "x-envoy-overloaded")                                             \
+  X(x_envoy_unconditional_drop_overload, "x-envoy-unconditional-drop-overload")           \
   X(x_envoy_ratelimited, "x-envoy-ratelimited")                                           \
   X(x_envoy_retriable_header_names, "x-envoy-retriable-header-names")                     \
   X(x_envoy_retriable_status_codes, "x-envoy-retriable-status-codes")                     \

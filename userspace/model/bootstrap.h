@@ -26,6 +26,7 @@ struct Admin {
 struct Bootstrap {
   Node node;
   std::optional<Admin> admin;
+  std::string local_cluster;  // cluster_manager.local_cluster_name
   std::shared_ptr<const ConfigSet> config;
 };
 

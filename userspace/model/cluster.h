@@ -11,7 +11,9 @@
 #include "http/http1.h"
 #include "http/http2.h"
 #include "io/loop.h"
+#include "model/matchers.h"
 #include "model/outlier_detection.h"
+#include "model/subsets.h"
 
 namespace sluice::model {
 
@@ -30,6 +32,12 @@ struct Endpoint {
   HealthStatus health = HealthStatus::healthy;
   bool canary = false;             // metadata envoy.lb: canary
   std::string hash_key;            // metadata envoy.lb: hash_key; empty: the address or the hostname
+  std::shared_ptr<const LbMetadata> lb_metadata;  // envoy.lb as a whole; null: none
+};
+
+struct LocalityName {
+  std::string region, zone, sub_zone;
+  friend auto operator<=>(const LocalityName&, const LocalityName&) = default;
 };
 
 struct Locality {
@@ -73,6 +81,14 @@ struct HttpUpstreamOptions {
   } keep_alive;
 };
 
+// zone_aware_lb_config. Defaults are Envoy's.
+struct ZoneAware {
+  uint32_t enabled_percent = 100;
+  uint64_t min_cluster_size = 6;
+  std::optional<uint32_t> force_local_min_size;  // force_local_zone
+  bool by_weight = false;  // locality_basis HEALTHY_HOSTS_WEIGHT
+};
+
 // How a host is chosen. Defaults are Envoy's.
 struct LoadBalancing {
   LbPolicy policy = LbPolicy::round_robin;
@@ -88,6 +104,16 @@ struct LoadBalancing {
   bool use_hostname_for_hashing = false;  // RING_HASH, MAGLEV
   uint32_t hash_balance_factor = 0;  // RING_HASH, MAGLEV: percent, at least 100; 0: unbounded
   bool fail_traffic_on_panic = false;
+  std::shared_ptr<const SubsetConfig> subsets;  // null: none
+  ZoneAware zones;  // ROUND_ROBIN, LEAST_REQUEST, RANDOM, where there is a local cluster
+  struct {
+    Duration window{};  // 0: none
+    double aggression = 1, minimum = 0.1;  // of the weight, at first
+  } slow_start;  // ROUND_ROBIN, LEAST_REQUEST
+
+  bool by_zones() const {
+    return policy == LbPolicy::round_robin || policy == LbPolicy::least_request || policy == LbPolicy::random;
+  }
 };
 
 // envoy.config.cluster.v3.Cluster, immutable.
@@ -120,6 +146,7 @@ struct Cluster {
   uint32_t overprovisioning_factor = 140;
   bool weighted_priority_health = false;  // a priority's health counts its hosts' weights
   uint32_t healthy_panic_threshold = 50;  // percent
+  std::optional<Fraction> drop_overload;
   std::optional<OutlierDetection> outlier_detection;
   uint64_t hash = 0;  // of the resource it came from
 };

@@ -8,6 +8,7 @@
 
 #include "core/time.h"
 #include "model/matchers.h"
+#include "sluice/ext/upstream.h"
 
 namespace sluice::model {
 
@@ -59,6 +60,8 @@ struct RetryPolicy {
   Duration rate_limited_max = std::chrono::seconds(300);
   bool previous_hosts = false;   // retry_host_predicate
   bool omit_canary_hosts = false;
+  ext::MetadataMatch::Criteria omit_hosts_with;  // metadata; empty: none
+  uint32_t previous_priorities = 0;  // retry_priority: its update_frequency; 0: none
   uint32_t host_selection_max_attempts = 1;
 };
 

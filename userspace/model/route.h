@@ -95,7 +95,7 @@ struct WeightedCluster {
   uint64_t weight_end = 0;  // cumulative
   HeaderRulesPair headers;
   std::string host_rewrite;
-  std::vector<std::pair<std::string, std::string>> metadata_match;  // with the route's
+  ext::MetadataMatch metadata_match;  // with the route's
   FilterConfigs filter_configs;
 };
 
@@ -127,7 +127,7 @@ struct RouteAction {
   std::optional<RetryPolicy> retry_policy;  // nothing: the virtual host's
   std::vector<MirrorPolicy> mirrors;
   std::vector<HashPolicy> hash_policies;
-  std::vector<std::pair<std::string, std::string>> metadata_match;  // "envoy.lb", sorted by key
+  ext::MetadataMatch metadata_match;
   struct Upgrade {
     std::string type;  // in lower case
     bool enabled = true;

@@ -255,8 +255,8 @@ const std::vector<MirrorPolicy>& mirror_policies(const RouteMatch& match) {
   return match.virtual_host->mirrors.empty() ? match.config->mirrors : match.virtual_host->mirrors;
 }
 
-const std::vector<std::pair<std::string, std::string>>& metadata_match(const RouteMatch& match) {
-  static const std::vector<std::pair<std::string, std::string>> none;
+const ext::MetadataMatch& metadata_match(const RouteMatch& match) {
+  static const ext::MetadataMatch none;
   if (match.weighted != nullptr) return match.weighted->metadata_match;
   const RouteAction* action = match.action();
   return action != nullptr ? action->metadata_match : none;

@@ -45,7 +45,7 @@ void each_filter_config(const RouteMatch& match, std::string_view filter,
                         const std::function<void(const ext::HttpRouteConfig&)>& f);
 const RetryPolicy* retry_policy(const RouteMatch& match);  // null: none
 const std::vector<MirrorPolicy>& mirror_policies(const RouteMatch& match);
-const std::vector<std::pair<std::string, std::string>>& metadata_match(const RouteMatch& match);
+const ext::MetadataMatch& metadata_match(const RouteMatch& match);
 // Bytes of a request's body that may be kept for a retry or a mirror; nothing: the connection manager's limit.
 std::optional<uint32_t> request_body_limit(const RouteMatch& match);
 // The first virtual cluster whose headers match; "other": none does; "": the virtual host has none.

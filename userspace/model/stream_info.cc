@@ -41,6 +41,7 @@ constexpr std::array kNames = {
     Names{ResponseFlag::downstream_remote_reset, "DR", "DownstreamRemoteReset"},
     Names{ResponseFlag::drop_overload, "DO", "DropOverload"},
     Names{ResponseFlag::dns_resolution_failed, "DF", "DnsResolutionFailed"},
+    Names{ResponseFlag::unconditional_drop_overload, "UDO", "UnconditionalDropOverload"},
 };
 static_assert(kNames.size() == static_cast<size_t>(ResponseFlag::count));
 

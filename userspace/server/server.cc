@@ -136,8 +136,12 @@ Status Server::start_redirect() {
 }
 
 Status Server::start_workers() {
+  const model::Node& node = configuration_.model.node;
   clusters_ = std::make_unique<upstream::ClusterDirectory>(
-      *loop_, *store_, upstream::ClusterDirectory::Options{.seed = random_seed()});
+      *loop_, *store_,
+      upstream::ClusterDirectory::Options{.seed = random_seed(),
+                                          .locality = {node.region, node.zone, node.sub_zone},
+                                          .local_cluster = configuration_.model.local_cluster});
   SLUICE_TRY(clusters_->apply(*configuration_.model.config));
   for (unsigned i = 0; i < options_.concurrency; ++i) {
     proxy::Worker::Options w{

@@ -129,7 +129,11 @@ class HttpCluster {
   virtual void release_retry(RoutingPriority priority) = 0;
   // common_http_protocol_options.max_stream_duration of the cluster: for each try; 0: none.
   virtual Duration max_stream_duration() const = 0;
-  virtual bool maintenance_mode() = 0;  // load_assignment.policy.drop_overloads drops this request
+  // load_assignment.policy.drop_overloads: whether it drops this request, or every one.
+  enum class Drop : uint8_t { no, some, all };
+  virtual Drop drops() = 0;
+  // Of responses from a host of that zone, "zone.<the proxy's>.<to>."; null: one of the two is not known.
+  virtual HttpCodeStats* zone_stats(std::string_view to) = 0;
 
  protected:
   ~HttpCluster() = default;

@@ -54,6 +54,7 @@ enum class ResponseFlag : uint8_t {
   downstream_remote_reset,        // DR
   drop_overload,                  // DO
   dns_resolution_failed,          // DF
+  unconditional_drop_overload,    // UDO
   count
 };
 std::string_view short_name(ResponseFlag flag);

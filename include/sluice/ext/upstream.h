@@ -15,27 +15,55 @@
 
 namespace sluice::ext {
 
+// "envoy.lb" of a route's metadata_match, for subsets. Values are JSON, so that the string "1" is not the number 1.
+struct MetadataMatch {
+  using Criteria = std::vector<std::pair<std::string, std::string>>;  // sorted by key
+  Criteria criteria = {};
+  // Of the key fallback_list: what to try one after the other, for subsets with metadata_fallback_policy FALLBACK_LIST.
+  std::optional<std::vector<Criteria>> fallbacks = {};
+
+  bool empty() const { return criteria.empty(); }
+};
+
 // A host of a cluster, as filters and retry rules see it.
 class UpstreamHost {
  public:
   virtual const Address& address() const = 0;
   virtual const std::string& hostname() const = 0;
   virtual bool canary() const = 0;  // metadata envoy.lb: canary
+  virtual uint32_t priority() const = 0;
+  virtual const std::string& zone() const = 0;  // "": not known
+  // Whether its metadata has all of these; a list has each of its elements.
+  virtual bool has_metadata(const MetadataMatch::Criteria& criteria) const = 0;
 
  protected:
   ~UpstreamHost() = default;
 };
 
+// A number of percent for each priority of a cluster.
+struct PriorityShares {
+  std::vector<uint32_t> healthy = {}, degraded = {};  // of hosts in that health
+};
+
+// How a retry spreads over priorities (retry_priority), instead of as the cluster does.
+class RetryPriority {
+ public:
+  // `available`: what of each priority can take load, by the factor of overprovisioning. Null: as the cluster does it. The
+  // shares give 100 together, and are good until the next call.
+  virtual const PriorityShares* load(const PriorityShares& available) = 0;
+
+ protected:
+  ~RetryPriority() = default;
+};
+
 // What the choice of a host may depend on beside its load; all of it may stay unset.
 struct LbContext {
   std::optional<uint64_t> hash;  // RING_HASH, MAGLEV
-  // metadata_match of the route, for subsets: pairs sorted by key; null: none.
-  const std::vector<std::pair<std::string, std::string>>* metadata_match = nullptr;
+  const MetadataMatch* metadata_match = nullptr;  // of the route; null: none
   // A retry asks for another host while this says so, at most max_attempts - 1 times.
   const std::function<bool(const UpstreamHost&)>* reject = nullptr;
   uint32_t max_attempts = 1;
-  // A retry priority's own distribution over priorities, in percent; null: the cluster's.
-  const std::vector<uint32_t>* priority_load = nullptr;
+  RetryPriority* retry_priority = nullptr;  // null: as the cluster spreads load
 };
 
 class OwnListeners;
@@ -45,15 +73,15 @@ class Upstream {
  public:
   enum class Failure : uint8_t {
     no_healthy_host,  // UH: the load balancer has nobody
-    overflow,         // UO: a circuit breaker is open
-    connect_failed,   // UF: refused, unreachable, reset while connecting
-    timeout,          // UF: connect_timeout
+    overflow,  // UO: a circuit breaker is open
+    connect_failed,  // UF: refused, unreachable, reset while connecting
+    timeout,  // UF: connect_timeout
   };
 
   // What the choice of host and the socket depend on.
   struct Origin {
-    const StreamInfo* stream = nullptr;    // original destination, downstream addresses
-    int netns_fd = -1;                     // the workload's network namespace; -1: the proxy's own
+    const StreamInfo* stream = nullptr;  // original destination, downstream addresses
+    int netns_fd = -1;  // the workload's network namespace; -1: the proxy's own
     uint64_t netns_cookie =
         0;  // of that namespace (never given to another one, as a descriptor may be); 0: the proxy's own
     const OwnListeners* own_listeners = nullptr;  // null: any original destination will do

@@ -6,7 +6,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 # Values that are times or random numbers; their presence is compared.
 LOOSE_HEADERS = {"date", "x-envoy-upstream-service-time", "x-request-id"}
 # Counters that one run and another of the same Envoy do not agree in, or that count bytes with a time in them.
-LOOSE_STATS = re.compile(r"(_bytes(_total)?|upstream_cx_(rx|tx)_bytes.*|\.membership_.*|\.update_.*|\.lb_.*|default\.total_match_count|"
+LOOSE_STATS = re.compile(r"(_bytes(_total)?|upstream_cx_(rx|tx)_bytes.*|\.membership_.*|\.update_.*|\.lb_(?!subsets_(selected|fallback)).*|default\.total_match_count|"
                          r"downstream_cx_delayed_close_timeout|downstream_cx_length_ms|\.assignment_.*|upstream_cx_.*|downstream_cx_destroy.*|"
                          r"upstream_rq_pending_total|downstream_rq_idle_timeout|"
                          # Which of its two HTTP/2 implementations Envoy uses for a connection.

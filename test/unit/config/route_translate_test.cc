@@ -47,7 +47,7 @@ virtual_hosts:
         clusters:
         - {name: c, weight: 2, metadata_match: {filter_metadata: {envoy.lb: {version: v2}}}}
         - {cluster_header: X-C, weight: 3}
-      metadata_match: {filter_metadata: {envoy.lb: {version: v1, stage: prod}, other: {a: b}}}
+      metadata_match: {filter_metadata: {envoy.lb: {version: v1, stage: prod, n: 1, fallback_list: [{version: v0}, {n: 2, x: 3}]}, other: {a: b}}}
       cluster_not_found_response_code: NOT_FOUND
       timeout: 1.5009s
       idle_timeout: 0s
@@ -112,9 +112,20 @@ TEST_CASE("a route and its action") {
   CHECK(action.weighted_clusters.at(0).weight_end == 2);
   CHECK(action.weighted_clusters.at(1).weight_end == 5);
   CHECK(action.weighted_clusters.at(1).cluster_header == "x-c");
-  CHECK(action.metadata_match == TextPairs{{"stage", "prod"}, {"version", "v1"}});
-  CHECK(action.weighted_clusters.at(0).metadata_match == TextPairs{{"stage", "prod"}, {"version", "v2"}});
-  CHECK(action.weighted_clusters.at(1).metadata_match == action.metadata_match);
+  const std::string list = R"([{"version":"v0"},{"n":2,"x":3}])";
+  const auto& own = action.metadata_match;
+  CHECK(own.criteria ==
+        TextPairs{{"fallback_list", list}, {"n", "1"}, {"stage", "\"prod\""}, {"version", "\"v1\""}});
+  REQUIRE(own.fallbacks);
+  CHECK(own.fallbacks->at(0) == TextPairs{{"n", "1"}, {"stage", "\"prod\""}, {"version", "\"v0\""}});
+  CHECK(own.fallbacks->at(1) ==
+        TextPairs{{"n", "2"}, {"stage", "\"prod\""}, {"version", "\"v1\""}, {"x", "3"}});
+  const auto& inner = action.weighted_clusters.at(0).metadata_match;
+  CHECK(inner.criteria ==
+        TextPairs{{"fallback_list", list}, {"n", "1"}, {"stage", "\"prod\""}, {"version", "\"v2\""}});
+  CHECK(inner.fallbacks->at(1) ==
+        TextPairs{{"n", "2"}, {"stage", "\"prod\""}, {"version", "\"v2\""}, {"x", "3"}});
+  CHECK(action.weighted_clusters.at(1).metadata_match.criteria == own.criteria);
   CHECK(action.cluster_not_found_status == 404);
   CHECK(action.timeout == 1500ms);
   CHECK(action.idle_timeout == 0s);

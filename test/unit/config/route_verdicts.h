@@ -221,16 +221,19 @@ inline constexpr Row kRouteRows[] = {
     {"previous hosts by name", Verdict::refused,
      RETRYING("retry_host_predicate: [{name: envoy.retry_host_predicates.previous_hosts}]"),
      "retry_host_predicate[0].typed_config"},
-    {"hosts without metadata", Verdict::stricter,
+    {"hosts without metadata", Verdict::accepted,
      RETRYING("retry_host_predicate: [{name: x, typed_config: {\"@type\": type.googleapis.com/"
-              "envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig}}]"),
-     "OmitHostMetadataConfig"},
-    {"previous priorities", Verdict::stricter,
+              "envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig, metadata_match: "
+              "{filter_metadata: {envoy.lb: {stage: dev}}}}}]")},
+    {"previous priorities, never", Verdict::refused,
+     RETRYING("retry_priority: {name: x, typed_config: {\"@type\": type.googleapis.com/"
+              "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig}}"),
+     "update_frequency"},
+    {"previous priorities", Verdict::accepted,
      RETRYING(
          "retry_priority: {name: x, typed_config: {\"@type\": type.googleapis.com/"
          "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig, update_frequency: "
-         "2}}"),
-     "retry_priority: is not supported"},
+         "2}}")},
     {"no reset headers", Verdict::refused, RETRYING("rate_limited_retry_back_off: {reset_headers: []}"),
      "reset_headers"},
     {"a status that is none", Verdict::accepted, RETRYING("retriable_status_codes: [99999]")},

@@ -179,11 +179,69 @@ inline constexpr Row kRows[] = {
     {"closing connections to ejected hosts", Verdict::stricter,
      CLUSTER("outlier_detection: {}, close_connections_on_host_health_failure: true, " ASSIGNED),
      "close_connections_on_host_health_failure"},
-    {"slow start", Verdict::stricter,
-     CLUSTER("round_robin_lb_config: {slow_start_config: {slow_start_window: 1s}}, " ASSIGNED),
-     "slow_start_config"},
-    {"a field to come", Verdict::stricter,
-     CLUSTER("lb_subset_config: {fallback_policy: ANY_ENDPOINT}, " ASSIGNED), "lb_subset_config"},
+    {"slow start", Verdict::accepted,
+     CLUSTER("round_robin_lb_config: {slow_start_config: {slow_start_window: 1s, min_weight_percent: {value: "
+             "5}, aggression: {default_value: 2, runtime_key: x}}}, " ASSIGNED)},
+    {"slow start that goes nowhere", Verdict::stricter,
+     CLUSTER("lb_policy: LEAST_REQUEST, least_request_lb_config: {slow_start_config: {slow_start_window: 1s, "
+             "aggression: {default_value: 0, runtime_key: x}}}, " ASSIGNED),
+     "must be a number above 0"},
+    {"zone aware routing", Verdict::accepted,
+     "node: {id: n, cluster: c, locality: {zone: z}}\n"
+     "cluster_manager: {local_cluster_name: c}\n" CLUSTER(
+         "common_lb_config: {zone_aware_lb_config: {routing_enabled: {value: 50}, min_cluster_size: "
+         "3}}, " ASSIGNED)},
+    {"a local cluster that is not there", Verdict::refused,
+     "cluster_manager: {local_cluster_name: d}\n" CLUSTER(ASSIGNED), "local cluster 'd' must be defined"},
+    {"load that is dropped", Verdict::accepted,
+     CLUSTER("load_assignment: {cluster_name: c, policy: {drop_overloads: [{category: x, drop_percentage: "
+             "{numerator: 5}}]}}")},
+    {"load that is dropped twice", Verdict::refused,
+     CLUSTER("load_assignment: {cluster_name: c, policy: {drop_overloads: [{category: x}, {category: y}]}}"),
+     "drop_overloads"},
+    {"subsets", Verdict::accepted,
+     CLUSTER("lb_subset_config: {fallback_policy: DEFAULT_SUBSET, default_subset: {a: 1, b: [x, y]}, "
+             "subset_selectors: [{keys: [a]}, {keys: [a, b], fallback_policy: KEYS_SUBSET, "
+             "fallback_keys_subset: [a], single_host_per_subset: true}], panic_mode_any: true, list_as_any: "
+             "true, metadata_fallback_policy: FALLBACK_LIST}, " ASSIGNED)},
+    {"no subset selectors", Verdict::stricter,
+     CLUSTER("lb_subset_config: {fallback_policy: ANY_ENDPOINT}, " ASSIGNED),
+     "makes no subsets without subset_selectors"},
+    {"nothing of subsets", Verdict::accepted, CLUSTER("lb_subset_config: {}, " ASSIGNED)},
+    {"fallback keys without their policy", Verdict::refused,
+     CLUSTER("lb_subset_config: {subset_selectors: [{keys: [a, b], fallback_keys_subset: [a]}]}, " ASSIGNED),
+     "can be set only for KEYS_SUBSET"},
+    {"no fallback keys", Verdict::refused,
+     CLUSTER("lb_subset_config: {subset_selectors: [{keys: [a], fallback_policy: KEYS_SUBSET}]}, " ASSIGNED),
+     "fallback_keys_subset cannot be empty"},
+    {"fallback keys of somebody else", Verdict::refused,
+     CLUSTER("lb_subset_config: {subset_selectors: [{keys: [a], fallback_policy: KEYS_SUBSET, "
+             "fallback_keys_subset: [b]}]}, " ASSIGNED),
+     "must be a subset of selector keys"},
+    {"all keys as fallback keys", Verdict::refused,
+     CLUSTER("lb_subset_config: {subset_selectors: [{keys: [a, b], fallback_policy: KEYS_SUBSET, "
+             "fallback_keys_subset: [b, a]}]}, " ASSIGNED),
+     "cannot be equal to keys"},
+    {"locality weights in subsets alone", Verdict::refused,
+     CLUSTER("lb_subset_config: {subset_selectors: [{keys: [a]}], locality_weight_aware: true}, " ASSIGNED),
+     "Locality weight aware"},
+    {"locality weights in subsets", Verdict::accepted,
+     CLUSTER("lb_subset_config: {subset_selectors: [{keys: [a]}], locality_weight_aware: true, "
+             "scale_locality_weight: true}, common_lb_config: {locality_weighted_lb_config: {}}, " ASSIGNED)},
+    {"subsets of an original destination", Verdict::refused,
+     CLUSTER("type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED, lb_subset_config: {subset_selectors: [{keys: "
+             "[a]}]}"),
+     "cannot be combined with lb_subset_config"},
+    {"subsets beside a typed policy", Verdict::refused,
+     CLUSTER("lb_subset_config: {subset_selectors: [{keys: [a]}]}, " POLICY(
+         "least_request.v3.LeastRequest") ", " ASSIGNED),
+     "cannot be combined with lb_subset_config"},
+    {"subsets as a typed policy", Verdict::accepted,
+     CLUSTER(POLICY("subset.v3.Subset, subset_selectors: [{keys: [a]}], allow_redundant_keys: true, "
+                    "subset_lb_policy: {policies: [{typed_extension_config: {name: y, typed_config: {" TYPE(
+                        "load_balancing_policies.random.v3.Random") "}}}]}") ", " ASSIGNED)},
+    {"a typed policy for subsets without one inside", Verdict::refused,
+     CLUSTER(POLICY("subset.v3.Subset, subset_selectors: [{keys: [a]}]") ", " ASSIGNED), "subset_lb_policy"},
 
     // ---- listeners ----
     {"a listener", Verdict::accepted, LISTENER(AT ", " CHAIN)},

@@ -34,10 +34,11 @@ HostVector OriginalDstHosts::all() const {
 
 // ---- shared ----
 
-SharedCluster::SharedCluster(std::shared_ptr<const model::Cluster> c, unsigned slot_count)
+SharedCluster::SharedCluster(std::shared_ptr<const model::Cluster> c, unsigned slot_count, std::string zone)
     : config(std::move(c)),
       observability_name(config->alt_stat_name.empty() ? config->name : config->alt_stat_name),
       slots(slot_count),
+      own_zone(std::move(zone)),
       breakers{Breakers(config->circuit_breaker[0]), Breakers(config->circuit_breaker[1])},
       original_dst(slot_count) {}
 
@@ -79,14 +80,18 @@ WorkerCluster::WorkerCluster(std::shared_ptr<SharedCluster> shared, io::Loop& lo
                          scope_.scope("circuit_breakers").scope("default")),
                 Breakers(shared_->breakers[1], config().circuit_breaker[1],
                          scope_.scope("circuit_breakers").scope("high"))},
-      balancer_(config().lb, random),
-      forget_timer_(loop.timers(), &forget, this) {}
+      lb_stats_(scope_),
+      balancer_(config().lb, {random, lb_stats_, &loop}),
+      forget_timer_(loop.timers(), &forget, this) {
+  if (config().lb.subsets)
+    subsets_ = std::make_unique<SubsetBalancer>(config().lb, LbEnvironment{random, lb_stats_, &loop}, scope_);
+}
 
 WorkerCluster::~WorkerCluster() = default;
 
 void WorkerCluster::set_hosts(HostSetPtr hosts) {
   if (http_) http_->retain(*hosts);
-  balancer_.update(std::move(hosts));
+  subsets_ ? subsets_->update(std::move(hosts)) : balancer_.update(std::move(hosts));
 }
 
 ext::HttpCluster* WorkerCluster::http() {
@@ -115,7 +120,7 @@ std::unique_ptr<ext::Upstream> WorkerCluster::connect(const ext::Upstream::Origi
 
 HostPtr WorkerCluster::choose_host(const ext::Upstream::Origin& origin) {
   if (config().type == model::ClusterType::original_dst) return original_dst_host(origin);
-  const HostPtr* host = balancer_.choose(origin.lb, stats_.lb_healthy_panic);
+  const HostPtr* host = subsets_ ? subsets_->choose(origin.lb) : balancer_.choose(origin.lb);
   return host ? *host : nullptr;
 }
 

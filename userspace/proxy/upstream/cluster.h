@@ -14,6 +14,7 @@
 #include "proxy/upstream/host.h"
 #include "proxy/upstream/load_balancer.h"
 #include "proxy/upstream/outlier_detection.h"
+#include "proxy/upstream/subsets.h"
 #include "sluice/ext/http_upstream.h"
 #include "sluice/ext/upstream.h"
 
@@ -38,11 +39,12 @@ class OriginalDstHosts {
 
 // What all workers share of one cluster. Immutable but for the limits and the ORIGINAL_DST hosts.
 struct SharedCluster {
-  SharedCluster(std::shared_ptr<const model::Cluster> config, unsigned slots);
+  SharedCluster(std::shared_ptr<const model::Cluster> config, unsigned slots, std::string own_zone = {});
 
   const std::shared_ptr<const model::Cluster> config;
   const std::string observability_name;
   const unsigned slots;
+  const std::string own_zone;  // of the proxy; "": not known
   // Of one routing priority; TCP has DEFAULT alone.
   struct Breakers {
     explicit Breakers(const model::CircuitBreaker& config);
@@ -118,7 +120,9 @@ class WorkerCluster final : public ext::Cluster, public std::enable_shared_from_
   const stats::Scope scope_;  // "cluster.<name>."
   ClusterStats stats_;
   Breakers breakers_[2];
+  LbStats lb_stats_;
   LoadBalancer balancer_;
+  std::unique_ptr<SubsetBalancer> subsets_;  // with lb_subset_config: instead of balancer_
   std::unordered_map<Address, Remembered> original_dst_;
   io::Timer forget_timer_;
   uint64_t connection_ids_ = 0;

@@ -1,5 +1,6 @@
 #include "proxy/upstream/cluster_manager.h"
 
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -67,7 +68,10 @@ struct ClusterDirectory::Entry {
         shared(std::move(s)),
         stats(scope),
         table_stats(scope, shared->config->lb.policy),
-        sweep_timer(d.loop_.timers(), &sweep, this) {}
+        zone_stats(scope),
+        sweep_timer(d.loop_.timers(), &sweep, this) {
+    if (shared->config->lb.subsets) subset_stats.emplace(scope);
+  }
   ~Entry() {
     directory.set_warming(*this, false);
     size_t remembered = shared->original_dst.all().size();  // counted by the workers
@@ -94,6 +98,8 @@ struct ClusterDirectory::Entry {
   std::shared_ptr<SharedCluster> shared;
   ClusterUpdateStats stats;
   HashTableStats table_stats;
+  std::optional<SubsetStats> subset_stats;
+  ZoneStats zone_stats;
   HostSetPtr hosts;
   HostVector members;
   std::shared_ptr<OutlierDetector> outlier;  // may be null
@@ -135,6 +141,7 @@ ClusterDirectory::ClusterDirectory(io::Loop& control_loop, stats::Store& store, 
       store_(store),
       options_(std::move(options)),
       random_(options_.seed),
+      location_{.locality = options_.locality, .proxies = nullptr},
       warming_timer_(loop_.timers(), &warming_timed_out, this),
       check_warm_(&check_warm, this) {
   stats::Scope scope = store_.root(0).scope("cluster_manager");
@@ -189,7 +196,8 @@ HostVector configured_hosts(const model::Cluster& config, unsigned slots) {
                                                                .health = e.health,
                                                                .locality = locality,
                                                                .canary = e.canary,
-                                                               .hash_key = e.hash_key},
+                                                               .hash_key = e.hash_key,
+                                                               .lb_metadata = e.lb_metadata},
                                              slots));
     }
   }
@@ -243,7 +251,7 @@ Status ClusterDirectory::apply(const model::ConfigSet& config) {
       if (!r.ok()) return std::move(r).error().prefixed("cluster '" + c->name + "'");
       names = *r;
     }
-    auto shared = std::make_shared<SharedCluster>(c, store_.slots());
+    auto shared = std::make_shared<SharedCluster>(c, store_.slots(), options_.locality.zone);
     stats::Scope scope = store_.root(0).scope("cluster").scope(shared->observability_name);
     ClusterStats::declare_all(scope);
     declare_remaining(*c, scope);
@@ -260,7 +268,7 @@ Status ClusterDirectory::apply(const model::ConfigSet& config) {
     if (c->type == ClusterType::static_) hosts = configured_hosts(*c, store_.slots());
     {
       std::lock_guard lock(mutex_);
-      e.hosts = HostSet::make(*c, {});
+      e.hosts = HostSet::make(*c, {}, &location_);
       entries_[c->name] = std::move(entry);
       post([shared, set = e.hosts](WorkerClusters& w) { w.put(shared, set); });
     }
@@ -286,9 +294,28 @@ void ClusterDirectory::publish(Entry& entry, const HostVector& hosts) {
 }
 
 void ClusterDirectory::spread(Entry& entry) {
-  HostSetPtr set = HostSet::make(*entry.shared->config, entry.members);
+  spread_alone(entry);
+  if (entry.shared->config->name != options_.local_cluster) return;
+  // How much each zone of any cluster gets depends on where the proxies are.
+  location_.proxies = entry.hosts;
+  for (auto& [name, other] : entries_) {
+    if (other->shared->config->lb.by_zones()) spread_alone(*other);
+  }
+}
+
+void ClusterDirectory::spread_alone(Entry& entry) {
+  if (entry.shared->config->lb.slow_start.window.count() > 0) {
+    for (const HostPtr& h : entry.members) {
+      if (h->health() == model::HealthStatus::healthy &&
+          h->monitor().healthy_since.load(std::memory_order_relaxed) == MonotonicTime{})
+        h->monitor().healthy_since.store(loop_.now(), std::memory_order_relaxed);
+    }
+  }
+  HostSetPtr set = HostSet::make(*entry.shared->config, entry.members, &location_);
+  entry.zone_stats.count(set->zones.get());
   entry.count_members(set->size(), set->healthy(), set->degraded());
   entry.count_table(*set);
+  if (entry.subset_stats) entry.subset_stats->set(set->subsets);
   if (entry.shared->config->type != ClusterType::static_) entry.stats.max_host_weight.set(set->max_weight());
   std::lock_guard lock(mutex_);
   entry.hosts = set;

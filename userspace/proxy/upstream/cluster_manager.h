@@ -58,6 +58,8 @@ class ClusterDirectory {
     Duration warming_timeout = std::chrono::seconds(15);
     Duration dns_timeout = std::chrono::seconds(5);  // net::DnsOptions
     unsigned dns_tries = 4;
+    model::LocalityName locality = {};  // of the proxy: node.locality
+    std::string local_cluster = {};  // cluster_manager.local_cluster_name; "": none
   };
   ClusterDirectory(io::Loop& control_loop, stats::Store& store, Options options);
   ~ClusterDirectory();  // after the workers' ClusterManagers
@@ -85,6 +87,7 @@ class ClusterDirectory {
   void post(std::function<void(WorkerClusters&)> f);
   void publish(Entry& entry, const HostVector& hosts);  // other hosts than before
   void spread(Entry& entry);  // the same hosts, of another health
+  void spread_alone(Entry& entry);
   Result<net::DnsResolver*> resolver(const model::Cluster& config);
   void set_warming(Entry& entry, bool warming);
   static void sweep(io::Timer& timer);
@@ -95,6 +98,7 @@ class ClusterDirectory {
   stats::Store& store_;
   Options options_;
   Random random_;
+  ProxyLocation location_;
   stats::Counter cluster_added_, cluster_modified_, cluster_removed_;
   stats::Gauge active_clusters_, warming_clusters_;
   std::vector<std::pair<net::DnsOptions, std::unique_ptr<net::DnsResolver>>> resolvers_;

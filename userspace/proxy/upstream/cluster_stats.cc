@@ -29,7 +29,6 @@ ClusterStats::ClusterStats(const stats::Scope& s) {
   SLUICE_COUNTER(upstream_rq_pending_failure_eject);
   SLUICE_COUNTER(upstream_rq_cancelled);
   SLUICE_COUNTER(bind_errors);
-  SLUICE_COUNTER(lb_healthy_panic);
   SLUICE_COUNTER(original_dst_host_invalid);
   SLUICE_COUNTER(membership_change);
   SLUICE_GAUGE(upstream_cx_active);
@@ -60,6 +59,40 @@ ClusterUpdateStats::ClusterUpdateStats(const stats::Scope& s) {
 #undef SLUICE_GAUGE
 }
 
+SubsetStats::SubsetStats(const stats::Scope& cluster)
+    : active_(cluster.gauge("lb_subsets_active")),
+      duplicates_(cluster.gauge("lb_subsets_single_host_per_subset_duplicate")),
+      created_(cluster.counter("lb_subsets_created")),
+      removed_(cluster.counter("lb_subsets_removed")) {}
+
+// The gauges of one cluster are shared by name with its successor: only differences are written.
+void SubsetStats::set(std::shared_ptr<const SubsetIndex> now) {
+  auto count = [](const auto& of, const auto& other) {
+    uint64_t n = 0;
+    if (!of) return n;
+    for (const SubsetIndex::Subset& s : of->subsets())
+      n += !other || other->find({&s.id, nullptr}) == SubsetIndex::kNone;
+    return n;
+  };
+  const uint64_t created = count(now, now_), removed = count(now_, now);
+  created_.add(created), removed_.add(removed);
+  active_.add(created - removed);
+  duplicates_.add((now ? now->duplicates() : 0) - (now_ ? now_->duplicates() : 0));
+  now_ = std::move(now);
+}
+
+ZoneStats::ZoneStats(const stats::Scope& s)
+    : lb_recalculate_zone_structures(s.counter("lb_recalculate_zone_structures")),
+      lb_local_cluster_not_ok(s.counter("lb_local_cluster_not_ok")),
+      lb_zone_cluster_too_small(s.counter("lb_zone_cluster_too_small")) {}
+
+void ZoneStats::count(const ZoneRouting* made) {
+  if (made == nullptr) return;
+  lb_recalculate_zone_structures.add();
+  if (made->outcome == ZoneRouting::Outcome::local_cluster_not_ok) lb_local_cluster_not_ok.add();
+  if (made->outcome == ZoneRouting::Outcome::too_small) lb_zone_cluster_too_small.add();
+}
+
 HashTableStats::HashTableStats(const stats::Scope& cluster, model::LbPolicy policy) {
   if (policy == model::LbPolicy::ring_hash) {
     const stats::Scope s = cluster.scope("ring_hash_lb");
@@ -78,6 +111,7 @@ void HashTableStats::set(const HashTable::Size& of) {
 void ClusterStats::declare_all(const stats::Scope& s) {
   ClusterStats{s};
   ClusterUpdateStats{s};
+  LbStats{s};
   for (const char* name : {"assignment_stale",
                            "assignment_timeout_received",
                            "assignment_use_cached",

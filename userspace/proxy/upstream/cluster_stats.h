@@ -1,10 +1,13 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "core/stats.h"
 #include "proxy/upstream/hash_table.h"
+#include "proxy/upstream/subsets.h"
+#include "proxy/upstream/zones.h"
 
 namespace sluice::upstream {
 
@@ -22,7 +25,7 @@ struct ClusterStats {
       upstream_cx_destroy_remote_with_active_rq, upstream_cx_rx_bytes_total, upstream_cx_tx_bytes_total,
       upstream_flow_control_backed_up_total, upstream_flow_control_drained_total, upstream_rq_total,
       upstream_rq_pending_total, upstream_rq_pending_overflow, upstream_rq_pending_failure_eject,
-      upstream_rq_cancelled, bind_errors, lb_healthy_panic, original_dst_host_invalid, membership_change;
+      upstream_rq_cancelled, bind_errors, original_dst_host_invalid, membership_change;
   stats::Gauge upstream_cx_active, upstream_cx_rx_bytes_buffered, upstream_cx_tx_bytes_buffered,
       upstream_rq_active, upstream_rq_pending_active, membership_total, membership_healthy;
   stats::Histogram upstream_cx_connect_ms, upstream_cx_length_ms;
@@ -35,6 +38,29 @@ struct ClusterUpdateStats {
       membership_change;
   stats::Gauge membership_total, membership_healthy, membership_degraded, membership_excluded,
       max_host_weight, version;
+};
+
+// "lb_subsets_*" of a cluster with lb_subset_config, as far as its hosts decide them. Each subset counts once; Envoy counts
+// it on each of its threads.
+class SubsetStats {
+ public:
+  explicit SubsetStats(const stats::Scope& cluster);
+  ~SubsetStats() { set(nullptr); }
+  SubsetStats(const SubsetStats&) = delete;
+  SubsetStats& operator=(const SubsetStats&) = delete;
+  void set(std::shared_ptr<const SubsetIndex> now);  // null: the cluster goes
+
+ private:
+  std::shared_ptr<const SubsetIndex> now_;
+  stats::Gauge active_, duplicates_;
+  stats::Counter created_, removed_;
+};
+
+// Of zone aware routing, as far as the hosts decide it.
+struct ZoneStats {
+  explicit ZoneStats(const stats::Scope& cluster);
+  void count(const ZoneRouting* made);  // null: not by zones
+  stats::Counter lb_recalculate_zone_structures, lb_local_cluster_not_ok, lb_zone_cluster_too_small;
 };
 
 // "ring_hash_lb.*" or "maglev_lb.*" of a cluster with such an LB policy.

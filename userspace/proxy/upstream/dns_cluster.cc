@@ -42,7 +42,8 @@ struct DnsCluster::Target {
             .health = endpoint.health,
             .locality = locality,
             .canary = endpoint.canary,
-            .hash_key = endpoint.hash_key};
+            .hash_key = endpoint.hash_key,
+            .lb_metadata = endpoint.lb_metadata};
   }
 
   DnsCluster& cluster;

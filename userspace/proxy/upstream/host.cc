@@ -1,9 +1,12 @@
 #include "proxy/upstream/host.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "proxy/upstream/hash_table.h"
+#include "proxy/upstream/subsets.h"
+#include "proxy/upstream/zones.h"
 
 namespace sluice::upstream {
 
@@ -62,32 +65,51 @@ double effective_weight(const HostSet::Locality& l, size_t usable, uint32_t over
   return l.weight * std::min(1.0, overprovisioning_factor / 100.0 * available);
 }
 
-void group_by_locality(Priority& p, uint32_t overprovisioning_factor) {
+struct Grouping {
+  const ProxyLocation* location;
+  const Priority* whole = nullptr;  // of a subset's hosts: the weights shrink as the localities do
+};
+
+void group_by_locality(Priority& p, uint32_t overprovisioning_factor, const Grouping& grouping) {
   std::map<HostLocality, HostSet::Locality> groups;
+  auto name_of = [](const HostPtr& h) {
+    return h->description().locality ? *h->description().locality : HostLocality{};
+  };
   auto group = [&](const HostPtr& h) -> HostSet::Locality& {
-    const auto& locality = h->description().locality;
-    HostSet::Locality& l = groups[locality ? *locality : HostLocality{}];
-    if (locality) l.weight = locality->weight;
+    const HostLocality name = name_of(h);
+    HostSet::Locality& l = groups[name];
+    l.weight = name.weight;
     return l;
   };
   for (const HostPtr& h : p.all) group(h).all.push_back(h);
   for (const HostPtr& h : p.healthy) group(h).healthy.push_back(h);
   for (const HostPtr& h : p.degraded) group(h).degraded.push_back(h);
+  std::map<HostLocality, size_t> sizes;
+  if (grouping.whole != nullptr) {
+    for (const HostPtr& h : grouping.whole->all) ++sizes[name_of(h)];
+  }
   for (auto& [name, l] : groups) {
+    if (grouping.whole != nullptr)
+      l.weight = static_cast<uint32_t>(
+          std::lround(static_cast<double>(l.weight) * static_cast<double>(l.all.size()) /
+                      static_cast<double>(sizes[name])));
     l.healthy_weight = effective_weight(l, l.healthy.size(), overprovisioning_factor);
     l.degraded_weight = effective_weight(l, l.degraded.size(), overprovisioning_factor);
-    p.localities.push_back(std::move(l));
+    const bool own =
+        grouping.location != nullptr &&
+        grouping.location->locality == model::LocalityName{name.region, name.zone, name.sub_zone};
+    p.localities.insert(own ? p.localities.begin() : p.localities.end(), std::move(l));
   }
 }
 
 // Envoy's ThreadAwareLoadBalancerBase: locality weights are not adjusted for health here.
-void add_table(const model::LoadBalancing& config, Priority& p) {
+void add_table(const model::LoadBalancing& config, bool locality_weighted, Priority& p) {
   std::vector<HashTable::Weighted> hosts;
   auto add = [&](const HostVector& all, double share) {
     const double sum = total_weight(all);
     for (const HostPtr& h : all) hosts.push_back({h, h->weight() * share / sum});
   };
-  if (config.locality_weighted) {
+  if (locality_weighted) {
     double sum = 0;
     for (const HostSet::Locality& l : p.localities) sum += l.weight;
     for (const HostSet::Locality& l : p.localities) {
@@ -136,10 +158,51 @@ uint32_t HostSet::max_weight() const {
 namespace {
 
 void spread_load(const model::Cluster& config, HostSet& set);
+std::shared_ptr<HostSet> make_priorities(const model::Cluster& config, const HostVector& hosts);
 
 }  // namespace
 
-HostSetPtr HostSet::make(const model::Cluster& config, const HostVector& hosts) {
+namespace {
+
+// What of a set depends on how hosts are chosen among it.
+void finish(HostSet& set, const model::Cluster& config, bool locality_weighted, const HostSet* whole,
+            const ProxyLocation* location) {
+  const bool zones = location != nullptr && location->proxies && config.lb.by_zones();
+  for (size_t i = 0; i < set.priorities.size(); ++i) {
+    Priority& p = set.priorities[i];
+    if (locality_weighted || (zones && i == 0))
+      group_by_locality(p, config.overprovisioning_factor,
+                        {location, whole != nullptr ? &whole->priorities[i] : nullptr});
+    add_table(config.lb, locality_weighted, p);
+  }
+  if (zones)
+    set.zones = std::make_shared<ZoneRouting>(ZoneRouting::make(config, set.priorities[0], *location));
+}
+
+}  // namespace
+
+HostSetPtr HostSet::make(const model::Cluster& config, const HostVector& hosts,
+                         const ProxyLocation* location) {
+  auto set = make_priorities(config, hosts);
+  if (config.lb.subsets)
+    set->subsets = SubsetIndex::make(config, *set, location);
+  else
+    finish(*set, config, config.lb.locality_weighted, nullptr, location);
+  return set;
+}
+
+HostSetPtr HostSet::make_subset(const model::Cluster& config, const HostVector& hosts, const HostSet& whole,
+                                const ProxyLocation* location) {
+  const model::SubsetConfig& subsets = *config.lb.subsets;
+  auto set = make_priorities(config, hosts);
+  finish(*set, config, config.lb.locality_weighted && subsets.locality_weight_aware,
+         subsets.scale_locality_weight ? &whole : nullptr, location);
+  return set;
+}
+
+namespace {
+
+std::shared_ptr<HostSet> make_priorities(const model::Cluster& config, const HostVector& hosts) {
   auto set = std::make_shared<HostSet>();
   uint32_t top = 0;
   for (const model::Locality& l : config.localities) top = std::max(top, l.priority);
@@ -152,18 +215,14 @@ HostSetPtr HostSet::make(const model::Cluster& config, const HostVector& hosts) 
     if (h->health() == HealthStatus::degraded) p.degraded.push_back(h);
   }
   spread_load(config, *set);
-  for (Priority& p : set->priorities) {
-    if (config.lb.locality_weighted) group_by_locality(p, config.overprovisioning_factor);
-    add_table(config.lb, p);
-  }
   return set;
 }
-
-namespace {
 
 void spread_load(const model::Cluster& config, HostSet& set) {
   std::vector<Priority>& priorities = set.priorities;
   std::vector<Availability> availability(priorities.size());
+  set.available = {.healthy = std::vector<uint32_t>(priorities.size()),
+                   .degraded = std::vector<uint32_t>(priorities.size())};
   uint32_t sum = 0;
   for (size_t i = 0; i < priorities.size(); ++i) {
     const Priority& p = priorities[i];
@@ -176,6 +235,7 @@ void spread_load(const model::Cluster& config, HostSet& set) {
           std::min<uint64_t>(100, config.overprovisioning_factor * size(v) / size(p.all)));
     };
     availability[i] = {percent(p.healthy), percent(p.degraded)};
+    set.available.healthy[i] = availability[i].healthy, set.available.degraded[i] = availability[i].degraded;
     sum += availability[i].healthy + availability[i].degraded;
   }
   sum = std::min(sum, 100u);

@@ -14,6 +14,9 @@
 namespace sluice::upstream {
 
 class HashTable;
+class SubsetIndex;
+struct ProxyLocation;
+struct ZoneRouting;
 
 // What one thread has done with one host. Written by that thread only; anybody may read.
 struct alignas(64) HostCounters {
@@ -40,6 +43,7 @@ struct alignas(64) HostMonitor {
   }
 
   std::atomic<uint32_t> flags{0};
+  std::atomic<MonotonicTime> healthy_since{};  // for slow start; MonotonicTime{}: not known
   std::atomic<uint32_t> consecutive_5xx{0}, consecutive_gateway_failure{0},
       consecutive_local_origin_failure{0};
   std::atomic<double> success_rate[2] = {-1, -1};  // external, local origin: percent; -1: not known
@@ -68,6 +72,7 @@ class Host final : public ext::UpstreamHost {
     std::shared_ptr<const HostLocality> locality;  // may be null
     bool canary = false;
     std::string hash_key = {};  // for RING_HASH and MAGLEV; empty: the address or the hostname
+    std::shared_ptr<const model::LbMetadata> lb_metadata = {};  // may be null
   };
 
   // `slots`: threads that count, as in stats::Store.
@@ -78,8 +83,15 @@ class Host final : public ext::UpstreamHost {
   const Address& address() const override { return d_.address; }
   const std::string& hostname() const override { return d_.hostname; }
   bool canary() const override { return d_.canary; }
+  const std::string& zone() const override {
+    static const std::string none;
+    return d_.locality ? d_.locality->zone : none;
+  }
+  bool has_metadata(const ext::MetadataMatch::Criteria& criteria) const override {
+    return model::has_criteria(d_.lb_metadata.get(), criteria, true);
+  }
   uint32_t weight() const { return d_.weight; }
-  uint32_t priority() const { return d_.priority; }
+  uint32_t priority() const override { return d_.priority; }
   // As configured, and as found out.
   model::HealthStatus health() const {
     return monitor_->has(HostMonitor::failed_outlier_check) ? model::HealthStatus::unhealthy : d_.health;
@@ -115,10 +127,15 @@ struct HostSet {
     HostVector all, healthy, degraded;
     uint32_t healthy_load = 0, degraded_load = 0;  // percent; all priorities together give 100
     bool panic = false;  // too few are healthy: use all
-    std::vector<Locality> localities;  // with locality weights; else empty
+    // With locality weights or a local cluster, else empty. The proxy's own is the first, if it has hosts.
+    std::vector<Locality> localities;
     std::shared_ptr<const HashTable> table;  // RING_HASH and MAGLEV, where there are hosts
   };
   std::vector<Priority> priorities;  // never empty
+  ext::PriorityShares available;  // of each priority, at most 100 each
+  std::shared_ptr<const ZoneRouting> zones;  // of the first priority; null: not by zones
+  std::shared_ptr<const SubsetIndex>
+      subsets;  // with lb_subset_config; the set itself is then not balanced over
 
   size_t size() const;
   size_t healthy() const;
@@ -126,8 +143,19 @@ struct HostSet {
   uint32_t max_weight() const;
 
   // As Envoy's LoadBalancerBase: priorities filled by availability times overprovisioning, panic below the threshold.
-  static std::shared_ptr<const HostSet> make(const model::Cluster& config, const HostVector& hosts);
+  // `location`: null: nobody knows where the proxy is.
+  static std::shared_ptr<const HostSet> make(const model::Cluster& config, const HostVector& hosts,
+                                             const ProxyLocation* location = nullptr);
+  // Of one subset: some hosts of `whole`.
+  static std::shared_ptr<const HostSet> make_subset(const model::Cluster& config, const HostVector& hosts,
+                                                    const HostSet& whole, const ProxyLocation* location);
 };
 using HostSetPtr = std::shared_ptr<const HostSet>;
+
+// Where this proxy is among its like: for zone aware routing.
+struct ProxyLocation {
+  model::LocalityName locality;  // node.locality
+  HostSetPtr proxies;  // of cluster_manager.local_cluster_name; null: none
+};
 
 }  // namespace sluice::upstream

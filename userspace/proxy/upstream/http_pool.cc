@@ -283,6 +283,23 @@ std::unique_ptr<ext::HttpTry> HttpPools::make_try(const ext::Upstream::Origin& o
   return std::make_unique<HttpTry>(pool, receiver, callbacks, Failure::no_healthy_host);
 }
 
+HttpPools::Drop HttpPools::drops() {
+  const auto& share = cluster_.config().drop_overload;
+  if (!share || !share->hit(random_.next())) return Drop::no;
+  return share->numerator >= share->denominator ? Drop::all : Drop::some;
+}
+
+ext::HttpCodeStats* HttpPools::zone_stats(std::string_view to) {
+  const std::string& own = cluster_.shared().own_zone;
+  if (own.empty() || to.empty()) return nullptr;
+  auto found = zone_stats_.find(to);
+  if (found == zone_stats_.end()) {
+    const stats::Scope scope = cluster_.scope().scope("zone").scope(own).scope(to);
+    found = zone_stats_.emplace(to, ext::HttpCodeStats(scope)).first;
+  }
+  return &found->second;
+}
+
 std::shared_ptr<ext::HttpCluster> HttpPools::hold() {
   return {cluster_.shared_from_this(), this};
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string_view>
 #include <unordered_map>
@@ -127,7 +128,8 @@ class HttpPools final : public ext::HttpCluster {
   bool acquire_retry(ext::RoutingPriority priority) override;
   void release_retry(ext::RoutingPriority priority) override;
   Duration max_stream_duration() const override { return config().max_stream_duration; }
-  bool maintenance_mode() override { return false; }
+  Drop drops() override;
+  ext::HttpCodeStats* zone_stats(std::string_view to) override;
 
   // Pools of hosts that are not in `hosts` drain.
   void retain(const HostSet& hosts);
@@ -158,6 +160,7 @@ class HttpPools final : public ext::HttpCluster {
   WorkerCluster& cluster_;
   ext::HttpClusterStats request_stats_;
   ext::HttpClusterCodeStats code_stats_;
+  std::map<std::string, ext::HttpCodeStats, std::less<>> zone_stats_;
   ConnectionStats connection_stats_;
   http::Http1Stats http1_stats_;
   http::Http2Stats http2_stats_;

@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "proxy/upstream/hash_table.h"
+#include "proxy/upstream/zones.h"
 
 namespace sluice::upstream {
 
@@ -65,15 +66,35 @@ bool accepted(const ext::LbContext& context, const HostPtr* host) {
 
 }  // namespace
 
+LbStats::LbStats(const stats::Scope& s)
+    : healthy_panic(s.counter("lb_healthy_panic")),
+      local_cluster_not_ok(s.counter("lb_local_cluster_not_ok")),
+      zone_routing_all_directly(s.counter("lb_zone_routing_all_directly")),
+      zone_routing_sampled(s.counter("lb_zone_routing_sampled")),
+      zone_routing_cross_zone(s.counter("lb_zone_routing_cross_zone")),
+      zone_no_capacity_left(s.counter("lb_zone_no_capacity_left")) {}
+
+double LoadBalancer::slow_start(const Host& host) const {
+  const auto& config = config_.slow_start;
+  const MonotonicTime since = host.monitor().healthy_since.load(std::memory_order_relaxed);
+  if (config.window.count() <= 0 || loop_ == nullptr || since == MonotonicTime{} ||
+      host.health() != model::HealthStatus::healthy)
+    return 1;
+  const auto past = std::max<Duration>(loop_->now() - since, std::chrono::milliseconds(1));
+  if (past >= config.window) return 1;
+  const double share = static_cast<double>(past.count()) / static_cast<double>(config.window.count());
+  return std::max(config.aggression == 1 ? share : std::pow(share, 1 / config.aggression), config.minimum);
+}
+
 void LoadBalancer::rebuild(State& state, const HostVector& hosts) {
   state.edf = EdfSchedule();
-  const bool equal =
-      std::ranges::all_of(hosts, [&](const HostPtr& h) { return h->weight() == hosts.front()->weight(); });
+  const bool equal = std::ranges::all_of(
+      hosts, [&](const HostPtr& h) { return h->weight() == hosts.front()->weight() && slow_start(*h) == 1; });
   if (equal ||
       (config_.policy != model::LbPolicy::round_robin && config_.policy != model::LbPolicy::least_request))
     return;
   std::vector<double> weights;
-  for (const HostPtr& h : hosts) weights.push_back(std::max(h->weight(), 1u));
+  for (const HostPtr& h : hosts) weights.push_back(weight(*h));
   state.edf.build(weights, random_.below(1u << 20));
 }
 
@@ -111,46 +132,45 @@ void LoadBalancer::update(HostSetPtr hosts) {
   }
 }
 
-const HostPtr* LoadBalancer::choose(const ext::LbContext& context, stats::Counter& healthy_panic) {
+const HostPtr* LoadBalancer::choose(const ext::LbContext& context) {
   if (!hosts_) return nullptr;
   if (config_.policy == model::LbPolicy::ring_hash || config_.policy == model::LbPolicy::maglev)
-    return choose_hashed(context, healthy_panic);
+    return choose_hashed(context);
   const HostPtr* host = nullptr;
   for (uint32_t i = 0, n = std::max(context.max_attempts, 1u); i < n; ++i) {
-    host = choose_once(context, healthy_panic);
+    host = choose_once(context);
     if (accepted(context, host)) break;
   }
   return host;  // the last one, if all were rejected
 }
 
 // `ticket`: 0 to 99. Healthy hosts of each priority come first, then degraded ones.
-LoadBalancer::Choice LoadBalancer::choose_priority(uint64_t ticket, const std::vector<uint32_t>* load) const {
+LoadBalancer::Choice LoadBalancer::choose_priority(uint64_t ticket, const ext::PriorityShares* load) const {
   const auto& priorities = hosts_->priorities;
   uint64_t sum = 0;
-  if (load != nullptr) {
-    for (size_t i = 0; i < std::min(load->size(), priorities.size()); ++i) {
-      if (ticket < (sum += (*load)[i])) return {i, kHealthy};
-    }
-    return {};
-  }
   for (Source source : {kHealthy, kDegraded}) {
     for (size_t i = 0; i < priorities.size(); ++i) {
-      sum += source == kHealthy ? priorities[i].healthy_load : priorities[i].degraded_load;
+      if (load != nullptr)
+        sum += (source == kHealthy ? load->healthy : load->degraded)[i];
+      else
+        sum += source == kHealthy ? priorities[i].healthy_load : priorities[i].degraded_load;
       if (ticket < sum) return {i, source};
     }
   }
   return {};
 }
 
-const HostPtr* LoadBalancer::choose_once(const ext::LbContext& context, stats::Counter& healthy_panic) {
+const HostPtr* LoadBalancer::choose_once(const ext::LbContext& context) {
   const auto& priorities = hosts_->priorities;
   Choice choice;
   if (priorities.size() > 1 || priorities[0].degraded_load > 0)
-    choice = choose_priority(random_.below(100), context.priority_load);
+    choice = choose_priority(random_.below(100), context.retry_priority != nullptr
+                                                     ? context.retry_priority->load(hosts_->available)
+                                                     : nullptr);
   const HostSet::Priority& p = priorities[choice.priority];
   PriorityState& state = states_[choice.priority];
   if (p.panic) {
-    healthy_panic.add();
+    stats_.healthy_panic.add();
     if (config_.fail_traffic_on_panic) return nullptr;
     return pick(p.all, state.all[kAll]);
   }
@@ -162,14 +182,42 @@ const HostPtr* LoadBalancer::choose_once(const ext::LbContext& context, stats::C
       return pick(hosts_of(p.localities[i], choice.source), l.states[i]);
     }
   }
+  const ZoneRouting* zones = choice.priority == 0 ? hosts_->zones.get() : nullptr;
+  if (zones != nullptr && zones->outcome == ZoneRouting::Outcome::on &&
+      random_.below(100) < config_.zones.enabled_percent) {
+    if (!zones->local_panic) {
+      const uint32_t i = choose_zone(*zones);
+      return pick(hosts_of(p.localities[i], choice.source), state.localities[choice.source].states[i]);
+    }
+    stats_.local_cluster_not_ok.add();
+    if (config_.fail_traffic_on_panic) return nullptr;
+  }
   return pick(hosts_of(p, choice.source), state.all[choice.source]);
 }
 
-// As Envoy: the hash chooses the priority too, and neither priority_load nor fail_traffic_on_panic is looked at.
-const HostPtr* LoadBalancer::choose_hashed(const ext::LbContext& context, stats::Counter& healthy_panic) {
+uint32_t LoadBalancer::choose_zone(const ZoneRouting& zones) {
+  if (zones.direct) {
+    stats_.zone_routing_all_directly.add();
+    return 0;
+  }
+  if (random_.below(10'000) < zones.stays) {
+    stats_.zone_routing_sampled.add();
+    return 0;
+  }
+  stats_.zone_routing_cross_zone.add();
+  if (zones.residual.back() == 0) {  // by rounding alone
+    stats_.zone_no_capacity_left.add();
+    return static_cast<uint32_t>(random_.below(zones.residual.size()));
+  }
+  const uint64_t at = random_.below(zones.residual.back());
+  return static_cast<uint32_t>(std::ranges::upper_bound(zones.residual, at) - zones.residual.begin());
+}
+
+// As Envoy: the hash chooses the priority too, and neither retry_priority nor fail_traffic_on_panic is looked at.
+const HostPtr* LoadBalancer::choose_hashed(const ext::LbContext& context) {
   const uint64_t hash = context.hash ? *context.hash : random_.next();
   const HostSet::Priority& p = hosts_->priorities[choose_priority(hash % 100, nullptr).priority];
-  if (p.panic) healthy_panic.add();
+  if (p.panic) stats_.healthy_panic.add();
   if (!p.table) return nullptr;
   const HostPtr* host = nullptr;
   for (uint32_t i = 0, n = std::max(context.max_attempts, 1u); i < n; ++i) {
@@ -190,9 +238,11 @@ const HostPtr* LoadBalancer::pick(const HostVector& hosts, State& state) {
       return &hosts[state.edf.pick([&](uint32_t i) {
         const auto load = static_cast<double>(hosts[i]->active() + 1);
         const double bias = config_.active_request_bias;
-        return std::max(hosts[i]->weight(), 1u) / (bias == 1 ? load : std::pow(load, bias));
+        return weight(*hosts[i]) / (bias == 1 ? load : std::pow(load, bias));
       })];
     default:
+      if (!state.edf.empty() && config_.slow_start.window.count() > 0)
+        return &hosts[state.edf.pick([&](uint32_t i) { return weight(*hosts[i]); })];
       if (!state.edf.empty()) return &hosts[state.edf.pick()];
       return &hosts[state.index++ % hosts.size()];
   }

@@ -5,6 +5,7 @@
 
 #include "core/random.h"
 #include "core/stats.h"
+#include "io/loop.h"
 #include "proxy/upstream/host.h"
 #include "sluice/ext/upstream.h"
 
@@ -47,16 +48,31 @@ class EdfSchedule {
   uint64_t order_ = 0;
 };
 
+// What choices of a cluster count beside the hosts' own: "cluster.<name>.lb_*".
+struct LbStats {
+  explicit LbStats(const stats::Scope& cluster);
+  stats::Counter healthy_panic, local_cluster_not_ok, zone_routing_all_directly, zone_routing_sampled,
+      zone_routing_cross_zone, zone_no_capacity_left;
+};
+
+// What balancers of one cluster share. All of it outlives them.
+struct LbEnvironment {
+  Random& random;
+  LbStats& stats;
+  const io::Loop* loop = nullptr;  // the clock, for slow start
+};
+
 // Chooses hosts of one cluster on one worker. https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/load_balancers
 class LoadBalancer {
  public:
-  LoadBalancer(const model::LoadBalancing& config, Random& random) : config_(config), random_(random) {}
+  LoadBalancer(const model::LoadBalancing& config, const LbEnvironment& environment)
+      : config_(config), random_(environment.random), stats_(environment.stats), loop_(environment.loop) {}
 
   void update(HostSetPtr hosts);
   const HostSetPtr& hosts() const { return hosts_; }
 
   // Null: nobody to choose. The host lives as long as the host set.
-  const HostPtr* choose(const ext::LbContext& context, stats::Counter& healthy_panic);
+  const HostPtr* choose(const ext::LbContext& context);
 
  private:
   enum Source : uint8_t { kHealthy, kDegraded, kAll, kSources };
@@ -66,9 +82,9 @@ class LoadBalancer {
   };
   struct PriorityState {
     State all[kSources];
-    // With locality weights, of kHealthy and kDegraded: those localities that can take load, and their hosts.
+    // Of kHealthy and kDegraded, where the set has localities.
     struct Localities {
-      EdfSchedule edf;
+      EdfSchedule edf;  // with weights: those that can take load
       std::vector<uint32_t> indices;  // of edf's entries, into HostSet::Priority::localities
       std::vector<State> states;
     } localities[2];
@@ -80,14 +96,19 @@ class LoadBalancer {
 
   void rebuild(State& state, const HostVector& hosts);
   void rebuild(PriorityState::Localities& state, const HostSet::Priority& p, Source source);
-  Choice choose_priority(uint64_t ticket, const std::vector<uint32_t>* load) const;
-  const HostPtr* choose_once(const ext::LbContext& context, stats::Counter& healthy_panic);
-  const HostPtr* choose_hashed(const ext::LbContext& context, stats::Counter& healthy_panic);
+  Choice choose_priority(uint64_t ticket, const ext::PriorityShares* load) const;
+  const HostPtr* choose_once(const ext::LbContext& context);
+  const HostPtr* choose_hashed(const ext::LbContext& context);
+  uint32_t choose_zone(const ZoneRouting& zones);  // into the localities of the first priority
+  double slow_start(const Host& host) const;  // the part of its weight that it has already, at most 1
+  double weight(const Host& host) const { return std::max(host.weight(), 1u) * slow_start(host); }
   const HostPtr* pick(const HostVector& hosts, State& state);
   const HostPtr* least_request(const HostVector& hosts);
 
   const model::LoadBalancing config_;
   Random& random_;
+  LbStats& stats_;
+  const io::Loop* const loop_;
   HostSetPtr hosts_;
   std::vector<PriorityState> states_;
 };

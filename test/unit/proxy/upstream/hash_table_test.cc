@@ -130,13 +130,14 @@ const Vector kVectors[] = {
 };
 
 struct Balancer {
-  Balancer(const LoadBalancing& lb, HostVector h) : hosts(std::move(h)), random(1), balancer(lb, random) {
+  Balancer(const LoadBalancing& lb, HostVector h)
+      : hosts(std::move(h)), random(1), balancer(lb, {random, stats}) {
     config.lb = lb;
     balancer.update(HostSet::make(config, hosts));
   }
   // The index of the host; -1: nobody.
   int next(const ext::LbContext& context) {
-    const HostPtr* h = balancer.choose(context, panic);
+    const HostPtr* h = balancer.choose(context);
     return h == nullptr ? -1 : static_cast<int>(std::ranges::find(hosts, *h) - hosts.begin());
   }
   int of_key(const std::string& key) { return next({.hash = xxhash64(key)}); }
@@ -144,9 +145,9 @@ struct Balancer {
   HostVector hosts;
   model::Cluster config;
   Random random;
-  LoadBalancer balancer;
   stats::Store store{1};
-  stats::Counter panic = store.root(0).counter("panic");
+  LbStats stats{store.root(0)};
+  LoadBalancer balancer;
 };
 
 LoadBalancing with(LbPolicy policy) {
@@ -256,7 +257,7 @@ TEST_CASE(
     const std::string key = "key-" + std::to_string(i);
     CHECK(panic.of_key(key) == before.of_key(key));
   }
-  CHECK(panic.panic.slot_value() == 128);
+  CHECK(panic.stats.healthy_panic.slot_value() == 128);
 }
 
 TEST_CASE("the hash chooses the priority: h mod 100") {

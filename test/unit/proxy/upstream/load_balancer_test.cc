@@ -24,10 +24,7 @@ HostPtr host(uint16_t port, uint32_t weight = 1, uint32_t priority = 0,
 
 struct Balancer {
   explicit Balancer(LbPolicy policy, const HostVector& hosts, uint64_t seed = kSeed, uint32_t choices = 2)
-      : random(seed),
-        lb(config(policy, choices), random),
-        scope(store.root(0)),
-        panic(scope.counter("panic")) {
+      : random(seed), lb(config(policy, choices), {random, stats}) {
     lb.update(HostSet::make({}, hosts));
   }
   static model::LoadBalancing config(LbPolicy policy, uint32_t choices) {
@@ -38,7 +35,7 @@ struct Balancer {
   }
   // The port stands for the host; 0: nobody.
   uint16_t next(const ext::LbContext& context = {}) {
-    const HostPtr* h = lb.choose(context, panic);
+    const HostPtr* h = lb.choose(context);
     return h ? (*h)->address().port() : 0;
   }
   std::map<uint16_t, int> take(int n) {
@@ -47,10 +44,9 @@ struct Balancer {
     return count;
   }
   stats::Store store{1};
+  LbStats stats{store.root(0)};
   Random random;
   LoadBalancer lb;
-  stats::Scope scope;
-  stats::Counter panic;
 };
 using Counts = std::map<uint16_t, int>;
 
@@ -197,20 +193,20 @@ TEST_CASE("panic uses unhealthy hosts and is counted; or fails where that is ask
   HostVector hosts{host(1), host(2, 1, 0, HealthStatus::unhealthy), host(3, 1, 0, HealthStatus::unhealthy)};
   Balancer b(LbPolicy::round_robin, hosts);
   CHECK(b.take(300) == Counts{{1, 100}, {2, 100}, {3, 100}});
-  CHECK(b.panic.slot_value() == 300);
+  CHECK(b.stats.healthy_panic.slot_value() == 300);
 
   Random random(kSeed);
   model::LoadBalancing config;
   config.fail_traffic_on_panic = true;
-  LoadBalancer failing(config, random);
+  LoadBalancer failing(config, {random, b.stats});
   failing.update(HostSet::make({}, hosts));
-  CHECK(failing.choose({}, b.panic) == nullptr);
+  CHECK(failing.choose({}) == nullptr);
 }
 
 TEST_CASE("nobody to choose") {
   Balancer b(LbPolicy::round_robin, {});
   CHECK(b.next() == 0);
-  CHECK(b.panic.slot_value() == 1);   // as Envoy counts it
+  CHECK(b.stats.healthy_panic.slot_value() == 1);   // as Envoy counts it
 }
 
 TEST_CASE("LEAST_REQUEST: a full scan finds the one with the fewest, equals in turn") {
@@ -223,12 +219,12 @@ TEST_CASE("LEAST_REQUEST: a full scan finds the one with the fewest, equals in t
   model::LoadBalancing config;
   config.policy = LbPolicy::least_request;
   config.full_scan = true;
-  LoadBalancer lb(config, random);
-  lb.update(HostSet::make({}, hosts));
   stats::Store store(1);
-  stats::Counter panic = store.root(0).counter("panic");
+  LbStats lb_stats(store.root(0));
+  LoadBalancer lb(config, {random, lb_stats});
+  lb.update(HostSet::make({}, hosts));
   Counts n;
-  for (int i = 0; i < 1000; ++i) ++n[(*lb.choose({}, panic))->address().port()];
+  for (int i = 0; i < 1000; ++i) ++n[(*lb.choose({}))->address().port()];
   CHECK(n[1] + n[2] == 1000);
   CHECK(n[1] > 400);
   CHECK(n[2] > 400);
@@ -242,12 +238,12 @@ TEST_CASE("LEAST_REQUEST: active_request_bias is the power that the load has aga
     model::LoadBalancing config;
     config.policy = LbPolicy::least_request;
     config.active_request_bias = bias;
-    LoadBalancer lb(config, random);
-    lb.update(HostSet::make({}, hosts));
     stats::Store store(1);
-    stats::Counter panic = store.root(0).counter("panic");
+    LbStats lb_stats(store.root(0));
+    LoadBalancer lb(config, {random, lb_stats});
+    lb.update(HostSet::make({}, hosts));
     int n = 0;
-    for (int i = 0; i < 1000; ++i) n += (*lb.choose({}, panic))->address().port() == 2;
+    for (int i = 0; i < 1000; ++i) n += (*lb.choose({}))->address().port() == 2;
     return n;
   };
   CHECK(share(0) == doctest::Approx(750).epsilon(0.02));  // 3 : 1
@@ -270,14 +266,34 @@ TEST_CASE("a retry asks again while its host is rejected, and takes the last one
 }
 
 TEST_CASE("a retry's own priority load") {
-  Balancer b(LbPolicy::round_robin, {host(1), host(2, 1, 1), host(3, 1, 2)});
-  const std::vector<uint32_t> load{0, 25, 75};
-  Counts n;
-  for (int i = 0; i < 4000; ++i) ++n[b.next({.hash = {}, .metadata_match = nullptr, .priority_load = &load})];
+  using model::HealthStatus;
+  struct Fixed final : ext::RetryPriority {
+    const ext::PriorityShares* load(const ext::PriorityShares& available) override {
+      seen = available;
+      return own ? &shares : nullptr;
+    }
+    ext::PriorityShares shares{.healthy = {0, 25, 50}, .degraded = {0, 0, 25}}, seen;
+    bool own = true;
+  } fixed;
+  HostVector hosts{host(1), host(2, 1, 1), host(3, 1, 2), host(4, 1, 2, HealthStatus::degraded)};
+  for (uint16_t port = 5; port < 8; ++port) hosts.push_back(host(port, 1, 2, HealthStatus::unhealthy));
+  Balancer b(LbPolicy::round_robin, hosts);
+  auto take = [&](int n) {
+    Counts count;
+    while (n-- > 0) ++count[b.next({.hash = {}, .metadata_match = nullptr, .retry_priority = &fixed})];
+    return count;
+  };
+  Counts n = take(4000);
   CHECK(n[1] == 0);
-  CHECK(n[2] > 900);
-  CHECK(n[2] < 1100);
-  CHECK(n[2] + n[3] == 4000);
+  for (uint16_t port : {2, 4}) {
+    CHECK(n[port] > 900);
+    CHECK(n[port] < 1100);
+  }
+  CHECK(n[2] + n[3] + n[4] == 4000);
+  CHECK(fixed.seen.healthy == std::vector<uint32_t>{100, 100, 28});  // one of five, by 140 percent
+  CHECK(fixed.seen.degraded == std::vector<uint32_t>{0, 0, 28});
+  fixed.own = false;
+  CHECK(take(30) == Counts{{1, 30}});
 }
 
 namespace {
@@ -294,13 +310,13 @@ Counts by_locality(const HostVector& hosts, LbPolicy policy = LbPolicy::round_ro
   config.lb.policy = policy;
   config.lb.locality_weighted = true;
   Random random(kSeed);
-  LoadBalancer lb(config.lb, random);
-  lb.update(HostSet::make(config, hosts));
   stats::Store store(1);
-  stats::Counter panic = store.root(0).counter("panic");
+  LbStats lb_stats(store.root(0));
+  LoadBalancer lb(config.lb, {random, lb_stats});
+  lb.update(HostSet::make(config, hosts));
   Counts out;
   for (int i = 0; i < n; ++i) {
-    const HostPtr* h = lb.choose({}, panic);
+    const HostPtr* h = lb.choose({});
     ++out[h != nullptr ? (*h)->address().port() : 0];
   }
   return out;

@@ -75,7 +75,8 @@ class FakeCluster final : public ext::Cluster, public ext::HttpCluster {
   stats::Scope stats_scope() override { return scope_; }
   bool acquire_retry(ext::RoutingPriority) override { return true; }
   void release_retry(ext::RoutingPriority) override {}
-  bool maintenance_mode() override { return false; }
+  Drop drops() override { return Drop::no; }
+  ext::HttpCodeStats* zone_stats(std::string_view) override { return nullptr; }
 
  private:
   std::string name_;

@@ -73,6 +73,7 @@ void Router::start_try() {
     origin.lb.reject = &reject;
     origin.lb.max_attempts = retry_->host_attempts();
   }
+  if (attempts_ > 1 && retry_) origin.lb.retry_priority = retry_->priority();
   sent_ = false;
   try_ = cluster_->make_try(origin,
                             {.downstream_protocol = http_info().protocol,
@@ -213,7 +214,8 @@ void Router::upstream_reset(ResetReason reason, std::string_view transport_failu
                                           : "upstream_reset_before_response_started{";
   details += text;
   if (!transport_failure.empty()) details.append("|").append(transport_failure);
-  local_reply(status, body, with_underscores(details + "}"), dropped);
+  local_reply(status, body, with_underscores(details + "}"),
+              dropped ? std::optional(http::Name::x_envoy_overloaded) : std::nullopt);
 }
 
 // ---- another one ----

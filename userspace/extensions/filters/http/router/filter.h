@@ -60,7 +60,9 @@ class Router final : public ext::HttpFilter, private ext::HttpTry::Callbacks, pr
   bool keep(const Buffer& data, bool end_stream);  // false: the request is over
   void give_up_keeping();
   void start_mirrors();
-  void local_reply(uint16_t status, std::string_view body, std::string_view details, bool dropped = false);
+  // `marked`: a header of Envoy's that says "true".
+  void local_reply(uint16_t status, std::string_view body, std::string_view details,
+                   std::optional<http::Name> marked = {});
   ext::StreamInfo& info() { return context_->stream_info(); }
   ext::HttpInfo& http_info() { return *context_->stream_info().http; }
   MonotonicTime now() { return context_->loop().now(); }

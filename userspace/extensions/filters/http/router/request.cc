@@ -52,15 +52,16 @@ TimeoutOptions Router::timeout_options() const {
           .respect_expected = config().respect_expected_rq_timeout};
 }
 
-void Router::local_reply(uint16_t status, std::string_view body, std::string_view details, bool dropped) {
+void Router::local_reply(uint16_t status, std::string_view body, std::string_view details,
+                         std::optional<Name> marked) {
   over_ = true;
   cleanup();
   ext::LocalReply reply{.status = status, .body = body, .details = details};
   const bool attempts = match_.virtual_host && match_.virtual_host->include_attempt_count_in_response;
-  const bool overloaded = dropped && !config().suppress_envoy_headers;
-  if (attempts || overloaded) {
-    reply.modify = [attempts, overloaded, n = attempts_](http::HeaderMap& headers) {
-      if (overloaded) headers.set_static(Name::x_envoy_overloaded, "true");
+  if (config().suppress_envoy_headers) marked.reset();
+  if (attempts || marked) {
+    reply.modify = [attempts, marked, n = attempts_](http::HeaderMap& headers) {
+      if (marked) headers.set_static(*marked, "true");
       if (attempts) headers.set_integer(Name::x_envoy_attempt_count, n);
     };
   }
@@ -101,11 +102,15 @@ HeadersStatus Router::on_request_headers(http::HeaderMap& headers, bool end_stre
     rare().alt_stat_name = headers.get(Name::x_envoy_upstream_alt_stat_name);
     headers.remove(Name::x_envoy_upstream_alt_stat_name);
   }
-  if (cluster_->maintenance_mode()) {
-    cluster_->http_stats().upstream_rq_maintenance_mode.add();
-    info().flags.set(ResponseFlag::upstream_overflow);
+  if (const auto drops = cluster_->drops(); drops != ext::HttpCluster::Drop::no) {
+    const bool all = drops == ext::HttpCluster::Drop::all;
+    info().flags.set(all ? ResponseFlag::unconditional_drop_overload : ResponseFlag::drop_overload);
     charge(503, nullptr, true);
-    local_reply(503, "maintenance mode", "maintenance_mode", true);
+    if (all)
+      local_reply(503, "unconditional drop overload", "unconditional_drop_overload",
+                  Name::x_envoy_unconditional_drop_overload);
+    else
+      local_reply(503, "drop overload", "drop_overload", Name::x_envoy_drop_overload);
     return HeadersStatus::stop;
   }
   const model::RetryPolicy* policy = model::retry_policy(match_);

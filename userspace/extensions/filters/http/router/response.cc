@@ -232,6 +232,9 @@ void Router::each_code_stats(const http::HeaderMap* headers, F f) {
   f(stats.all);
   if (canary_ || (headers && headers->get(Name::x_envoy_upstream_canary) == "true")) f(stats.canary);
   f(internal_ ? stats.internal : stats.external);
+  if (const ext::UpstreamHost* host = try_ ? try_->host() : nullptr; host && !host->zone().empty()) {
+    if (ext::HttpCodeStats* zone = cluster_->zone_stats(host->zone())) f(*zone);
+  }
   if (!match_.route->stat_prefix.empty()) {
     ext::HttpCodeStats route(shared_->root.scope("vhost")
                                  .scope(match_.virtual_host->name)

@@ -75,6 +75,8 @@ std::optional<RetryState> RetryState::make(const model::RetryPolicy* policy, htt
     s.remaining_ = p.num_retries;
     s.next_base_ = p.backoff_base;
     s.max_ = p.backoff_max;
+    if (p.previous_priorities > 0)
+      s.priorities_ = std::make_unique<PreviousPriorities>(p.previous_priorities);
     if (request.has(Name::x_envoy_retry_on))
       s.retry_on_ |= model::parse_retry_on(request.get(Name::x_envoy_retry_on)).bits;
     if (request.has(Name::x_envoy_retry_grpc_on))
@@ -112,6 +114,7 @@ RetryState::RetryState(RetryState&& o) noexcept
       extra_codes_(std::move(o.extra_codes_)),
       extra_headers_(std::move(o.extra_headers_)),
       tried_(std::move(o.tried_)),
+      priorities_(std::move(o.priorities_)),
       holding_(std::move(o.holding_)),
       holding_priority_(o.holding_priority_) {}
 
@@ -244,11 +247,13 @@ std::optional<Duration> RetryState::reset_interval(const http::HeaderMap& respon
 bool RetryState::avoids(const ext::UpstreamHost& host) const {
   if (!policy_) return false;
   if (policy_->omit_canary_hosts && host.canary()) return true;
+  if (!policy_->omit_hosts_with.empty() && host.has_metadata(policy_->omit_hosts_with)) return true;
   return policy_->previous_hosts && std::ranges::find(tried_, host.address()) != tried_.end();
 }
 
 void RetryState::tried(const ext::UpstreamHost& host) {
   if (policy_ && policy_->previous_hosts) tried_.push_back(host.address());
+  if (priorities_) priorities_->tried(host.priority());
 }
 
 }  // namespace sluice::extensions::router

@@ -9,6 +9,7 @@
 
 #include "core/random.h"
 #include "core/time.h"
+#include "extensions/filters/http/router/previous_priorities.h"
 #include "http/codec.h"
 #include "http/header_map.h"
 #include "model/retry_policy.h"
@@ -50,10 +51,14 @@ class RetryState {
   bool retried() const { return retries_made_ > 0; }
 
   // What a retry asks of the balancer.
-  bool avoids_hosts() const { return policy_ && (policy_->previous_hosts || policy_->omit_canary_hosts); }
+  bool avoids_hosts() const {
+    return policy_ &&
+           (policy_->previous_hosts || policy_->omit_canary_hosts || !policy_->omit_hosts_with.empty());
+  }
   bool avoids(const ext::UpstreamHost& host) const;
   void tried(const ext::UpstreamHost& host);
   uint32_t host_attempts() const { return policy_ ? policy_->host_selection_max_attempts : 1; }
+  ext::RetryPriority* priority() { return priorities_.get(); }  // null: none asked for
   const model::RetryPolicy* policy() const { return policy_; }
 
   // Whether the policy retries on such a reset, if it may.
@@ -77,6 +82,7 @@ class RetryState {
   std::vector<uint16_t> extra_codes_;  // x-envoy-retriable-status-codes
   std::vector<std::string> extra_headers_;  // x-envoy-retriable-header-names
   std::vector<Address> tried_;
+  std::unique_ptr<PreviousPriorities> priorities_;
   std::shared_ptr<ext::HttpCluster> holding_;  // a place in its circuit breaker
   ext::RoutingPriority holding_priority_{};
 };

@@ -23,7 +23,8 @@ struct FakeCluster final : ext::HttpCluster, std::enable_shared_from_this<FakeCl
   }
   void release_retry(ext::RoutingPriority) override { ++free_retries; }
   Duration max_stream_duration() const override { return {}; }
-  bool maintenance_mode() override { return false; }
+  Drop drops() override { return Drop::no; }
+  ext::HttpCodeStats* zone_stats(std::string_view) override { return nullptr; }
   uint64_t value(const std::string& name) {
     for (const auto& m : store.snapshot())
       if (m.name == "cluster.c." + name) return m.value;
