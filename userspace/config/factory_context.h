@@ -42,6 +42,7 @@ class FactoryContext final : public ext::FactoryContext {
   struct Surroundings {
     HasCluster has_cluster = {};  // routes that stand in a connection manager are checked against these
     std::string node_cluster = {};
+    std::string node_id = {};
     Discovery* discovery = nullptr;  // null: nothing can be discovered
   };
   FactoryContext(const ext::Registry& registry, ext::AccessLogManager& logs)
@@ -56,6 +57,7 @@ class FactoryContext final : public ext::FactoryContext {
 
   ext::AccessLogManager& access_logs() override { return logs_; }
   std::string_view node_cluster() const override { return around_.node_cluster; }
+  std::string_view node_id() const override { return around_.node_id; }
   Result<ext::AccessLoggerPtr> make_access_logger(const google::protobuf::Message& entry,
                                                   std::string_view path) override;
   Result<ext::ConfiguredHttpFilter> make_http_filter(const google::protobuf::Message& entry,

@@ -21,7 +21,7 @@ const ext::Honoured kRoutes[] = {
                "request_headers_to_remove response_headers_to_add response_headers_to_remove "
                "typed_per_filter_config include_request_attempt_count include_attempt_count_in_response "
                "retry_policy include_is_timeout_retry_header per_request_buffer_limit_bytes "
-               "request_body_buffer_limit request_mirror_policies metadata"},
+               "request_body_buffer_limit request_mirror_policies rate_limits metadata"},
     {.message = "envoy.config.route.v3.VirtualCluster", .fields = "headers name"},
     {.message = "envoy.config.route.v3.FilterConfig", .fields = "*"},
     {.message = "envoy.config.route.v3.Route",
@@ -48,8 +48,21 @@ const ext::Honoured kRoutes[] = {
          "prefix_rewrite regex_rewrite host_rewrite_literal auto_host_rewrite host_rewrite_header "
          "host_rewrite_path_regex append_x_forwarded_host timeout idle_timeout retry_policy "
          "request_mirror_policies priority hash_policy max_grpc_timeout grpc_timeout_offset upgrade_configs "
-         "internal_redirect_policy internal_redirect_action max_internal_redirects max_stream_duration",
-     .meaningless = {{"include_vh_rate_limits", "rate_limits are refused, so there are none to include"}}},
+         "internal_redirect_policy internal_redirect_action max_internal_redirects max_stream_duration "
+         "rate_limits include_vh_rate_limits"},
+    {.message = "envoy.config.route.v3.RateLimit", .fields = "stage disable_key actions"},
+    {.message = "envoy.config.route.v3.RateLimit.Action",
+     .fields = "source_cluster destination_cluster request_headers query_parameters remote_address "
+               "masked_remote_address generic_key header_value_match query_parameter_value_match"},
+    {.message = "envoy.config.route.v3.RateLimit.Action.SourceCluster", .fields = ""},
+    {.message = "envoy.config.route.v3.RateLimit.Action.DestinationCluster", .fields = ""},
+    {.message = "envoy.config.route.v3.RateLimit.Action.RequestHeaders", .fields = "*"},
+    {.message = "envoy.config.route.v3.RateLimit.Action.QueryParameters", .fields = "*"},
+    {.message = "envoy.config.route.v3.RateLimit.Action.RemoteAddress", .fields = ""},
+    {.message = "envoy.config.route.v3.RateLimit.Action.MaskedRemoteAddress", .fields = "*"},
+    {.message = "envoy.config.route.v3.RateLimit.Action.GenericKey", .fields = "*"},
+    {.message = "envoy.config.route.v3.RateLimit.Action.HeaderValueMatch", .fields = "*"},
+    {.message = "envoy.config.route.v3.RateLimit.Action.QueryParameterValueMatch", .fields = "*"},
     {.message = "envoy.config.route.v3.WeightedCluster",
      .fields = "clusters header_name use_hash_policy",
      .meaningless = {{"total_weight", "deprecated: the total is the sum of the weights, whatever it says"},
@@ -73,7 +86,8 @@ const ext::Honoured kRoutes[] = {
     {.message = "envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig", .fields = ""},
     {.message = "envoy.config.route.v3.RouteAction.MaxStreamDuration", .fields = "*"},
     {.message = "envoy.config.route.v3.InternalRedirectPolicy",
-     .fields = "max_internal_redirects redirect_response_codes allow_cross_scheme_redirect"},
+     .fields = "max_internal_redirects redirect_response_codes allow_cross_scheme_redirect "
+               "response_headers_to_copy"},
 
     {.message = "envoy.config.route.v3.RetryPolicy",
      .fields =

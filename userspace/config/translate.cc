@@ -98,6 +98,7 @@ Status add_listeners(const Bootstrap& in, const ext::Registry& registry, ext::Ac
   FactoryContext context(registry, logs,
                          {.has_cluster = [&](std::string_view name) { return clusters.contains(name); },
                           .node_cluster = in.node().cluster(),
+                          .node_id = in.node().id(),
                           .discovery = discovery ? discovery : &nothing});
   for (int i = 0; i < in.static_resources().listeners_size(); ++i) {
     const FieldPath at = path.item(static_cast<size_t>(i));

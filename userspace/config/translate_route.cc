@@ -11,6 +11,7 @@
 #include "envoy/config/route/v3/route.pb.h"
 #include "envoy/config/route/v3/route_components.pb.h"
 #include "extensions/common/proto_matchers.h"
+#include "extensions/common/proto_rate_limit.h"
 
 namespace sluice::config {
 
@@ -67,6 +68,10 @@ Result<VirtualHostPtr> to_virtual_host(const proto::VirtualHost& in, const Route
   out->include_is_timeout_retry_header = in.include_is_timeout_retry_header();
   out->request_body_limit = body_limit(in);
   out->metadata_text = metadata_text(in.metadata());
+  if (!in.rate_limits().empty()) {
+    SLUICE_ASSIGN(out->rate_limits,
+                  extensions::to_rate_limits(in.rate_limits(), path.field("rate_limits").to_string()));
+  }
   const FieldPath routes = path.field("routes");
   out->routes.reserve(static_cast<size_t>(in.routes_size()));
   for (int i = 0; i < in.routes_size(); ++i) {

@@ -6,6 +6,7 @@
 #include "config/translate_route.h"
 #include "envoy/config/route/v3/route_components.pb.h"
 #include "extensions/common/proto_matchers.h"
+#include "extensions/common/proto_rate_limit.h"
 
 namespace sluice::config {
 
@@ -205,6 +206,8 @@ void add_internal_redirects(const Action& in, model::RouteAction& out) {
     for (uint32_t code : policy.redirect_response_codes())
       if (code == 301 || code == 302 || code == 303 || code == 307 || code == 308)
         made.codes.push_back(static_cast<uint16_t>(code));
+    for (const std::string& name : policy.response_headers_to_copy())
+      made.copied_headers.push_back(extensions::to_lower(name));
   } else if (in.internal_redirect_action() == Action::HANDLE_INTERNAL_REDIRECT) {
     made.max = value_or(in.has_max_internal_redirects(), in.max_internal_redirects(), made.max);
   } else {
@@ -249,6 +252,11 @@ Result<model::RouteAction> to_route_action(const Action& in, const RouteContext&
   SLUICE_TRY(add_hash_policies(in, path, out));
   SLUICE_TRY(add_upgrades(in, path, out));
   add_internal_redirects(in, out);
+  if (!in.rate_limits().empty()) {
+    SLUICE_ASSIGN(out.rate_limits,
+                  extensions::to_rate_limits(in.rate_limits(), path.field("rate_limits").to_string()));
+  }
+  out.include_host_rate_limits = in.include_vh_rate_limits().value();
   return out;
 }
 

@@ -19,6 +19,7 @@
 #include "http/header_map.h"
 #include "model/dependency.h"
 #include "model/matchers.h"
+#include "model/rate_limit.h"
 #include "model/retry_policy.h"
 #include "sluice/ext/http_filter.h"
 #include "sluice/ext/http_upstream.h"
@@ -138,8 +139,11 @@ struct RouteAction {
     uint32_t max = 1;
     std::vector<uint16_t> codes = {302};
     bool allow_cross_scheme = false;
+    std::vector<std::string> copied_headers;  // response_headers_to_copy, in lower case
   };
   std::optional<InternalRedirect> internal_redirect;
+  std::vector<RateLimit> rate_limits;
+  bool include_host_rate_limits = false;  // include_vh_rate_limits
 };
 
 struct RedirectAction {
@@ -216,6 +220,7 @@ struct VirtualHost {
   bool include_attempt_count_in_response = false;
   bool include_is_timeout_retry_header = false;
   std::optional<uint32_t> request_body_limit;
+  std::vector<RateLimit> rate_limits;
   std::vector<std::pair<std::string, std::string>> metadata_text;  // as Route::metadata_text
 };
 

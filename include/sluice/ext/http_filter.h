@@ -97,6 +97,8 @@ class HttpFilterContext {
   // What the manager keeps for this filter (stop_and_buffer); a filter may change it before it goes on.
   virtual Buffer& buffered_request() = 0;
   virtual Buffer& buffered_response() = 0;
+  // Lets so many bytes of buffered_response() go on to later filters, and the head before them; the filter stays stopped.
+  virtual void release_response(size_t bytes) = 0;
   // Puts bytes behind what is buffered or, in on_*_trailers and on_*_headers with end_stream, behind the body.
   virtual void add_request_data(Buffer&& data) = 0;
   virtual void add_response_data(Buffer&& data) = 0;

@@ -39,6 +39,7 @@ class FactoryContext {
  public:
   virtual AccessLogManager& access_logs() = 0;
   virtual std::string_view node_cluster() const { return {}; }  // the bootstrap's node.cluster
+  virtual std::string_view node_id() const { return {}; }  // and node.id
   // Translates a repeated envoy.config.accesslog.v3.AccessLog entry; `path` is for error messages.
   virtual Result<AccessLoggerPtr> make_access_logger(const google::protobuf::Message& entry,
                                                      std::string_view path) = 0;

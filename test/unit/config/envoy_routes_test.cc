@@ -23,12 +23,13 @@ std::string socket_of(size_t index) {
 
 constexpr size_t kEcho = std::size(kRouteConfigs);
 
+// Without the delayed close a connection ends with its response, not a second later.
 std::string listener(size_t index, const std::string& routes) {
   return "{name: l" + std::to_string(index) + ", address: {pipe: {path: \"" + socket_of(index) +
          "\"}}, filter_chains: [{filters: [{name: h, typed_config: {\"@type\": "
          "type.googleapis.com/"
          "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, "
-         "stat_prefix: p, http_filters: [{name: r, typed_config: {\"@type\": "
+         "stat_prefix: p, delayed_close_timeout: 0s, http_filters: [{name: r, typed_config: {\"@type\": "
          "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}], route_config: " +
          routes + "}}]}]}";
 }

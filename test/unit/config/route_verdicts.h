@@ -42,8 +42,8 @@ inline constexpr Row kRouteRows[] = {
      "virtual_clusters[0].headers: virtual clusters must define 'headers'"},
     {"cors of old", Verdict::stricter, HOSTWITH("cors: {}"),
      "virtual_hosts[0].cors: not supported: write \"typed_per_filter_config\""},
-    {"rate limits of a host", Verdict::stricter, HOSTWITH("rate_limits: [{actions: [{remote_address: {}}]}]"),
-     "rate_limits: not supported"},
+    {"rate limits of a host", Verdict::accepted,
+     HOSTWITH("rate_limits: [{actions: [{remote_address: {}}]}]")},
     {"hedging of a host", Verdict::stricter, HOSTWITH("hedge_policy: {}"), "hedge_policy: not supported"},
     {"vhds", Verdict::refused, "{vhds: {config_source: {ads: {}}}}", "vhds: not supported"},
     {"clusters that are not there, allowed", Verdict::accepted,
@@ -195,8 +195,15 @@ inline constexpr Row kRouteRows[] = {
            "max_stream_duration: {max_stream_duration: 1s, grpc_timeout_header_max: 0s, "
            "grpc_timeout_header_offset: "
            "0.1s}")},
-    {"rate limits", Verdict::stricter, GOING("cluster: c, rate_limits: [{actions: [{remote_address: {}}]}]"),
-     "route.rate_limits: not supported"},
+    {"rate limits", Verdict::accepted,
+     GOING("cluster: c, rate_limits: [{stage: 1, disable_key: k, actions: [{remote_address: {}}, "
+           "{source_cluster: "
+           "{}}, {generic_key: {descriptor_value: v}}, {masked_remote_address: {v4_prefix_mask_len: 8}}]}]")},
+    {"rate limits without actions", Verdict::refused, GOING("cluster: c, rate_limits: [{}]"), "actions"},
+    {"rate limits by what filters say", Verdict::stricter,
+     GOING("cluster: c, rate_limits: [{actions: [{dynamic_metadata: {descriptor_key: k, metadata_key: {key: "
+           "f, path: [{key: a}]}}}]}]"),
+     "dynamic_metadata"},
     {"a host's rate limits too", Verdict::accepted, GOING("cluster: c, include_vh_rate_limits: true")},
     {"hedging", Verdict::stricter, GOING("cluster: c, hedge_policy: {}"),
      "route.hedge_policy: not supported"},

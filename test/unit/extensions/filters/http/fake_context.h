@@ -172,7 +172,10 @@ class FakeStream final : public ext::HttpFilterContext {
   ext::DataStatus response_data(std::string_view bytes, bool end_stream) {
     Buffer b;
     b.append(worker_.loop.blocks(), bytes);
-    return filter->on_response_data(b, end_stream);
+    const ext::DataStatus status = filter->on_response_data(b, end_stream);
+    if (status == ext::DataStatus::stop_and_buffer || status == ext::DataStatus::stop_and_watermark)
+      kept_.append(std::move(b));
+    return status;
   }
   void end() {
     if (!std::exchange(ended_, true)) filter->on_end();
@@ -201,7 +204,15 @@ class FakeStream final : public ext::HttpFilterContext {
     for (auto& c : route_configs) f(*c);
   }
   void continue_request() override { ++continued_requests; }
-  void continue_response() override { ++continued_responses; }
+  void continue_response() override {
+    ++continued_responses;
+    release_response(kept_.size());
+  }
+  void release_response(size_t bytes) override {
+    Buffer part;
+    kept_.move_front_to(part, bytes);
+    released += part.size();
+  }
   Buffer& buffered_request() override { return kept_; }
   Buffer& buffered_response() override { return kept_; }
   void add_request_data(Buffer&&) override {}
@@ -247,6 +258,7 @@ class FakeStream final : public ext::HttpFilterContext {
   std::vector<Reply> replies;
   uint32_t limit = 0;
   int continued_requests = 0, continued_responses = 0;
+  size_t released = 0;  // bytes of the response that were stopped
   bool has_route = true, drains = false;
   std::unique_ptr<ext::HttpFilter> filter;
 };

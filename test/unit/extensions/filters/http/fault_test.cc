@@ -182,3 +182,87 @@ TEST_CASE("fault: so many at once, and no more; a route's own settings") {
   test::FakeStream fifth(w);
   CHECK(fifth.request(kGet) == ext::HeadersStatus::stop);
 }
+
+namespace {
+
+std::shared_ptr<Settings> slow(uint64_t kilobytes) {
+  auto settings = std::make_shared<Settings>();
+  RateLimit limit;
+  limit.fraction = kAlways;
+  limit.kilobytes = kilobytes;
+  limit.from_header = kilobytes == 0;
+  settings->response_rate_limit = limit;
+  return settings;
+}
+
+}  // namespace
+
+TEST_CASE("fault: a response goes out at its rate, a portion every 50 ms") {
+  test::FakeWorker w(make_factory(slow(1)));
+  {
+    test::FakeStream s(w);
+    CHECK(s.request(kGet) == ext::HeadersStatus::proceed);
+    CHECK(s.response({{":status", "200"}}, false) == ext::HeadersStatus::proceed);
+    CHECK(s.response_data(std::string(1024, 'x'), false) == ext::DataStatus::stop_and_watermark);
+    CHECK(s.released == 0);
+    w.loop.advance(0ms);
+    CHECK(s.released == 51);  // a twentieth of a second's bytes
+    w.loop.advance(49ms);
+    CHECK(s.released == 51);
+    w.loop.advance(1ms);
+    CHECK(s.released == 102);
+    w.loop.advance(500ms);
+    CHECK(s.released >= 612);
+    CHECK(s.released <= 615);
+    CHECK(s.continued_responses == 0);
+    CHECK(s.response_data("end", true) == ext::DataStatus::stop_and_watermark);
+    for (int i = 0; i < 9; ++i) w.loop.advance(50ms);
+    CHECK(s.continued_responses == 1);
+    CHECK(s.released == 1027);
+    CHECK(w.stat("http.test.fault.active_faults") == 1);
+    CHECK(w.stat("http.test.fault.response_rl_injected") == 1);
+  }
+  CHECK(w.stat("http.test.fault.active_faults") == 0);
+}
+
+TEST_CASE("fault: a response without a body, or with an empty end, is not held up") {
+  test::FakeWorker w(make_factory(slow(1)));
+  test::FakeStream s(w);
+  s.request(kGet);
+  s.response({{":status", "200"}}, false);
+  CHECK(s.response_data("", true) == ext::DataStatus::stop_and_watermark);
+  w.loop.advance(0ms);
+  CHECK(s.continued_responses == 1);
+  http::HeaderMap trailers;
+  CHECK(s.filter->on_response_trailers(trailers) == ext::TrailersStatus::proceed);
+}
+
+TEST_CASE("fault: trailers wait for the body before them") {
+  test::FakeWorker w(make_factory(slow(1)));
+  test::FakeStream s(w);
+  s.request(kGet);
+  s.response({{":status", "200"}}, false);
+  s.response_data(std::string(60, 'x'), false);
+  http::HeaderMap trailers;
+  CHECK(s.filter->on_response_trailers(trailers) == ext::TrailersStatus::stop);
+  w.loop.advance(0ms);
+  CHECK(s.continued_responses == 0);
+  w.loop.advance(50ms);
+  CHECK(s.continued_responses == 1);
+}
+
+TEST_CASE("fault: a rate from the header, and how often") {
+  for (const auto& [value, slowed] : {std::pair{"1", true}, {"0", false}, {"x", false}, {"", false}}) {
+    CAPTURE(value);
+    test::FakeWorker w(make_factory(slow(0)));
+    test::FakeStream s(w);
+    s.request(with("x-envoy-fault-throughput-response", value));
+    CHECK((s.response_data("abc", true) != ext::DataStatus::proceed) == slowed);
+  }
+  test::FakeWorker w(make_factory(slow(0)));
+  test::FakeStream s(w);
+  Headers headers = with("x-envoy-fault-throughput-response", "1");
+  headers.emplace_back("x-envoy-fault-throughput-response-percentage", "0");
+  s.request(headers);
+  CHECK(s.response_data("abc", true) == ext::DataStatus::proceed);
+}

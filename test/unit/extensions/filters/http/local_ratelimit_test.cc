@@ -17,7 +17,7 @@ std::shared_ptr<Settings> settings(uint32_t max_tokens, Duration interval = 1s) 
   auto s = std::make_shared<Settings>();
   s->stat_prefix = "sp";
   s->bucket = {max_tokens, 1, interval};
-  s->shared = std::make_shared<TokenBucket>(max_tokens, 1, interval);
+  s->shared = std::make_shared<Limiter>(s->bucket, s->descriptors, true);
   s->enabled = s->enforced = kAlways;
   return s;
 }
@@ -158,4 +158,143 @@ TEST_CASE("local_ratelimit: a route's own bucket and statistics") {
   }
   CHECK(w.stat("rt.http_local_rate_limit.enabled") == 2);
   CHECK(w.stat("sp.http_local_rate_limit.enabled") == 0);
+}
+
+namespace {
+
+using Descriptor = model::RateLimitDescriptor;
+
+model::RateLimit one_action(model::RateLimitAction action) {
+  return {.actions = {std::move(action)}};
+}
+model::RateLimit by_header(const char* key, const char* name, bool skip = false) {
+  return one_action({.kind = model::RateLimitAction::Kind::request_header,
+                     .key = key,
+                     .name = name,
+                     .skip_if_absent = skip});
+}
+
+struct Asked {
+  http::HeaderMap headers;
+  Address remote = *Address::parse("10.1.2.3:4");
+  Descriptor of(const model::RateLimit& limit, bool* made = nullptr) {
+    Descriptor out;
+    const bool ok = model::describe(
+        limit, {.headers = headers, .remote = remote, .source_cluster = "me", .destination_cluster = "up"},
+        out);
+    if (made != nullptr) *made = ok;
+    return ok ? out : Descriptor{};
+  }
+};
+
+}  // namespace
+
+TEST_CASE("rate limits: what each action makes of a request") {
+  using Kind = model::RateLimitAction::Kind;
+  Asked a;
+  test::fill(a.headers, {{":path", "/p?user=bo%62&x="}, {"x-a", "1"}});
+  CHECK(a.of(one_action({.kind = Kind::source_cluster, .key = "source_cluster"})) ==
+        Descriptor{{"source_cluster", "me"}});
+  CHECK(a.of(one_action({.kind = Kind::destination_cluster, .key = "destination_cluster"})) ==
+        Descriptor{{"destination_cluster", "up"}});
+  CHECK(a.of(one_action({.kind = Kind::generic_key, .key = "k", .value = "v"})) == Descriptor{{"k", "v"}});
+  CHECK(a.of(by_header("k", "x-a")) == Descriptor{{"k", "1"}});
+  CHECK(a.of(one_action({.kind = Kind::query_parameter, .key = "k", .name = "user"})) ==
+        Descriptor{{"k", "bob"}});
+  CHECK(a.of(one_action({.kind = Kind::remote_address, .key = "remote_address"})) ==
+        Descriptor{{"remote_address", "10.1.2.3"}});
+  CHECK(a.of(one_action({.kind = Kind::masked_remote_address, .key = "m", .v4_prefix = 16})) ==
+        Descriptor{{"m", "10.1.0.0/16"}});
+  a.remote = *Address::parse("[2001:db8::5]:4");
+  CHECK(a.of(one_action({.kind = Kind::masked_remote_address, .key = "m", .v6_prefix = 32})) ==
+        Descriptor{{"m", "2001:db8::/32"}});
+  model::HeaderMatcher there;
+  there.name = "x-a";
+  model::RateLimitAction match{
+      .kind = Kind::header_value_match, .key = "k", .value = "v", .headers = {there}};
+  bool made = false;
+  a.of(one_action(match), &made);
+  CHECK(made);
+  match.expect_match = false;
+  a.of(one_action(match), &made);
+  CHECK_FALSE(made);
+}
+
+TEST_CASE("rate limits: an action without a value takes the descriptor with it, or itself alone") {
+  Asked a;
+  test::fill(a.headers, {{":path", "/"}, {"x-a", "1"}});
+  bool made = true;
+  a.of({.actions = {by_header("k", "x-a").actions[0], by_header("l", "x-b").actions[0]}}, &made);
+  CHECK_FALSE(made);
+  CHECK(a.of({.actions = {by_header("l", "x-b", true).actions[0], by_header("k", "x-a").actions[0]}}) ==
+        Descriptor{{"k", "1"}});
+}
+
+TEST_CASE("local_ratelimit: a descriptor has a bucket of its own, and the default one counts with it") {
+  MonotonicTime now{1000s};
+  const Limiter::Described described{{{{"k", "a"}}, {2, 1, 1s}}, {{{"k", "b"}}, {1, 1, 10s}}};
+  const Bucket ten{10, 1, 1s};
+  Limiter l(ten, described, true);
+  const std::vector<Descriptor> a{{{"k", "a"}}}, b{{{"k", "b"}}}, both{{{"k", "a"}}, {{"k", "b"}}},
+      other{{{"k", "c"}}};
+  CHECK(l.ask(a, now).allowed);
+  CHECK(l.ask(a, now).bucket->max_tokens() == 2);
+  Limiter::Answer third = l.ask(a, now);
+  CHECK_FALSE(third.allowed);
+  CHECK(third.bucket->max_tokens() == 2);
+  CHECK(l.ask(other, now).bucket->max_tokens() == 10);
+  CHECK(l.ask({}, now).bucket->remaining(now) == 6);  // of two of `a`, one of `c`, and this one
+  // The slowest is asked first: it refuses before the other one has lost a token.
+  Limiter m(ten, described, true);
+  CHECK(m.ask(both, now).bucket->max_tokens() == 1);
+  CHECK_FALSE(m.ask(both, now).allowed);
+  CHECK(m.ask(a, now).allowed);
+  Limiter alone(Bucket{1, 1, 1s}, described, false);
+  CHECK(alone.ask(a, now).allowed);
+  CHECK(alone.ask({}, now).allowed);  // the default one is still full
+  CHECK_FALSE(alone.ask({}, now).allowed);
+  CHECK_FALSE(alone.full(now));
+  CHECK(alone.full(now + 1h));
+  Limiter none({}, described, true);
+  CHECK(none.ask({}, now).allowed);
+  CHECK(none.ask({}, now).bucket == nullptr);
+}
+
+TEST_CASE("local_ratelimit: descriptors of the filter, of the route, and of its host") {
+  auto s = settings(100);
+  s->descriptors = {{{{"k", "a"}}, {1, 1, 1s}}};
+  s->shared = std::make_shared<Limiter>(s->bucket, s->descriptors, true);
+  model::VirtualHost host;
+  host.rate_limits = {by_header("k", "x-host")};
+  auto refused = [&](const Headers& headers, std::vector<model::RateLimit> route_limits = {},
+                     bool include = false) {
+    s->shared = std::make_shared<Limiter>(s->bucket, s->descriptors, true);
+    test::FakeWorker w(make_factory(s));
+    bool out = false;
+    for (int i = 0; i < 2; ++i) {
+      test::FakeStream stream(w);
+      model::RouteAction action;
+      action.rate_limits = route_limits;
+      action.include_host_rate_limits = include;
+      stream.route_entry.action = action;
+      stream.route_match.virtual_host = &host;
+      out = stream.request(headers) == ext::HeadersStatus::stop;
+    }
+    return out;
+  };
+  const Headers both{{":path", "/"}, {"x-host", "a"}, {"x-route", "b"}};
+  CHECK(refused(both));  // the route has none: the host's
+  CHECK_FALSE(refused(both, {by_header("k", "x-route")}));
+  CHECK(refused(both, {by_header("k", "x-route")}, true));
+  CHECK(refused({{":path", "/"}, {"x-route", "a"}}, {by_header("k", "x-route")}));
+  s->host_limits = Settings::HostLimits::ignore;
+  CHECK_FALSE(refused(both));
+  s->host_limits = Settings::HostLimits::include;
+  CHECK(refused(both, {by_header("k", "x-route")}));
+  s->stage = 1;
+  CHECK_FALSE(refused(both));
+  s->stage = 0;
+  s->rate_limits = {by_header("k", "x-own")};
+  CHECK_FALSE(refused(both));
+  CHECK(refused({{":path", "/"}, {"x-own", "a"}}));
 }

@@ -30,6 +30,12 @@ Result<std::shared_ptr<const Settings>> to_settings(const google::protobuf::Mess
     if (in.abort().error_type_case() == proto::FaultAbort::kGrpcStatus)
       abort.grpc_status = in.abort().grpc_status();
   }
+  if (in.has_response_rate_limit()) {
+    RateLimit& limit = out->response_rate_limit.emplace();
+    limit.fraction = to_fraction(in.response_rate_limit().percentage());
+    limit.from_header = in.response_rate_limit().has_header_limit();
+    limit.kilobytes = in.response_rate_limit().fixed_limit().limit_kbps();
+  }
   out->upstream_cluster = in.upstream_cluster();
   SLUICE_ASSIGN(out->headers, to_header_matchers(in.headers(), std::string(path) + ".headers"));
   out->downstream_nodes.assign(in.downstream_nodes().begin(), in.downstream_nodes().end());
@@ -64,7 +70,7 @@ ext::HttpFilterExtension extension() {
   e.honoured = {
       {.message = kType,
        .fields = "delay abort upstream_cluster headers downstream_nodes max_active_faults "
-                 "disable_downstream_cluster_stats",
+                 "disable_downstream_cluster_stats response_rate_limit",
        .meaningless = {{"delay_percent_runtime", kNoRuntime},
                        {"abort_percent_runtime", kNoRuntime},
                        {"delay_duration_runtime", kNoRuntime},
@@ -78,6 +84,10 @@ ext::HttpFilterExtension extension() {
       {.message = "envoy.extensions.filters.common.fault.v3.FaultDelay",
        .fields = "fixed_delay header_delay percentage"},
       {.message = "envoy.extensions.filters.common.fault.v3.FaultDelay.HeaderDelay", .fields = ""},
+      {.message = "envoy.extensions.filters.common.fault.v3.FaultRateLimit",
+       .fields = "fixed_limit header_limit percentage"},
+      {.message = "envoy.extensions.filters.common.fault.v3.FaultRateLimit.FixedLimit", .fields = "*"},
+      {.message = "envoy.extensions.filters.common.fault.v3.FaultRateLimit.HeaderLimit", .fields = ""},
   };
   return e;
 }

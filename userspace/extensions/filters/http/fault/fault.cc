@@ -50,6 +50,7 @@ class Fault final : public ext::HttpFilter {
     if (!concerns(headers)) return ext::HeadersStatus::proceed;
     if (settings_->downstream_cluster_stats)
       downstream_cluster_ = headers.get(Name::x_envoy_downstream_service_cluster);
+    slow_down(headers);
     // What the headers ask for is decided now; the abort comes after the delay.
     decide_abort(headers);
     if (Duration d = delay(headers); d > Duration{}) {
@@ -68,8 +69,20 @@ class Fault final : public ext::HttpFilter {
     return delaying() ? ext::TrailersStatus::stop : ext::TrailersStatus::proceed;
   }
 
+  // The body waits with the manager, which stops reading when that is too much; the timer lets it go in portions.
+  ext::DataStatus on_response_data(Buffer&, bool) override {
+    if (!rate_) return ext::DataStatus::proceed;
+    if (!rate_->timer.armed()) rate_->timer.arm(context_->loop().now());
+    return ext::DataStatus::stop_and_watermark;
+  }
+  ext::TrailersStatus on_response_trailers(HeaderMap&) override {
+    if (!rate_ || context_->buffered_response().empty()) return ext::TrailersStatus::proceed;
+    return ext::TrailersStatus::stop;
+  }
+
   void on_end() override {
     timer_.reset();
+    rate_.reset();
     if (!counted_) return;
     shared_.active_faults.sub();
     shared_.active->fetch_sub(1, std::memory_order_relaxed);
@@ -135,6 +148,31 @@ class Fault final : public ext::HttpFilter {
     context_->stream_info().flags.set(ext::ResponseFlag::delay_injected);
   }
 
+  void slow_down(const HeaderMap& headers) {
+    const auto& limit = settings_->response_rate_limit;
+    if (!limit) return;
+    uint64_t kilobytes = limit->kilobytes;
+    if (limit->from_header)
+      kilobytes = number<uint64_t>(headers.get("x-envoy-fault-throughput-response")).value_or(0);
+    if (kilobytes == 0 || !hit(*limit, headers, "x-envoy-fault-throughput-response-percentage")) return;
+    count(shared_.response_rl_injected, "");
+    rate_.emplace(*this, static_cast<double>(kilobytes) * 1024);
+  }
+
+  static void portion_due(io::Timer& timer) {
+    Fault& f = *timer.owner<Fault>();
+    Rate& rate = *f.rate_;
+    const MonotonicTime now = f.context_->loop().now();
+    const double seconds = std::chrono::duration<double>(now - std::exchange(rate.filled, now)).count();
+    rate.tokens = std::min(rate.per_second, rate.tokens + seconds * rate.per_second);
+    const size_t waiting = f.context_->buffered_response().size();
+    const size_t portion = std::min(waiting, static_cast<size_t>(rate.tokens));
+    rate.tokens -= static_cast<double>(portion);
+    if (portion == waiting) return f.context_->continue_response();  // with the end, if it is there
+    timer.arm(now + kPortion);
+    if (portion > 0) f.context_->release_response(portion);
+  }
+
   static void delay_over(io::Timer& timer) {
     Fault& f = *timer.owner<Fault>();
     if (f.aborting_)
@@ -153,7 +191,7 @@ class Fault final : public ext::HttpFilter {
   }
 
   void count(stats::Counter& counter, std::string_view name) {
-    if (!downstream_cluster_.empty())
+    if (!downstream_cluster_.empty() && !name.empty())
       shared_.root.counter(shared_.prefix + downstream_cluster_ + "." + std::string(name)).add();
     counter.add();
     if (std::exchange(counted_, true)) return;
@@ -161,10 +199,24 @@ class Fault final : public ext::HttpFilter {
     shared_.active->fetch_add(1, std::memory_order_relaxed);
   }
 
+  static constexpr Duration kPortion = std::chrono::milliseconds(50);
+  // Of the response. A bucket that holds a second's worth of bytes, and a portion's at first.
+  struct Rate {
+    Rate(Fault& f, double bytes)
+        : per_second(bytes),
+          tokens(bytes * 0.05),
+          filled(f.context_->loop().now()),
+          timer(f.context_->loop().timers(), &Fault::portion_due, &f) {}
+    double per_second, tokens;
+    MonotonicTime filled;
+    io::Timer timer;
+  };
+
   const Settings* settings_;  // the filter's, or the route's
   Shared& shared_;
   ext::HttpFilterContext* context_ = nullptr;
   std::optional<io::Timer> timer_;
+  std::optional<Rate> rate_;
   std::string downstream_cluster_;
   std::optional<uint16_t> http_status_;
   std::optional<uint32_t> grpc_status_;

@@ -27,10 +27,15 @@ struct Abort : Share {
   std::optional<uint32_t> grpc_status;
 };
 
+struct RateLimit : Share {
+  uint64_t kilobytes = 0;  // a second; without from_header
+};
+
 // envoy.extensions.filters.http.fault.v3.HTTPFault, of the filter or of a route.
 struct Settings final : ext::HttpRouteConfig {
   std::optional<Delay> delay;
   std::optional<Abort> abort;
+  std::optional<RateLimit> response_rate_limit;
   std::string upstream_cluster;  // "": any
   std::vector<model::HeaderMatcher> headers;
   std::vector<std::string> downstream_nodes;  // x-envoy-downstream-service-node; empty: any
@@ -38,7 +43,7 @@ struct Settings final : ext::HttpRouteConfig {
   bool downstream_cluster_stats = true;
 };
 
-// Delays requests and answers them with errors, so that one can see how callers bear it.
+// Delays requests, answers them with errors and slows responses down, so that one can see how callers bear it.
 // https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/fault_filter
 ext::HttpFilterFactory make_factory(std::shared_ptr<const Settings> settings);
 

@@ -25,19 +25,18 @@ struct Stats {
 // whenever the table has doubled, so that it holds no more than twice what is in use.
 class ConnectionBuckets {
  public:
-  std::shared_ptr<TokenBucket> get(uint64_t connection, const Settings& s, MonotonicTime now) {
-    if (buckets_.size() >= sweep_at_) {
-      std::erase_if(buckets_, [&](const auto& entry) { return entry.second->full(now); });
-      sweep_at_ = std::max<size_t>(64, 2 * buckets_.size());
+  const Limiter& get(uint64_t connection, const Settings& s, MonotonicTime now) {
+    if (limiters_.size() >= sweep_at_) {
+      std::erase_if(limiters_, [&](const auto& entry) { return entry.second->full(now); });
+      sweep_at_ = std::max<size_t>(64, 2 * limiters_.size());
     }
-    auto& bucket = buckets_[{connection, &s}];
-    if (!bucket)
-      bucket = std::make_shared<TokenBucket>(s.bucket->max_tokens, s.bucket->per_fill, s.bucket->interval);
-    return bucket;
+    auto& limiter = limiters_[{connection, &s}];
+    if (!limiter) limiter = std::make_unique<Limiter>(s.bucket, s.descriptors, s.always_default);
+    return *limiter;
   }
 
  private:
-  std::map<std::pair<uint64_t, const Settings*>, std::shared_ptr<TokenBucket>> buckets_;
+  std::map<std::pair<uint64_t, const Settings*>, std::unique_ptr<Limiter>> limiters_;
   size_t sweep_at_ = 64;
 };
 
@@ -65,7 +64,7 @@ class LocalRateLimit final : public ext::HttpFilter {
     if (!settings_->enabled.hit(context_->random().next())) return proceed;
     Stats& stats = shared_.stats_of(settings_->stat_prefix);
     stats.enabled.add();
-    if (take()) {
+    if (take(headers)) {
       stats.ok.add();
       return proceed;
     }
@@ -102,14 +101,47 @@ class LocalRateLimit final : public ext::HttpFilter {
  private:
   static constexpr uint32_t kResourceExhausted = 8;
 
-  bool take() {
-    if (!settings_->bucket) return true;
+  bool take(const HeaderMap& headers) {
+    if (!settings_->bucket && settings_->descriptors.empty()) return true;
     MonotonicTime now = context_->loop().now();
     x_ratelimit_headers_ = settings_->x_ratelimit_headers;
-    bucket_ = settings_->per_connection
-                  ? shared_.connections.get(context_->stream_info().connection_id, *settings_, now)
-                  : settings_->shared;
-    return bucket_->take(now);
+    const Limiter& limiter =
+        settings_->per_connection
+            ? shared_.connections.get(context_->stream_info().connection_id, *settings_, now)
+            : *settings_->shared;
+    Limiter::Answer answer = limiter.ask(descriptors(headers), now);
+    bucket_ = std::move(answer.bucket);
+    return answer.allowed;
+  }
+
+  std::vector<model::RateLimitDescriptor> descriptors(const HeaderMap& headers) {
+    std::vector<model::RateLimitDescriptor> out;
+    if (settings_->descriptors.empty()) return out;
+    const model::RouteMatch* route = context_->route();
+    const model::RouteAction* action =
+        route != nullptr && route->route != nullptr ? route->action() : nullptr;
+    const model::RateLimitInput input{.headers = headers,
+                                      .remote = context_->stream_info().downstream_remote,
+                                      .source_cluster = settings_->node_cluster,
+                                      .destination_cluster = action != nullptr ? route->cluster : ""};
+    auto add = [&](const std::vector<model::RateLimit>& limits) {
+      for (const model::RateLimit& limit : limits) {
+        model::RateLimitDescriptor made;
+        if (limit.stage == settings_->stage && model::describe(limit, input, made))
+          out.push_back(std::move(made));
+      }
+    };
+    if (!settings_->rate_limits.empty()) {
+      add(settings_->rate_limits);
+      return out;
+    }
+    if (action == nullptr) return out;
+    add(action->rate_limits);
+    const bool host =
+        action->include_host_rate_limits || settings_->host_limits == Settings::HostLimits::include ||
+        (settings_->host_limits == Settings::HostLimits::override && action->rate_limits.empty());
+    if (host && route->virtual_host != nullptr) add(route->virtual_host->rate_limits);
+    return out;
   }
 
   const Settings* settings_;  // the filter's, or the route's

@@ -3,8 +3,9 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
-#include "extensions/filters/http/local_ratelimit/token_bucket.h"
+#include "extensions/filters/http/local_ratelimit/limiter.h"
 #include "model/matchers.h"
 #include "model/route.h"
 #include "sluice/ext/http_filter.h"
@@ -13,14 +14,18 @@ namespace sluice::extensions::local_ratelimit {
 
 // envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit, of the filter or of a route.
 struct Settings final : ext::HttpRouteConfig {
-  struct Bucket {
-    uint32_t max_tokens = 0, per_fill = 1;
-    Duration interval{};
-  };
+  enum class HostLimits : uint8_t { override, include, ignore };
   std::string stat_prefix;
   uint16_t status = 429;
   std::optional<Bucket> bucket;  // nothing: no limit
-  std::shared_ptr<TokenBucket> shared;  // made of it; null with per_connection
+  Limiter::Described descriptors;
+  bool always_default = true;  // always_consume_default_token_bucket
+  std::shared_ptr<const Limiter> shared;  // made of them; null with per_connection
+  std::vector<model::RateLimit> rate_limits;  // how descriptors are made; empty: the route says it
+  uint32_t stage = 0;
+  HostLimits host_limits =
+      HostLimits::override;  // of the virtual host's rate_limits, where the route has its own
+  std::string node_cluster;
   model::Fraction enabled{.numerator = 0}, enforced{.numerator = 0};
   model::HeaderRules response_headers, request_headers_when_not_enforced;
   bool per_connection = false;

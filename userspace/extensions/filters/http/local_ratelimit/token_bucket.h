@@ -24,6 +24,7 @@ class TokenBucket {
       if (empty_at_.compare_exchange_weak(empty_at, next, std::memory_order_relaxed)) return true;
     }
   }
+  double fill_rate() const { return 1 / per_token_ns_; }  // tokens a nanosecond
   uint32_t max_tokens() const { return static_cast<uint32_t>(max_); }
   uint32_t remaining(MonotonicTime now) const { return static_cast<uint32_t>(tokens(now)); }
   // Until there is one to take; 0: there is.

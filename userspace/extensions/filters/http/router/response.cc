@@ -23,6 +23,14 @@ uint16_t parse_status(std::string_view text) {
   return status;
 }
 
+// All fields of that name, in place of those that are there.
+void copy_header(const http::HeaderMap& from, std::string_view name, http::HeaderMap& to) {
+  to.remove(name);
+  for (const auto& field : from) {
+    if (field.name == name) to.add(name, field.value);
+  }
+}
+
 }  // namespace
 
 Stats::Stats(const stats::Scope& s)
@@ -181,6 +189,9 @@ bool Router::prepare_redirect(const http::HeaderMap& headers, uint16_t status) {
     shared_->stats.passthrough_internal_redirect_too_many_redirects.add();
     return false;
   }
+  // The route may depend on them.
+  const http::HeaderMapPtr before = policy.copied_headers.empty() ? nullptr : http::copy_headers(*request_);
+  for (const std::string& name : policy.copied_headers) copy_header(headers, name, *request_);
   const std::string_view host = request_->get(Name::authority), path = request_->get(Name::path),
                          scheme = request_->get(Name::scheme);
   request_->set(Name::authority, target->host);
@@ -191,6 +202,7 @@ bool Router::prepare_redirect(const http::HeaderMap& headers, uint16_t status) {
     request_->set(Name::authority, host);
     request_->set(Name::path, path);
     request_->set(Name::scheme, scheme);
+    for (const std::string& name : policy.copied_headers) copy_header(*before, name, *request_);
     shared_->stats.passthrough_internal_redirect_no_route.add();
     return false;
   }

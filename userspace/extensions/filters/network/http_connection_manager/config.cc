@@ -86,7 +86,8 @@ Status add_times(const Proto& in, const std::string& path, Settings& out) {
   return {};
 }
 
-Status add_headers_and_path(const Proto& in, const std::string& path, Settings& out) {
+Status add_headers_and_path(const Proto& in, ext::FactoryContext& context, const std::string& path,
+                            Settings& out) {
   if (!in.server_name().empty()) out.server_name = in.server_name();
   switch (in.server_header_transformation()) {
     case Proto::APPEND_IF_ABSENT:
@@ -99,10 +100,13 @@ Status add_headers_and_path(const Proto& in, const std::string& path, Settings& 
       out.server_header = ServerHeader::overwrite;
   }
   out.via = in.via();
-  if (in.add_user_agent().value())
-    return Error{path +
-                 ".add_user_agent: is not supported by this version of Sluice; set user-agent by "
-                 "request_headers_to_add of the route configuration"};
+  if (in.add_user_agent().value()) {
+    if (context.node_cluster().empty())
+      return Error{path +
+                   ".add_user_agent: the user agent is the bootstrap's node.cluster, which is not set"};
+    out.user_agent = context.node_cluster();
+    out.node_id = context.node_id();
+  }
   if (in.has_scheme_header_transformation()) {
     out.scheme_to_overwrite = in.scheme_header_transformation().scheme_to_overwrite();
     if (in.scheme_header_transformation().match_upstream())
@@ -209,7 +213,7 @@ Result<ext::NetworkFilterFactory> create(const google::protobuf::Message& messag
       break;
   }
   SLUICE_TRY(add_times(in, path, out));
-  SLUICE_TRY(add_headers_and_path(in, path, out));
+  SLUICE_TRY(add_headers_and_path(in, context, path, out));
   SLUICE_TRY(add_client_address(in, path, out));
   SLUICE_TRY(add_protocols(in, path, out));
   SLUICE_TRY(add_routes(in, context, path, out));

@@ -35,6 +35,7 @@ class FilterManager::Entry final : public ext::HttpFilterContext {
 
   void continue_request() override { m_.go_on<Way::request>(*this); }
   void continue_response() override { m_.go_on<Way::response>(*this); }
+  void release_response(size_t bytes) override { m_.release_response(*this, bytes); }
   Buffer& buffered_request() override { return request.kept; }
   Buffer& buffered_response() override { return response.kept; }
   void add_request_data(Buffer&& data) override { request.kept.append(std::move(data)); }
@@ -299,6 +300,22 @@ void FilterManager::go_on(Entry& e) {
     if (epoch != epoch_) return;
   }
   if (trailers) pass_trailers<way>(i);
+}
+
+void FilterManager::release_response(Entry& e, size_t bytes) {
+  const uint64_t epoch = epoch_;
+  const size_t i = count_ - 1 - e.index;
+  Half& h = half(Way::response, i);
+  if (over_ || h.calling || h.flow != Flow::stopped) return;
+  host_.touch();
+  if (!std::exchange(h.head_passed, true)) {
+    pass_headers<Way::response>(i + 1, false);
+    if (epoch != epoch_) return;
+  }
+  Buffer part;
+  h.kept.move_front_to(part, std::min(bytes, h.kept.size()));
+  if (!part.empty()) pass_data<Way::response>(i + 1, part, false);
+  if (epoch == epoch_ && h.kept.size() <= buffer_limit_ / 2) unpause(h, Way::response);
 }
 
 template <FilterManager::Way way>

@@ -126,6 +126,7 @@ class FilterManager {
   void go_on(Entry& e);  // continue_request, continue_response
   template <Way way>
   void release(size_t position);  // what waits at a half behind its filter
+  void release_response(Entry& e, size_t bytes);
   template <Way way>
   void keep(Half& h, Buffer& data, bool watermark);
   void unpause(Half& h, Way way);

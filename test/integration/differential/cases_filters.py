@@ -1,0 +1,124 @@
+"""HTTP filters whose work shows on the wire: local rate limits by descriptors, responses slowed down; and what stands beside them."""
+from differential import configs as c
+from differential.case import case, get, response
+
+ALWAYS = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
+
+
+def bucket(tokens):
+    return {"max_tokens": tokens, "tokens_per_fill": 1, "fill_interval": "3600s"}
+
+
+def limit(**fields):
+    return c.http_filter("local_ratelimit", "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit", **{
+        "stat_prefix": "diff_limit", "token_bucket": bucket(1000), "filter_enabled": ALWAYS, "filter_enforced": ALWAYS,
+        "enable_x_ratelimit_headers": "DRAFT_VERSION_03", **fields})
+
+
+def entry(tokens, **entries):
+    return {"entries": [{"key": k, "value": v} for k, v in entries.items()], "token_bucket": bucket(tokens)}
+
+
+def limited(name, actions, descriptors, host=None, route=None, node=None, **fields):
+    """`actions`: of the route's rate limits, a list for each."""
+    def make(p):
+        limits = [{"actions": a} for a in actions]
+        hosts = c.vhost(c.route(**({"rate_limits": limits} if limits else {}), **(route or {})), **(host or {}))
+        made = c.served(p, c.hcm(p, hosts, filters=[limit(descriptors=descriptors, **fields)]))
+        return {**made, "node": node or {"id": "n", "cluster": "edge"}}
+    make.__name__ = name
+    c.configuration(make)
+    return name
+
+
+HEADER = {"request_headers": {"header_name": "x-user", "descriptor_key": "user"}}
+# No tokens at all: the answer says which descriptor was found, each time.
+LIMITS = {
+    "by_header": ([[HEADER]], [entry(0, user="bob")]),
+    "by_header_and_path": ([[HEADER, {"request_headers": {"header_name": ":path", "descriptor_key": "path"}}]], [entry(0, user="bob", path="/p?q=1&r=")]),
+    "by_header_if_any": ([[{"request_headers": {"header_name": "x-none", "descriptor_key": "none", "skip_if_absent": True}}, HEADER]], [
+        entry(0, user="bob")]),
+    "by_query": ([[{"query_parameters": {"query_parameter_name": "q", "descriptor_key": "q"}}]], [entry(0, q="1")]),
+    "by_key": ([[{"generic_key": {"descriptor_value": "all"}}]], [entry(0, generic_key="all")]),
+    "by_named_key": ([[{"generic_key": {"descriptor_value": "all", "descriptor_key": "k"}}]], [entry(0, k="all")]),
+    "by_clusters": ([[{"source_cluster": {}}, {"destination_cluster": {}}]], [entry(0, source_cluster="edge", destination_cluster="up")]),
+    "by_match": ([[{"header_value_match": {"descriptor_value": "v", "headers": [{"name": "x-user", "string_match": {"exact": "bob"}}]}}]], [
+        entry(0, header_match="v")]),
+    "by_no_match": ([[{"header_value_match": {"descriptor_value": "v", "expect_match": False, "headers": [{"name": "x-user", "present_match": True}]}}]],
+                    [entry(0, header_match="v")]),
+    "by_query_match": ([[{"query_parameter_value_match": {"descriptor_value": "v", "query_parameters": [{"name": "q", "string_match": {"exact": "1"}}]}}]],
+                       [entry(0, query_match="v")]),
+    "by_two": ([[HEADER], [{"generic_key": {"descriptor_value": "all"}}]], [entry(0, user="bob"), entry(3, generic_key="all")]),
+}
+for name, (actions, descriptors) in LIMITS.items():
+    config = limited(f"limit_{name}", actions, descriptors)
+    for path, user in (("/p?q=1&r=", "bob"), ("/p?q=2", "bob"), ("/p", "eve"), ("/p?q=1", None)):
+        case(f"limit {name.replace('_', ' ')}: {user} {path}", get(path, *([f"x-user: {user}"] if user else [])), config=config,
+             loose=("x-ratelimit-reset", "x-ratelimit-remaining"))
+for who, host, route, fields in (
+        ("host", {"rate_limits": [{"actions": [HEADER]}]}, {}, {}),
+        ("host_not_asked", {"rate_limits": [{"actions": [HEADER]}]}, {"rate_limits": [{"actions": [{"remote_address": {}}]}]}, {}),
+        ("host_included", {"rate_limits": [{"actions": [HEADER]}]}, {"rate_limits": [{"actions": [{"remote_address": {}}]}], "include_vh_rate_limits": True}, {}),
+        ("host_by_filter", {"rate_limits": [{"actions": [HEADER]}]}, {"rate_limits": [{"actions": [{"remote_address": {}}]}]}, {"vh_rate_limits": "INCLUDE"}),
+        ("host_ignored", {"rate_limits": [{"actions": [HEADER]}]}, {}, {"vh_rate_limits": "IGNORE"}),
+        ("stage", {}, {"rate_limits": [{"stage": 2, "actions": [HEADER]}]}, {"stage": 2}),
+        ("other_stage", {}, {"rate_limits": [{"stage": 2, "actions": [HEADER]}]}, {}),
+        ("disabled", {}, {"rate_limits": [{"disable_key": "k", "actions": [HEADER]}]}, {}),
+        ("own", {}, {"rate_limits": [{"actions": [{"remote_address": {}}]}]}, {"rate_limits": [{"actions": [HEADER]}]}),
+        ("default_left_alone", {}, {"rate_limits": [{"actions": [HEADER]}]}, {"always_consume_default_token_bucket": False})):
+    config = limited(f"limit_of_{who}", [], [entry(0, user="bob")], host=host, route=route, **fields)
+    case(f"limit of {who.replace('_', ' ')}", get("/", "x-user: bob"), config=config, loose=("x-ratelimit-reset", "x-ratelimit-remaining"))
+
+# ---- a response slowed down ----
+FAULT = "envoy.extensions.filters.http.fault.v3.HTTPFault"
+
+
+def slowed(name, **rate):
+    def make(p):
+        return c.served(p, c.hcm(p, filters=[c.http_filter("fault", FAULT, response_rate_limit={
+            "percentage": {"numerator": 100, "denominator": "HUNDRED"}, **rate})]))
+    make.__name__ = name
+    c.configuration(make)
+    return name
+
+
+slowed("slow", fixed_limit={"limit_kbps": 4})
+slowed("slow_by_header", header_limit={})
+case("fault: slow response", get(), replies=response(body=b"x" * 2000), config="slow")
+case("fault: slow response without a body", get(), replies=b"HTTP/1.1 204 No Content\r\n\r\n", config="slow")
+case("fault: slow chunked response", get(), config="slow",
+     replies=b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n400\r\n" + b"y" * 1024 + b"\r\n0\r\n\r\n")
+for value in ("2", "0", "x", "-1"):
+    case(f"fault: slow by header {value}", get("/", f"x-envoy-fault-throughput-response: {value}"), replies=response(body=b"x" * 600), config="slow_by_header")
+case("fault: slow by header, never", get("/", "x-envoy-fault-throughput-response: 2", "x-envoy-fault-throughput-response-percentage: 0"),
+     replies=response(body=b"x" * 600), config="slow_by_header")
+
+
+# ---- redirects that take headers along ----
+@c.configuration
+def redirect_copying(p):
+    follow = {"internal_redirect_policy": {"max_internal_redirects": 2, "response_headers_to_copy": ["x-token", "x-old"]}}
+    only = {"match": {"prefix": "/only", "headers": [{"name": "x-token", "present_match": True}]}, "route": {"cluster": "up"}}
+    return c.served(p, c.hcm(p, c.vhost(only, c.route(prefix="/from", **follow))))
+
+
+def moved(to, *headers):
+    return response("302 Found", f"location: {to}", *headers)
+
+
+case("redirect with headers", get("/from", "x-old: 1", "x-token: 0"), replies=(moved("http://test.example/from/2", "x-token: a", "x-token: b"), response()),
+     config="redirect_copying")
+case("redirect to a route that a header opens", get("/from"), replies=(moved("http://test.example/only", "x-token: a"), response()), config="redirect_copying")
+case("redirect to nowhere with headers", get("/from", "x-old: 1"), replies=(moved("http://test.example/none", "x-token: a"), response()),
+     config="redirect_copying")
+case("redirect to a relative place", get("/from"), replies=(moved("/from/2"), response()), config="redirect_copying")
+
+
+# ---- who the proxy is ----
+@c.configuration
+def user_agent(p):
+    return {**c.served(p, c.hcm(p, add_user_agent=True)), "node": {"id": "me", "cluster": "edge"}}
+
+
+case("user agent of the proxy", get(), config="user_agent")
+case("user agent of the client", get("/", "user-agent: curl"), config="user_agent")
