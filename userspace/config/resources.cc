@@ -16,9 +16,11 @@ Status Resources::check(const Message& message) const {
 }
 
 FactoryContext Resources::context() const {
-  return FactoryContext(
-      registry_, logs_,
-      {.has_cluster = has_cluster_, .node_cluster = node_cluster_, .discovery = discovery_});
+  return FactoryContext(registry_, logs_,
+                        {.has_cluster = has_cluster_,
+                         .node_cluster = node_cluster_,
+                         .node_id = node_id_,
+                         .discovery = discovery_});
 }
 
 Result<std::shared_ptr<const model::Cluster>> Resources::cluster(const Message& message) const {

@@ -21,8 +21,13 @@ namespace sluice::config {
 // inside the resource. Control thread only; outlives nothing it makes.
 class Resources {
  public:
-  Resources(const ext::Registry& registry, ext::AccessLogManager& logs, std::string node_cluster = {})
-      : registry_(registry), logs_(logs), node_cluster_(std::move(node_cluster)), honoured_(registry) {}
+  Resources(const ext::Registry& registry, ext::AccessLogManager& logs, std::string node_cluster = {},
+            std::string node_id = {})
+      : registry_(registry),
+        logs_(logs),
+        node_cluster_(std::move(node_cluster)),
+        node_id_(std::move(node_id)),
+        honoured_(registry) {}
 
   const HonouredFields& honoured() const { return honoured_; }
   // What the bootstrap sets for every cluster (cluster_manager.upstream_bind_config and the like).
@@ -45,7 +50,7 @@ class Resources {
 
   const ext::Registry& registry_;
   ext::AccessLogManager& logs_;
-  const std::string node_cluster_;
+  const std::string node_cluster_, node_id_;
   const HonouredFields honoured_;
   ClusterDefaults defaults_;
   Discovery* discovery_ = nullptr;

@@ -32,23 +32,23 @@ def limited(name, actions, descriptors, host=None, route=None, node=None, **fiel
 
 
 HEADER = {"request_headers": {"header_name": "x-user", "descriptor_key": "user"}}
-# No tokens at all: the answer says which descriptor was found, each time.
+# The limit that the answer names says which bucket was asked.
 LIMITS = {
-    "by_header": ([[HEADER]], [entry(0, user="bob")]),
-    "by_header_and_path": ([[HEADER, {"request_headers": {"header_name": ":path", "descriptor_key": "path"}}]], [entry(0, user="bob", path="/p?q=1&r=")]),
+    "by_header": ([[HEADER]], [entry(7, user="bob")]),
+    "by_header_and_path": ([[HEADER, {"request_headers": {"header_name": ":path", "descriptor_key": "path"}}]], [entry(7, user="bob", path="/p?q=1&r=")]),
     "by_header_if_any": ([[{"request_headers": {"header_name": "x-none", "descriptor_key": "none", "skip_if_absent": True}}, HEADER]], [
-        entry(0, user="bob")]),
-    "by_query": ([[{"query_parameters": {"query_parameter_name": "q", "descriptor_key": "q"}}]], [entry(0, q="1")]),
-    "by_key": ([[{"generic_key": {"descriptor_value": "all"}}]], [entry(0, generic_key="all")]),
-    "by_named_key": ([[{"generic_key": {"descriptor_value": "all", "descriptor_key": "k"}}]], [entry(0, k="all")]),
-    "by_clusters": ([[{"source_cluster": {}}, {"destination_cluster": {}}]], [entry(0, source_cluster="edge", destination_cluster="up")]),
+        entry(7, user="bob")]),
+    "by_query": ([[{"query_parameters": {"query_parameter_name": "q", "descriptor_key": "q"}}]], [entry(7, q="1")]),
+    "by_key": ([[{"generic_key": {"descriptor_value": "all"}}]], [entry(7, generic_key="all")]),
+    "by_named_key": ([[{"generic_key": {"descriptor_value": "all", "descriptor_key": "k"}}]], [entry(7, k="all")]),
+    "by_clusters": ([[{"source_cluster": {}}, {"destination_cluster": {}}]], [entry(7, source_cluster="edge", destination_cluster="up")]),
     "by_match": ([[{"header_value_match": {"descriptor_value": "v", "headers": [{"name": "x-user", "string_match": {"exact": "bob"}}]}}]], [
-        entry(0, header_match="v")]),
+        entry(7, header_match="v")]),
     "by_no_match": ([[{"header_value_match": {"descriptor_value": "v", "expect_match": False, "headers": [{"name": "x-user", "present_match": True}]}}]],
-                    [entry(0, header_match="v")]),
+                    [entry(7, header_match="v")]),
     "by_query_match": ([[{"query_parameter_value_match": {"descriptor_value": "v", "query_parameters": [{"name": "q", "string_match": {"exact": "1"}}]}}]],
-                       [entry(0, query_match="v")]),
-    "by_two": ([[HEADER], [{"generic_key": {"descriptor_value": "all"}}]], [entry(0, user="bob"), entry(3, generic_key="all")]),
+                       [entry(7, query_match="v")]),
+    "by_two": ([[HEADER], [{"generic_key": {"descriptor_value": "all"}}]], [entry(7, user="bob"), entry(8, generic_key="all")]),
 }
 for name, (actions, descriptors) in LIMITS.items():
     config = limited(f"limit_{name}", actions, descriptors)
@@ -66,7 +66,7 @@ for who, host, route, fields in (
         ("disabled", {}, {"rate_limits": [{"disable_key": "k", "actions": [HEADER]}]}, {}),
         ("own", {}, {"rate_limits": [{"actions": [{"remote_address": {}}]}]}, {"rate_limits": [{"actions": [HEADER]}]}),
         ("default_left_alone", {}, {"rate_limits": [{"actions": [HEADER]}]}, {"always_consume_default_token_bucket": False})):
-    config = limited(f"limit_of_{who}", [], [entry(0, user="bob")], host=host, route=route, **fields)
+    config = limited(f"limit_of_{who}", [], [entry(7, user="bob")], host=host, route=route, **fields)
     case(f"limit of {who.replace('_', ' ')}", get("/", "x-user: bob"), config=config, loose=("x-ratelimit-reset", "x-ratelimit-remaining"))
 
 # ---- a response slowed down ----

@@ -40,5 +40,6 @@ DIFFERENCES = {
     **{f"escaped slash {path}, REJECT_REQUEST": (["log"], _LOGGED_PATH) for path in ("/a%2Fb", "/a%5cb", "/a%2f?x=%2f")},
     "x-forwarded-proto empty, plain": (["log", "responses", "stats", "upstream"], "an empty x-forwarded-proto says nothing: it is as if there were none"),
     "target /nonforwarding": (["log", "responses", "stats"], "a route that forwards nothing has no cluster to miss: 404"),
+    "redirect to nowhere with headers": (["log"], "the record names the cluster that was asked, though what it answered leads nowhere"),
     "tls required": (["stats"], "the redirect is the manager's own: the router has not seen the request"),
 }

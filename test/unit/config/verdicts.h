@@ -187,7 +187,7 @@ inline constexpr Row kRows[] = {
              "aggression: {default_value: 0, runtime_key: x}}}, " ASSIGNED),
      "must be a number above 0"},
     {"zone aware routing", Verdict::accepted,
-     "node: {id: n, cluster: c, locality: {zone: z}}\n"
+     "node: {id: me, cluster: c, locality: {zone: z}}\n"
      "cluster_manager: {local_cluster_name: c}\n" CLUSTER(
          "common_lb_config: {zone_aware_lb_config: {routing_enabled: {value: 50}, min_cluster_size: "
          "3}}, " ASSIGNED)},
@@ -238,7 +238,7 @@ inline constexpr Row kRows[] = {
      "cannot be combined with lb_subset_config"},
     {"subsets as a typed policy", Verdict::accepted,
      CLUSTER(POLICY("subset.v3.Subset, subset_selectors: [{keys: [a]}], allow_redundant_keys: true, "
-                    "subset_lb_policy: {policies: [{typed_extension_config: {name: y, typed_config: {" TYPE(
+                    "subset_lb_policy: {policies: [{typed_extension_config: {name: x, typed_config: {" TYPE(
                         "load_balancing_policies.random.v3.Random") "}}}]}") ", " ASSIGNED)},
     {"a typed policy for subsets without one inside", Verdict::refused,
      CLUSTER(POLICY("subset.v3.Subset, subset_selectors: [{keys: [a]}]") ", " ASSIGNED), "subset_lb_policy"},

@@ -59,10 +59,11 @@ Result<RateLimitAction> to_action(const Proto::Action& in, const std::string& pa
       if (masked.has_v6_prefix_mask_len()) out.v6_prefix = masked.v6_prefix_mask_len().value();
       return out;
     }
-    case Proto::Action::kGenericKey:
+    case Proto::Action::kGenericKey: {
       out.key = or_default(in.generic_key().descriptor_key(), "generic_key");
       SLUICE_ASSIGN(out.value, to_value(in.generic_key().descriptor_value(), path + ".generic_key"));
       return out;
+    }
     case Proto::Action::kHeaderValueMatch: {
       const auto& match = in.header_value_match();
       const std::string at = path + ".header_value_match";

@@ -164,7 +164,9 @@ bool Router::redirects(const http::HeaderMap& headers, uint16_t status) {
   }
   cluster_->http_stats().upstream_internal_redirect_succeeded_total.add();
   report_host(status, headers, true);
-  charge(status, &headers, false);
+  // The record of the request that ends here; as with Envoy its code is not counted.
+  http_info().response_code = status;
+  info().response_code_details = "internal_redirect";
   Buffer body = std::move(kept_);
   if (status == 303) body.clear();
   over_ = true;

@@ -261,6 +261,9 @@ void Stream::restart_now() {
   http_.request_headers = &headers;
   http_.request_trailers = http_.response_headers = http_.response_trailers = nullptr;
   http_.response_code = 0;
+  // It counts as a request of its own.
+  stats().downstream_rq_total.add();
+  (connection_->http1() ? stats().downstream_rq_http1_total : stats().downstream_rq_http2_total).add();
   touch();
   start_chain(headers, r->body.empty());
   if (!over_ && !r->body.empty()) filters_.on_request_data(r->body, true);
