@@ -200,7 +200,7 @@ inline constexpr Row kRouteRows[] = {
            "{source_cluster: "
            "{}}, {generic_key: {descriptor_value: v}}, {masked_remote_address: {v4_prefix_mask_len: 8}}]}]")},
     {"rate limits without actions", Verdict::refused, GOING("cluster: c, rate_limits: [{}]"), "actions"},
-    {"rate limits by what filters say", Verdict::stricter,
+    {"rate limits by what filters say", Verdict::refused,
      GOING("cluster: c, rate_limits: [{actions: [{dynamic_metadata: {descriptor_key: k, metadata_key: {key: "
            "f, path: [{key: a}]}}}]}]"),
      "dynamic_metadata"},
@@ -232,7 +232,7 @@ inline constexpr Row kRouteRows[] = {
      RETRYING("retry_host_predicate: [{name: x, typed_config: {\"@type\": type.googleapis.com/"
               "envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig, metadata_match: "
               "{filter_metadata: {envoy.lb: {stage: dev}}}}}]")},
-    {"previous priorities, never", Verdict::refused,
+    {"previous priorities, never", Verdict::stricter,
      RETRYING("retry_priority: {name: x, typed_config: {\"@type\": type.googleapis.com/"
               "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig}}"),
      "update_frequency"},
