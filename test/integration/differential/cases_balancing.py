@@ -102,3 +102,26 @@ balanced("zones", lambda p: [{"locality": {"zone": "there"}, "lb_endpoints": [en
          node={"id": "n", "cluster": "c", "locality": {"zone": "here"}})
 case("statistics between zones", get(), config="zones")
 case("statistics between zones, of failures", get(), replies=BAD, config="zones")
+
+
+def by_zones(name, proxies, members, **lb):
+    """`proxies`: the zones of the proxies, "here" is this one's; `members(place)`: [(zone, target)] of the cluster."""
+    def localities(hosts):
+        return [{"locality": {"zone": zone}, "lb_endpoints": [endpoint(t)]} for zone, t in hosts]
+
+    def make(p):
+        local = {"name": "proxies", "type": "STATIC", "load_assignment": {"cluster_name": "proxies", "endpoints": localities(
+            [(zone, ("127.0.0.1", 100 + i)) for i, zone in enumerate(proxies)])}}
+        up = {**c.up(p, common_lb_config={"zone_aware_lb_config": {"min_cluster_size": 2, **lb}}),
+              "load_assignment": {"cluster_name": "up", "endpoints": localities(members(p))}}
+        made = c.served(p, c.hcm(p), clusters=[up, local])
+        return {**made, "node": {"id": "n", "cluster": "c", "locality": {"zone": "here"}}, "cluster_manager": {"local_cluster_name": "proxies"}}
+    make.__name__ = f"by_zones_{name}"
+    c.configuration(make)
+    for number in range(3):
+        case(f"by zones: {name.replace('_', ' ')} {number}", get(f"/{number}"), config=make.__name__)
+
+
+by_zones("all_stays", ["here", "there"], lambda p: [("here", p.upstream), ("there", p.second)])
+by_zones("nobody_here", ["here", "there"], lambda p: [("there", p.upstream), ("elsewhere", p.second)])
+by_zones("nobody_here_but_us", ["here", "elsewhere"], lambda p: [("there", p.upstream), ("elsewhere", p.second)])
