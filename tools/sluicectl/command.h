@@ -26,8 +26,8 @@ struct Command {
   Result<int> (*run)(const Context&, const cxxopts::ParseResult&);
 };
 
-extern const Command kCheck, kEnrol, kRelease, kWorkloads, kRedirects, kConnections, kCounters, kWatch,
-    kUninstall;
+extern const Command kCheck, kEnrol, kRelease, kWorkloads, kRedirects, kConnections, kConfig, kCounters,
+    kWatch, kUninstall;
 
 // The error for a command that needs more or fewer words than it got.
 Error usage_error(const Command& command, const std::string& what);

@@ -10,8 +10,8 @@
 namespace sluice::ctl {
 namespace {
 
-constexpr const Command* kCommands[] = {&kCheck,       &kEnrol,    &kRelease, &kWorkloads, &kRedirects,
-                                        &kConnections, &kCounters, &kWatch,   &kUninstall};
+constexpr const Command* kCommands[] = {&kCheck,       &kEnrol,  &kRelease,  &kWorkloads, &kRedirects,
+                                        &kConnections, &kConfig, &kCounters, &kWatch,     &kUninstall};
 
 void print_help() {
   std::printf(

@@ -40,6 +40,7 @@ class NoDiscovery final : public Discovery {
                                                            const std::string&) override {
     struct Never final : model::RouteSource {
       bool ready() const override { return false; }
+      std::string what() const override { return "nothing"; }
       uint64_t generation() const override { return 0; }
       std::shared_ptr<const model::RouteConfig> current() const override { return nullptr; }
     };

@@ -42,7 +42,8 @@ Status AdminServer::start_control() {
   if (path.empty() && server_.redirector_) path = o.state_dir + "/control.sock";
   if (path.empty() || path == "none") return {};
   add_common(control_router_);
-  add_control_routes(control_router_, server_.workloads_.get(), server_.redirector_.get(), server_.workers_);
+  add_control_routes(control_router_, *this, server_.workloads_.get(), server_.redirector_.get(),
+                     server_.workers_);
   control_ = std::make_unique<admin::Server>(*server_.loop_, control_router_);
   SLUICE_ASSIGN(Address address, Address::pipe(path));
   if (Status s = control_->listen(address); !s)
@@ -100,6 +101,17 @@ std::vector<admin::ListenerStatus> AdminServer::listeners() {
   return all;
 }
 
+namespace {
+
+std::vector<std::string> waits_for(const model::Listener& listener) {
+  std::vector<std::string> out;
+  for (const auto& need : listener.needs)
+    if (!need->ready()) out.push_back(need->what());
+  return out;
+}
+
+}  // namespace
+
 admin::Discovered AdminServer::discovered() {
   using admin::DiscoveredResource;
   admin::Discovered out;
@@ -110,7 +122,8 @@ admin::Discovered AdminServer::discovered() {
       if (!entry.discovered) continue;
       DiscoveredResource& r = listeners[name];
       if (entry.active.listener) r.active = state(entry.active.origin);
-      if (entry.warming.listener) r.warming = state(entry.warming.origin);
+      if (entry.warming.listener)
+        r.warming = state(entry.warming.origin), r.waits_for = waits_for(*entry.warming.listener);
       if (!entry.failure) continue;
       r.refused = state(entry.failure->origin);
       r.why_refused = entry.failure->details;

@@ -55,7 +55,8 @@ Response enrol(Workloads& workloads, const Request& request) {
 
 }  // namespace
 
-void add_control_routes(admin::Router& router, Workloads* workloads, redirect::Redirector* redirector,
+void add_control_routes(admin::Router& router, admin::View& view, Workloads* workloads,
+                        redirect::Redirector* redirector,
                         std::vector<std::unique_ptr<WorkerThread>>& workers) {
   router.add({.path = "/workloads", .help = "enrolled workloads; POST a spec to enrol"},
              [workloads, redirector](const Request& request) {
@@ -77,6 +78,22 @@ void add_control_routes(admin::Router& router, Workloads* workloads, redirect::R
                    !s)
                  return refuse(s.error());
                return Response::json("{}");
+             });
+  router.add({.path = "/config_waits", .help = "what resources that warm still wait for"},
+             [&view](const Request&) {
+               const admin::Discovered all = view.discovered();
+               Json list = Json::array();
+               auto add = [&](const char* kind, const std::vector<admin::DiscoveredResource>& resources) {
+                 for (const auto& r : resources) {
+                   if (!r.warming.message) continue;
+                   Json what = Json::array();
+                   for (const std::string& w : r.waits_for) what.push(w);
+                   list.push(Json::object().set("kind", kind).set("name", r.name).set("waits_for", what));
+                 }
+               };
+               add("listener", all.listeners);
+               add("cluster", all.clusters);
+               return Response::json(list.dump());
              });
   router.add({.path = "/connections", .help = "live connections, both legs joined"},
              [&workers](const Request&) {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "server/admin/server.h"
+#include "server/admin/view.h"
 #include "server/worker_thread.h"
 #include "server/workloads.h"
 
@@ -11,7 +12,8 @@ namespace sluice::server {
 
 // The control API on sluiced's Unix socket, for sluicectl and sluice-cni: POST, GET and DELETE of /workloads, GET of
 // /connections. JSON both ways; the shapes stand in tools/sluicectl/control_client.h. `workloads` is null without eBPF.
-void add_control_routes(admin::Router& router, Workloads* workloads, redirect::Redirector* redirector,
+void add_control_routes(admin::Router& router, admin::View& view, Workloads* workloads,
+                        redirect::Redirector* redirector,
                         std::vector<std::unique_ptr<WorkerThread>>& workers);
 
 }  // namespace sluice::server

@@ -13,6 +13,8 @@ namespace sluice::xds {
 // What workers read. The control thread alone writes; workers come here only when the generation has changed.
 class RouteDiscovery::Routes final : public model::RouteSource {
  public:
+  explicit Routes(const std::string& name) : name_(name) {}
+  std::string what() const override { return "routes '" + name_ + "' (rds)"; }
   bool ready() const override { return ready_; }
   uint64_t generation() const override { return generation_.load(std::memory_order_acquire); }
   std::shared_ptr<const model::RouteConfig> current() const override {
@@ -29,6 +31,7 @@ class RouteDiscovery::Routes final : public model::RouteSource {
   void set_ready() { ready_ = true; }
 
  private:
+  const std::string name_;
   mutable std::mutex mutex_;
   std::shared_ptr<const model::RouteConfig> current_;
   std::atomic<uint64_t> generation_{1};
@@ -55,7 +58,7 @@ class RouteDiscovery::Watch final : public Subscriber {
 
   std::shared_ptr<const model::RouteSource> share() {
     if (auto shared = shared_.lock()) return shared;
-    auto routes = new Routes;
+    auto routes = new Routes(name);
     if (current_) routes->set(current_);
     if (ready_) routes->set_ready();
     // The last to let go may be a worker; the subscription belongs to the control thread.

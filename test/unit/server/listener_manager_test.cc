@@ -15,6 +15,7 @@ namespace {
 
 struct Routes final : model::Dependency {
   bool ready() const override { return there; }
+  std::string what() const override { return "routes"; }
   bool there = false;
 };
 

@@ -72,6 +72,7 @@ struct DiscoveredResource {
   std::vector<State> draining;
   State refused;  // the last that was refused; its `message` null: none was
   std::string why_refused;
+  std::vector<std::string> waits_for;  // warming: for people
 };
 struct Discovered {
   std::string listeners_version, clusters_version;  // of the last update that was accepted whole

@@ -19,6 +19,7 @@ class FixedRoutes final : public model::RouteSource {
  public:
   explicit FixedRoutes(std::shared_ptr<const model::RouteConfig> config) : config_(std::move(config)) {}
   bool ready() const override { return true; }
+  std::string what() const override { return config_->name; }
   uint64_t generation() const override { return 1; }
   std::shared_ptr<const model::RouteConfig> current() const override { return config_; }
 

@@ -134,6 +134,7 @@ struct AnyRoute final : model::RouteSource {
     routes = config;
   }
   bool ready() const override { return true; }
+  std::string what() const override { return "routes"; }
   uint64_t generation() const override { return 1; }
   std::shared_ptr<const model::RouteConfig> current() const override { return routes; }
   std::shared_ptr<const model::RouteConfig> routes;
