@@ -8,6 +8,7 @@ namespace {
 constexpr std::string_view kNoUpstreamTls =
     "names the server of TLS connections, and upstream connections are plain";
 constexpr std::string_view kServerOnly = "read by servers alone, as in Envoy";
+constexpr std::string_view kPolled = "for REST, which is polled; gRPC is pushed";
 constexpr std::string_view kShown = "for people and control planes: shown in config_dump, read by nothing";
 
 const ext::Honoured kBootstrap[] = {
@@ -26,36 +27,11 @@ const ext::Honoured kBootstrap[] = {
     {.message = "envoy.config.core.v3.Node",
      .fields = "id cluster locality metadata user_agent_name user_agent_version user_agent_build_version "
                "extensions "
-               "client_features listening_addresses"},
+               "client_features listening_addresses dynamic_parameters"},
     {.message = "envoy.config.core.v3.BuildVersion", .fields = "*"},
     {.message = "envoy.type.v3.SemanticVersion", .fields = "*"},
     {.message = "envoy.config.core.v3.Extension", .fields = "*"},
     {.message = "envoy.config.core.v3.Locality", .fields = "*"},
-};
-
-// Kinds of source that are not honoured (REST, google_grpc) are refused where they are translated.
-const ext::Honoured kConfigSource[] = {
-    {.message = "envoy.config.core.v3.ConfigSource",
-     .fields =
-         "path path_config_source api_config_source ads self initial_fetch_timeout resource_api_version"},
-    {.message = "envoy.config.core.v3.PathConfigSource", .fields = "path watched_directory"},
-    {.message = "envoy.config.core.v3.WatchedDirectory", .fields = "path"},
-    {.message = "envoy.config.core.v3.AggregatedConfigSource", .fields = ""},
-    {.message = "envoy.config.core.v3.SelfConfigSource", .fields = "transport_api_version"},
-    {.message = "envoy.config.core.v3.ApiConfigSource",
-     .fields = "api_type transport_api_version cluster_names grpc_services set_node_on_first_message_only "
-               "rate_limit_settings",
-     .meaningless = {{"refresh_delay", "read for REST alone, as in Envoy"},
-                     {"request_timeout", "read for REST alone, as in Envoy"}}},
-    {.message = "envoy.config.core.v3.RateLimitSettings", .fields = "max_tokens fill_rate"},
-    {.message = "envoy.config.core.v3.GrpcService",
-     .fields = "envoy_grpc google_grpc initial_metadata",
-     .meaningless = {{"timeout", "a stream to a control plane has no end, as in Envoy"}}},
-    {.message = "envoy.config.core.v3.GrpcService.EnvoyGrpc",
-     .fields = "cluster_name authority retry_policy max_receive_message_length"},
-    {.message = "envoy.config.core.v3.GrpcService.GoogleGrpc", .fields = "*"},
-    {.message = "envoy.config.core.v3.RetryPolicy", .fields = "retry_back_off"},
-    {.message = "envoy.config.core.v3.BackoffStrategy", .fields = "*"},
 };
 
 const ext::Honoured kListener[] = {
@@ -212,6 +188,36 @@ const ext::Honoured kCluster[] = {
      .meaningless = {{"health_check_config", "health_checks are refused, so nothing reads it"}}},
 };
 
+const ext::Honoured kDiscovery[] = {
+    {.message = "envoy.config.bootstrap.v3.Bootstrap.DynamicResources",
+     .fields = "lds_config cds_config ads_config"},
+    {.message = "envoy.config.core.v3.ConfigSource",
+     .fields =
+         "path path_config_source api_config_source ads self initial_fetch_timeout resource_api_version"},
+    {.message = "envoy.config.core.v3.AggregatedConfigSource", .fields = ""},
+    {.message = "envoy.config.core.v3.SelfConfigSource", .fields = "*"},
+    {.message = "envoy.config.core.v3.PathConfigSource", .fields = "path watched_directory"},
+    {.message = "envoy.config.core.v3.WatchedDirectory", .fields = "*"},
+    {.message = "envoy.config.core.v3.ApiConfigSource",
+     .fields = "api_type transport_api_version cluster_names grpc_services rate_limit_settings "
+               "set_node_on_first_message_only",
+     .meaningless = {{"refresh_delay", kPolled}, {"request_timeout", kPolled}}},
+    {.message = "envoy.config.core.v3.RateLimitSettings", .fields = "*"},
+    {.message = "envoy.config.core.v3.GrpcService",
+     .fields = "envoy_grpc google_grpc initial_metadata",
+     .meaningless = {{"timeout", "of calls with one answer; a stream to a control plane has no end"}}},
+    {.message = "envoy.config.core.v3.GrpcService.GoogleGrpc", .fields = "*"},
+    {.message = "envoy.config.core.v3.GrpcService.EnvoyGrpc",
+     .fields = "cluster_name authority retry_policy max_receive_message_length",
+     .meaningless = {{"skip_envoy_headers", "none are sent"}}},
+    {.message = "envoy.config.core.v3.RetryPolicy",
+     .fields = "retry_back_off",
+     .meaningless = {{"num_retries", "a stream to a control plane is tried for ever, as in Envoy"}}},
+    {.message = "envoy.config.core.v3.BackoffStrategy", .fields = "*"},
+    {.message = "envoy.config.core.v3.HeaderValue", .fields = "key value"},
+    {.message = "xds.core.v3.ContextParams", .fields = "*"},
+};
+
 const ext::Honoured kShared[] = {
     {.message = "envoy.config.core.v3.Address", .fields = "socket_address pipe"},
     {.message = "envoy.config.core.v3.SocketAddress", .fields = "protocol address port_value ipv4_compat"},
@@ -257,9 +263,9 @@ const ext::Honoured kShared[] = {
 
 void add_core_lists(HonouredFields& lists) {
   for (const auto& list : kBootstrap) lists.add(list);
-  for (const auto& list : kConfigSource) lists.add(list);
   for (const auto& list : kListener) lists.add(list);
   for (const auto& list : kCluster) lists.add(list);
+  for (const auto& list : kDiscovery) lists.add(list);
   for (const auto& list : kShared) lists.add(list);
   add_route_lists(lists);
 }

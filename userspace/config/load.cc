@@ -53,7 +53,7 @@ class FirstError : public pb::io::ErrorCollector {
   std::string_view source_;
 };
 
-Status read_into(const std::string& path, const std::string& text, Sources& sources, Bootstrap& into) {
+Status read_into(const std::string& path, const std::string& text, Sources& sources, pb::Message& into) {
   if (path.ends_with(".pb")) {
     if (!into.ParseFromString(text))
       return Error{path + " is not a binary " + into.GetDescriptor()->full_name() +
@@ -184,14 +184,18 @@ Error Sources::locate(Error error) const {
   return Error{error_at(in->name, best.line, best.column, error.message).message, error.code};
 }
 
+Status load_file(const std::string& path, Sources& sources, pb::Message& into) {
+  SLUICE_ASSIGN(const std::string text, read_file(path));
+  return read_into(path, text, sources, into);
+}
+
 Result<Loaded> load_bootstrap(const LoadOptions& options, const HonouredFields& honoured) {
   if (options.path.empty() && options.yaml.empty())
     return Error{"no configuration: give a file with -c FILE, or YAML with --config-yaml TEXT"};
   Loaded out;
   auto bootstrap = std::make_shared<Bootstrap>();
   if (!options.path.empty()) {
-    SLUICE_ASSIGN(const std::string text, read_file(options.path));
-    SLUICE_TRY(read_into(options.path, text, out.sources, *bootstrap));
+    SLUICE_TRY(load_file(options.path, out.sources, *bootstrap));
   }
   if (!options.yaml.empty()) {
     Bootstrap over;

@@ -10,6 +10,9 @@
 namespace envoy::config::bootstrap::v3 {
 class Bootstrap;
 }
+namespace google::protobuf {
+class Message;
+}
 
 namespace sluice::config {
 
@@ -44,6 +47,9 @@ class Sources {
   };
   std::vector<Source> sources_;
 };
+
+// A message from a file of the kinds that LoadOptions::path names. Nothing is validated.
+Status load_file(const std::string& path, Sources& sources, google::protobuf::Message& into);
 
 struct Loaded {
   BootstrapPtr bootstrap;

@@ -8,6 +8,7 @@
 #include "config/convert.h"
 #include "config/factory_context.h"
 #include "config/honoured.h"
+#include "config/translate_config_source.h"
 #include "config/translate_dns.h"
 #include "envoy/config/bootstrap/v3/bootstrap.pb.h"
 #include "sluice/ext/registry.h"
@@ -143,6 +144,9 @@ Result<model::Bootstrap> translate(const Bootstrap& in, const ext::Registry& reg
   out.local_cluster = in.cluster_manager().local_cluster_name();
   SLUICE_TRY(check_local_cluster(out.local_cluster, *set));
   SLUICE_TRY(add_listeners(in, registry, logs, discovery, resources.field("listeners"), *set));
+  if (in.has_dynamic_resources()) {
+    SLUICE_ASSIGN(out.dynamic, to_dynamic_resources(in.dynamic_resources(), top.field("dynamic_resources")));
+  }
   out.config = std::move(set);
   return out;
 }

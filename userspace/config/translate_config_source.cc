@@ -1,47 +1,67 @@
 #include "config/translate_config_source.h"
 
 #include "config/convert.h"
+#include "envoy/config/bootstrap/v3/bootstrap.pb.h"
 #include "envoy/config/core/v3/config_source.pb.h"
 #include "envoy/config/core/v3/grpc_service.pb.h"
 
 namespace sluice::config {
 
 namespace core = envoy::config::core::v3;
+using Source = model::ConfigSource;
 
 namespace {
 
 Status check_version(core::ApiVersion version, const FieldPath& path) {
-  if (version == core::V3) return {};
-  return refuse(path, "V2 (and AUTO) xDS transport protocol versions are deprecated; write V3");
+  // Nothing said is V3: the API's documentation has it so.
+  if (version != core::V2) return {};
+  return refuse(path, "V2 is the API that Envoy left in 2021; write V3, and v3 resources");
+}
+
+// Metadata goes out as it is: nothing of a request is there that could fill an operator in.
+Result<std::string> to_metadata_value(const std::string& in, const FieldPath& path) {
+  std::string out;
+  for (size_t i = 0; i < in.size(); ++i) {
+    if (in[i] == '%' && (i + 1 >= in.size() || in[++i] != '%'))
+      return refuse(
+          path, "operators such as %HOSTNAME% are not supported here; write the value itself, and %% for %");
+    out += in[i];
+  }
+  return out;
 }
 
 Result<model::GrpcService> to_grpc_service(const core::GrpcService& in, const FieldPath& path) {
+  if (in.has_google_grpc())
+    return refuse(
+        path.field("google_grpc"),
+        "is not supported: use envoy_grpc with the name of a static cluster, which has the address and "
+        "explicit_http_config.http2_protocol_options");
   model::GrpcService out;
-  if (in.target_specifier_case() != core::GrpcService::kEnvoyGrpc)
-    return refuse(path.field("google_grpc"),
-                  "is Google's own gRPC library; write envoy_grpc with the cluster of the control plane");
+  const auto& grpc = in.envoy_grpc();
   const FieldPath at = path.field("envoy_grpc");
-  const auto& envoy = in.envoy_grpc();
-  out.cluster = envoy.cluster_name();
-  out.authority = envoy.authority();
-  out.max_receive_message_length = envoy.max_receive_message_length().value();
-  if (envoy.has_retry_policy()) {
-    const FieldPath retry = at.field("retry_policy");
-    const auto& backoff = envoy.retry_policy().retry_back_off();
-    if (backoff.has_base_interval()) out.retry_base = to_milliseconds(backoff.base_interval());
+  out.cluster = grpc.cluster_name();
+  out.authority = grpc.authority();
+  out.max_receive_message_length =
+      value_or(grpc.has_max_receive_message_length(), grpc.max_receive_message_length(), 0u);
+  if (grpc.retry_policy().has_retry_back_off()) {
+    const auto& back_off = grpc.retry_policy().retry_back_off();
+    out.retry_base = to_milliseconds(back_off.base_interval());
+    if (out.retry_base < std::chrono::milliseconds(1)) out.retry_base = std::chrono::milliseconds(1);
     out.retry_max =
-        backoff.has_max_interval() ? to_milliseconds(backoff.max_interval()) : 10 * out.retry_base;
+        back_off.has_max_interval() ? to_milliseconds(back_off.max_interval()) : out.retry_base * 10;
+    const FieldPath policy = at.field("retry_policy");
     if (out.retry_max < out.retry_base)
-      return refuse(retry.field("retry_back_off"),
-                    "max_interval must be greater than or equal to base_interval");
+      return refuse(policy.field("retry_back_off"),
+                    "max_interval must be greater than or equal to the base_interval");
   }
+  const FieldPath metadata = path.field("initial_metadata");
   for (int i = 0; i < in.initial_metadata_size(); ++i) {
-    const auto& header = in.initial_metadata(i);
-    const FieldPath metadata = path.field("initial_metadata");
+    const auto& pair = in.initial_metadata(i);
     const FieldPath item = metadata.item(static_cast<size_t>(i));
-    if (header.value().find('%') != std::string::npos)
-      return refuse(item.field("value"), "formatters are not supported here by this version of Sluice");
-    out.initial_metadata.emplace_back(header.key(), header.value());
+    SLUICE_ASSIGN(std::string value, to_metadata_value(pair.value(), item.field("value")));
+    std::string name = pair.key();
+    for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    out.initial_metadata.emplace_back(std::move(name), std::move(value));
   }
   return out;
 }
@@ -49,78 +69,93 @@ Result<model::GrpcService> to_grpc_service(const core::GrpcService& in, const Fi
 }  // namespace
 
 Result<model::ControlPlane> to_control_plane(const core::ApiConfigSource& in, const FieldPath& path) {
-  model::ControlPlane out;
   using Api = core::ApiConfigSource;
+  model::ControlPlane out;
   SLUICE_TRY(check_version(in.transport_api_version(), path.field("transport_api_version")));
   switch (in.api_type()) {
     case Api::GRPC:
-    case Api::AGGREGATED_GRPC:
       break;
     case Api::DELTA_GRPC:
-    case Api::AGGREGATED_DELTA_GRPC:
       out.delta = true;
       break;
+    case Api::AGGREGATED_GRPC:
+    case Api::AGGREGATED_DELTA_GRPC:
+      return refuse(
+          path.field("api_type"),
+          "type must be of non-aggregated gRPC: write GRPC or DELTA_GRPC; what shares the aggregated stream "
+          "says `ads: {}` instead");
     default:
       return refuse(path.field("api_type"),
                     Api::ApiType_Name(in.api_type()) +
-                        " is not supported by this version of Sluice; write GRPC, DELTA_GRPC, or "
-                        "path_config_source for files");
+                        " is not supported by this version of Sluice; it has GRPC and DELTA_GRPC");
   }
   if (!in.cluster_names().empty())
-    return refuse(
-        path.field("cluster_names"),
-        "a gRPC config source takes no cluster names; write grpc_services with envoy_grpc.cluster_name");
+    return refuse(path.field("cluster_names"),
+                  "is for REST: a gRPC source names its cluster in grpc_services[0].envoy_grpc.cluster_name");
   const FieldPath services = path.field("grpc_services");
-  if (in.grpc_services().empty()) return refuse(services, "is necessary: which control plane?");
-  if (in.grpc_services_size() > 2)
-    return refuse(services.item(2), "a control plane and one to fail over to: no more than two");
-  for (int i = 0; i < in.grpc_services_size(); ++i) {
-    SLUICE_ASSIGN(auto service, to_grpc_service(in.grpc_services(i), services.item(static_cast<size_t>(i))));
-    out.services.push_back(std::move(service));
-  }
+  if (in.grpc_services_size() != 1)
+    return refuse(services,
+                  in.grpc_services_size() == 0
+                      ? "is missing: API configs must have a gRPC service"
+                      : "must have no more than 1 gRPC services specified; put several endpoints into its "
+                        "cluster");
+  SLUICE_ASSIGN(auto service, to_grpc_service(in.grpc_services(0), services.item(0)));
+  out.services.push_back(std::move(service));
   out.set_node_on_first_message_only = in.set_node_on_first_message_only();
   if (in.has_rate_limit_settings()) {
     const auto& limit = in.rate_limit_settings();
-    out.rate_limit = {value_or(limit.has_max_tokens(), limit.max_tokens(), uint32_t{100}),
-                      limit.has_fill_rate() ? limit.fill_rate().value() : 10.0};
+    out.rate_limit = {value_or(limit.has_max_tokens(), limit.max_tokens(), 100u),
+                      value_or(limit.has_fill_rate(), limit.fill_rate(), 10.0)};
+    if (out.rate_limit->first == 0)
+      return refuse(path.field("rate_limit_settings"), "max_tokens: 0 would never let a request out");
   }
   return out;
 }
 
-Result<model::ConfigSource> to_config_source(const core::ConfigSource& in, const FieldPath& path) {
-  using Kind = model::ConfigSource::Kind;
-  model::ConfigSource out;
+Result<Source> to_config_source(const core::ConfigSource& in, const FieldPath& path) {
+  Source out;
   SLUICE_TRY(check_version(in.resource_api_version(), path.field("resource_api_version")));
-  if (in.has_initial_fetch_timeout()) out.initial_fetch_timeout = to_duration(in.initial_fetch_timeout());
+  if (in.has_initial_fetch_timeout()) out.initial_fetch_timeout = to_milliseconds(in.initial_fetch_timeout());
   switch (in.config_source_specifier_case()) {
     case core::ConfigSource::kAds:
-      out.kind = Kind::ads;
-      break;
-    case core::ConfigSource::kSelf:
-      return refuse(path.field("self"), "is not supported by this version of Sluice; write ads");
+      out.kind = Source::Kind::ads;
+      return out;
+    case core::ConfigSource::kApiConfigSource: {
+      out.kind = Source::Kind::control_plane;
+      SLUICE_ASSIGN(out.control_plane,
+                    to_control_plane(in.api_config_source(), path.field("api_config_source")));
+      return out;
+    }
     case core::ConfigSource::kPath:
-      out.kind = Kind::file;
+      out.kind = Source::Kind::file;
       out.path = in.path();
+      if (out.path.empty()) return refuse(path.field("path"), "is empty: name a file");
       return out;
     case core::ConfigSource::kPathConfigSource:
-      out.kind = Kind::file;
+      out.kind = Source::Kind::file;
       out.path = in.path_config_source().path();
       out.watched_directory = in.path_config_source().watched_directory().path();
       return out;
-    case core::ConfigSource::kApiConfigSource: {
-      const FieldPath at = path.field("api_config_source");
-      using Api = core::ApiConfigSource;
-      const auto type = in.api_config_source().api_type();
-      if (type == Api::AGGREGATED_GRPC || type == Api::AGGREGATED_DELTA_GRPC)
-        return refuse(at.field("api_type"), Api::ApiType_Name(type) +
-                                                " has no place here: write ads: {} and the control plane as "
-                                                "dynamic_resources.ads_config");
-      out.kind = Kind::control_plane;
-      SLUICE_ASSIGN(out.control_plane, to_control_plane(in.api_config_source(), at));
-      return out;
-    }
+    case core::ConfigSource::kSelf:
+      return refuse(path.field("self"),
+                    "Missing config source specifier: self has no meaning in Envoy either; write ads, "
+                    "api_config_source or path_config_source");
     default:
-      return refuse(path, "one of path_config_source, api_config_source and ads is necessary");
+      return refuse(path, "says no source: write ads, api_config_source or path_config_source");
+  }
+}
+
+Result<model::DynamicResources> to_dynamic_resources(
+    const envoy::config::bootstrap::v3::Bootstrap_DynamicResources& in, const FieldPath& path) {
+  model::DynamicResources out;
+  if (in.has_ads_config()) {
+    SLUICE_ASSIGN(out.ads, to_control_plane(in.ads_config(), path.field("ads_config")));
+  }
+  if (in.has_cds_config()) {
+    SLUICE_ASSIGN(out.cds, to_config_source(in.cds_config(), path.field("cds_config")));
+  }
+  if (in.has_lds_config()) {
+    SLUICE_ASSIGN(out.lds, to_config_source(in.lds_config(), path.field("lds_config")));
   }
   return out;
 }

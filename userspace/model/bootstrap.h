@@ -7,6 +7,7 @@
 #include "core/address.h"
 #include "io/loop.h"
 #include "model/config_set.h"
+#include "model/config_source.h"
 
 namespace sluice::model {
 
@@ -28,6 +29,7 @@ struct Bootstrap {
   std::optional<Admin> admin;
   std::string local_cluster;  // cluster_manager.local_cluster_name
   std::shared_ptr<const ConfigSet> config;
+  DynamicResources dynamic;
 };
 
 }  // namespace sluice::model

@@ -25,7 +25,9 @@ Status Lds::on_update(const Update& update) {
       problems += r.name + ": duplicate listener " + r.name + " found\n";
       continue;
     }
-    auto made = resources_.listener(*r.message);
+    auto message = r.unpack();
+    if (!message) return std::move(message).error();  // it was unpacked when it came: cannot be
+    auto made = resources_.listener(**message);
     Status status = made.ok() ? sink_.put_listener(std::move(*made), r) : Status(std::move(made).error());
     if (status) continue;
     problems += r.name + ": " + status.error().message + "\n";

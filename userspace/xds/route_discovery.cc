@@ -89,14 +89,14 @@ class RouteDiscovery::Watch final : public Subscriber {
     now.name = name;
     now.version = found->version;
     now.at = owner_.loop_.wall_now();
-    now.message = found->message;
     if (current_ && found->hash == hash_) {
       view.version = now.version;
       view.refused.clear();
       view.refused_message.reset();
       return {};
     }
-    auto made = owner_.resources_->routes(*found->message);
+    SLUICE_ASSIGN(now.message, found->unpack());
+    auto made = owner_.resources_->routes(*now.message);
     if (!made.ok()) {
       view.name = name;
       view.refused = made.error().message;

@@ -20,30 +20,36 @@ class Message;
 namespace sluice::xds {
 
 enum class ResourceType : uint8_t { cluster, endpoints, listener, route, secret, extension_config };
+inline constexpr size_t kResourceTypes = 6;
 // "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 std::string_view type_url(ResourceType type);
 
-// One resource as it came, unpacked into its type but not yet checked: validating, refusing and translating are its
-// subscriber's.
+// One resource as it came: validating, refusing and translating are its subscriber's.
 struct Resource {
+  ResourceType type;
   std::string name;
-  std::string version;  // its own (delta), or that of the response it came with
-  std::shared_ptr<const google::protobuf::Message> message;
-  uint64_t hash = 0;  // of its bytes: equal resources have equal ones
+  std::string version = {};  // its own (delta), or that of the response it came with
+  std::string_view bytes = {};  // good during on_update; copy what is to be kept (config_dump)
+  uint64_t hash = 0;  // of `bytes`: equal resources have equal ones, which need no message
+  // Its type's message. Unpacked already, unless bytes like these were accepted last time: then here and now.
+  Result<std::shared_ptr<const google::protobuf::Message>> unpack() const;
+  std::shared_ptr<const google::protobuf::Message> message = nullptr;
 };
 
 // What one response says. State of the world: `resources` is everything there is of what was asked for, and `removed`
-// is empty. Delta: only what changed.
+// is empty. Delta (and a TTL that ran out): only what changed.
 struct Update {
   bool delta = false;
-  std::vector<Resource> resources;
-  std::vector<std::string> removed;
-  std::string version;  // version_info, system_version_info
+  std::vector<Resource> resources = {};
+  std::vector<std::string> removed = {};
+  std::string version = {};  // version_info, system_version_info
 };
 
+// Why there is no update (yet). The subscription goes on. A stream that ends or cannot be had is counted and tried
+// again, nobody is told, as in Envoy.
 enum class FetchFailure : uint8_t {
-  connection,  // no stream to the control plane, or it ended; it is tried again
-  timed_out,  // initial_fetch_timeout passed without an answer; the subscription goes on
+  timed_out,  // initial_fetch_timeout passed without an answer
+  rejected,  // a response was refused before it got to the subscriber (broken bytes, another type), or by it
 };
 
 class Subscriber {
@@ -66,7 +72,8 @@ class Subscription {
   virtual void set_names(const std::unordered_set<std::string>& names) = 0;
 };
 
-// Makes subscriptions; those of equal sources share a stream, those of ADS the one stream of the bootstrap's ads_config.
+// Makes subscriptions; those of equal sources share a stream a type, those of ADS the one stream of the bootstrap's
+// ads_config.
 class SubscriptionFactory {
  public:
   // `scope`: where update_attempt, update_success, update_rejected, update_failure, init_fetch_timeout, update_time,

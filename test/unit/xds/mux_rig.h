@@ -1,0 +1,105 @@
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "envoy/config/cluster/v3/cluster.pb.h"
+#include "envoy/config/endpoint/v3/endpoint.pb.h"
+#include "envoy/service/discovery/v3/discovery.pb.h"
+#include "xds/mux.h"
+#include "xds/resource.h"
+
+// A mux with a transport that keeps what is sent, and watchers that keep what they get.
+namespace sluice::xds {
+
+namespace discovery = envoy::service::discovery::v3;
+using Cluster = envoy::config::cluster::v3::Cluster;
+using Names = std::vector<std::string>;
+
+inline const std::string kClusters(type_url(ResourceType::cluster));
+inline const std::string kEndpoints(type_url(ResourceType::endpoints));
+
+template <typename Request>
+struct FakeTransport final : Mux::Transport {
+  bool open() const override { return is_open; }
+  bool take_token() override {
+    if (tokens == 0) return false;
+    if (tokens > 0) --tokens;
+    return true;
+  }
+  void send(const google::protobuf::Message& request) override {
+    sent.push_back(static_cast<const Request&>(request));
+  }
+  void note_pending(size_t n) override { pending = n; }
+  void note_identifier(const std::string& from) override { identifier = from; }
+  void flush_soon() override { flush_wanted = true; }
+  void wake_at(MonotonicTime at) override { wake = at; }
+
+  // The requests since the last call.
+  std::vector<Request> take() { return std::exchange(sent, {}); }
+
+  bool is_open = false, flush_wanted = false;
+  int tokens = -1;  // without end
+  size_t pending = 0;
+  std::string identifier;
+  MonotonicTime wake{};
+  std::vector<Request> sent;
+};
+
+struct FakeWatcher final : Watcher {
+  Status on_update(const Update& u) override {
+    ++updates;
+    delta = u.delta;
+    version = u.version;
+    names.clear();
+    for (const Resource& r : u.resources) {
+      names.push_back(r.name);
+      unpacked += r.message != nullptr;
+    }
+    removed = u.removed;
+    if (during) during();
+    if (!refuse.empty()) return Error{refuse};
+    return {};
+  }
+  void on_rejected(const Error& why) override { ++rejected, reason = why.message; }
+  void on_disconnected() override { ++disconnected; }
+
+  int updates = 0, rejected = 0, disconnected = 0, unpacked = 0;
+  bool delta = false;
+  std::string version, refuse, reason;
+  Names names, removed;
+  std::function<void()> during;
+};
+
+inline std::string cluster_bytes(const std::string& name, const std::string& alt = "") {
+  Cluster c;
+  c.set_name(name);
+  c.set_alt_stat_name(alt);
+  return c.SerializeAsString();
+}
+
+inline google::protobuf::Any any_of(const std::string& url, std::string bytes) {
+  google::protobuf::Any out;
+  out.set_type_url(url);
+  out.set_value(std::move(bytes));
+  return out;
+}
+
+inline Mux::Options options(bool node_once = false) {
+  Mux::Options o;
+  o.node.set_id("me");
+  o.node_on_first_message_only = node_once;
+  return o;
+}
+
+inline Names names_of(const google::protobuf::RepeatedPtrField<std::string>& list) {
+  Names out(list.begin(), list.end());
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+}  // namespace sluice::xds

@@ -1,0 +1,302 @@
+#include "xds/plane_client.h"
+
+#include "test/sim/sim_loop.h"
+#include "test/unit/xds/mux_rig.h"
+
+namespace sluice::xds {
+namespace {
+
+TEST_CASE("back-off: a random part of an interval that doubles up to its limit, and starts again") {
+  using std::chrono::milliseconds;
+  Random random(7);
+  BackOff back_off(milliseconds(500), std::chrono::seconds(30));
+  Duration largest{};
+  for (int round = 0; round < 2000; ++round) {
+    Duration limit = milliseconds(500);
+    for (int i = 0; i < 10; ++i) {
+      const Duration wait = back_off.next(random);
+      CHECK(wait >= Duration(0));
+      CHECK(wait < limit);
+      largest = std::max(largest, wait);
+      limit = std::min<Duration>(limit * 2, std::chrono::seconds(30));
+    }
+    back_off.reset();
+  }
+  CHECK(largest > std::chrono::seconds(29));
+}
+
+// A cluster whose one stream is in the hands of the test.
+struct FakeCluster final : ext::Cluster,
+                           ext::HttpCluster,
+                           ext::ClusterManager,
+                           std::enable_shared_from_this<FakeCluster> {
+  struct Stream final : http::Stream {
+    void send_headers(const http::HeaderMap& h, bool) override { headers = http::copy_headers(h); }
+    void send_informational(const http::HeaderMap&) override {}
+    void send_data(Buffer&& data, bool) override {
+      body += data.to_string();
+      data.clear();
+    }
+    void send_trailers(const http::HeaderMap&) override {}
+    void reset(http::ResetReason) override {}
+    void pause_reading() override {}
+    void resume_reading() override {}
+    void set_buffer_limit(uint32_t) override {}
+    bool above_write_high_watermark() const override { return false; }
+    const Bytes& bytes() const override { return counted; }
+    uint32_t id() const override { return 1; }
+    http::Protocol protocol() const override { return version; }
+    http::HeaderMapPtr headers;
+    std::string body;
+    Bytes counted;
+    http::Protocol version = http::Protocol::http2;
+  };
+  struct Try final : ext::HttpTry {
+    Try(FakeCluster& c, http::StreamReceiver& r, Callbacks& cb) : cluster(c), receiver(r), callbacks(cb) {
+      cluster.current = this;
+    }
+    ~Try() override {
+      if (cluster.current == this) cluster.current = nullptr;
+    }
+    void start() override { ++cluster.starts; }
+    const ext::UpstreamHost* host() const override { return nullptr; }
+    ext::Connection& connection() override { std::abort(); }
+    MonotonicTime connect_started() const override { return {}; }
+    MonotonicTime connect_done() const override { return {}; }
+    uint64_t connection_streams() const override { return 1; }
+    bool may_be_unseen() const override { return false; }
+    void report(ext::TryResult) override {}
+    void report_status(uint16_t) override {}
+    FakeCluster& cluster;
+    http::StreamReceiver& receiver;
+    Callbacks& callbacks;
+    Stream stream;
+  };
+
+  explicit FakeCluster(stats::Store& store)
+      : statistics(store.root(0).scope("cluster.xds")),
+        codes(store.root(0).scope("cluster.xds")),
+        scope(store.root(0)) {}
+  // ext::ClusterManager
+  ext::Cluster* find(std::string_view name) override { return there && name == "xds" ? this : nullptr; }
+  // ext::Cluster
+  const std::string& name() const override { return name_; }
+  const std::string& observability_name() const override { return name_; }
+  void note_connect_attempts_exceeded() override {}
+  std::unique_ptr<ext::Upstream> connect(const ext::Upstream::Origin&, ext::Upstream::Callbacks&) override {
+    return nullptr;
+  }
+  ext::HttpCluster* http() override { return this; }
+  // ext::HttpCluster
+  std::shared_ptr<ext::HttpCluster> hold() override { return shared_from_this(); }
+  ext::HttpClusterCodeStats& code_stats() override { return codes; }
+  std::unique_ptr<ext::HttpTry> make_try(const ext::Upstream::Origin&, const ext::HttpRequestTraits&,
+                                         http::StreamReceiver& receiver,
+                                         ext::HttpTry::Callbacks& callbacks) override {
+    return std::make_unique<Try>(*this, receiver, callbacks);
+  }
+  ext::HttpClusterStats& http_stats() override { return statistics; }
+  stats::Scope stats_scope() override { return scope; }
+  bool acquire_retry(ext::RoutingPriority) override { return true; }
+  void release_retry(ext::RoutingPriority) override {}
+  Duration max_stream_duration() const override { return {}; }
+  Drop drops() override { return Drop::no; }
+  ext::HttpCodeStats* zone_stats(std::string_view) override { return nullptr; }
+
+  bool there = true;
+  int starts = 0;
+  Try* current = nullptr;
+  ext::HttpClusterStats statistics;
+  ext::HttpClusterCodeStats codes;
+  stats::Scope scope;
+  std::string name_ = "xds";
+};
+
+struct Rig {
+  static model::ControlPlane plane() {
+    model::ControlPlane config;
+    config.services.emplace_back().cluster = "xds";
+    return config;
+  }
+  explicit Rig(model::ControlPlane config = plane()) {
+    client = std::make_unique<PlaneClient>(loop, *cluster, random, std::move(config), ads_method(false),
+                                           options(), store.root(0));
+    watch = client->mux().watch(ResourceType::cluster, {}, watcher);
+    client->start();
+    loop.run_once(Duration(0));
+  }
+  ~Rig() {
+    watch.reset();
+    client.reset();
+  }
+  FakeCluster::Try& call() {
+    REQUIRE(cluster->current != nullptr);
+    return *cluster->current;
+  }
+  void ready() { call().callbacks.on_ready(call().stream); }
+  void answer(bool end = false, const char* status = "200") {
+    auto h = http::make_headers();
+    h->add(http::Name::status, status);
+    h->add(std::string_view("content-type"), "application/grpc");
+    call().receiver.on_headers(std::move(h), end);
+  }
+  void bytes(std::string_view text) {
+    Buffer b;
+    b.append(loop.blocks(), text);
+    call().receiver.on_data(b, false);
+  }
+  static std::string framed(const std::string& message) {
+    std::string out(5, '\0');
+    for (size_t i = 0; i < 4; ++i) out[1 + i] = static_cast<char>(message.size() >> (24 - 8 * i));
+    return out + message;
+  }
+  static std::string response(const std::string& version) {
+    discovery::DiscoveryResponse r;
+    r.set_type_url(kClusters);
+    r.set_version_info(version);
+    r.set_nonce(version);
+    *r.add_resources() = any_of(kClusters, cluster_bytes("a"));
+    return r.SerializeAsString();
+  }
+  uint64_t stat(const std::string& name) {
+    for (const auto& m : store.snapshot())
+      if (m.name == name) return m.value;
+    return ~0ull;
+  }
+  // Time goes on until the client tries again; how long that took.
+  Duration until_next_try() {
+    const int before = cluster->starts;
+    const MonotonicTime since = loop.now();
+    REQUIRE(loop.run_until([&] { return cluster->starts > before; }));
+    return loop.now() - since;
+  }
+
+  sim::SimNet net{1};
+  sim::SimLoop loop{net};
+  stats::Store store{1};
+  Random random{1};
+  FakeWatcher watcher;
+  std::shared_ptr<FakeCluster> cluster = std::make_shared<FakeCluster>(store);
+  std::unique_ptr<PlaneClient> client;
+  std::unique_ptr<Watch> watch;
+};
+
+TEST_CASE("plane: the call's head, the first request, messages in any pieces") {
+  Rig rig;
+  rig.ready();
+  auto& stream = rig.call().stream;
+  CHECK(stream.headers->get(http::Name::method) == "POST");
+  CHECK(stream.headers->get(http::Name::path) == ads_method(false));
+  CHECK(stream.headers->get(http::Name::authority) == "xds");
+  CHECK(stream.headers->get("content-type") == "application/grpc");
+  CHECK(stream.headers->get("te") == "trailers");
+  REQUIRE(stream.body.size() > 5);
+  discovery::DiscoveryRequest request;
+  REQUIRE(request.ParseFromString(stream.body.substr(5)));
+  CHECK(request.type_url() == kClusters);
+  CHECK(rig.stat("control_plane.connected_state") == 1);
+  rig.answer();
+  const std::string two = Rig::framed(Rig::response("v1")) + Rig::framed(Rig::response("v2"));
+  for (char c : two) rig.bytes({&c, 1});
+  CHECK(rig.watcher.updates == 2);
+  CHECK(rig.watcher.version == "v2");
+  rig.bytes(Rig::framed(Rig::response("v3")) + Rig::framed(Rig::response("v4")) + "\0\0");
+  CHECK(rig.watcher.version == "v4");
+}
+
+TEST_CASE(
+    "plane: whatever ends the call, there is another one, later and later, and at once again after a "
+    "message") {
+  Rig rig;
+  Duration longest{};
+  for (int i = 0; i < 12; ++i) {
+    rig.call().callbacks.on_failure(ext::Upstream::Failure::connect_failed, "refused");
+    CHECK(rig.cluster->current == nullptr);
+    longest = std::max(longest, rig.until_next_try());
+  }
+  CHECK(longest > std::chrono::seconds(2));
+  CHECK(rig.watcher.disconnected == 12);
+  rig.ready();
+  rig.answer();
+  rig.bytes(Rig::framed(Rig::response("v1")));
+  rig.call().receiver.on_reset(http::ResetReason::connection_termination, "");
+  CHECK(rig.stat("control_plane.connected_state") == 0);
+  CHECK(rig.until_next_try() <= std::chrono::milliseconds(600));
+  rig.ready();
+  discovery::DiscoveryRequest request;
+  REQUIRE(request.ParseFromString(rig.call().stream.body.substr(5)));
+  CHECK(request.version_info() == "v1");
+}
+
+TEST_CASE("plane: garbage ends the call") {
+  Rig rig;
+  auto garbage = [&](std::string_view bytes) {
+    rig.ready();
+    rig.answer();
+    rig.bytes(bytes);
+    CHECK(rig.cluster->current == nullptr);
+    rig.until_next_try();
+  };
+  garbage(Rig::framed("\xff\xff\xff"));
+  garbage(std::string("\x01\0\0\0\1x", 6));  // compressed
+  garbage("\xff\xff\xff\xff\xff");
+  garbage(std::string("\0\xff\xff\xff\xff", 5));  // 4 GiB to come
+  rig.ready();
+  rig.answer(true);  // trailers only, without a status
+  CHECK(rig.cluster->current == nullptr);
+  rig.until_next_try();
+  rig.ready();
+  rig.answer(false, "503");
+  CHECK(rig.cluster->current == nullptr);
+  rig.until_next_try();
+  rig.call().stream.version = http::Protocol::http11;
+  rig.ready();
+  CHECK(rig.cluster->current == nullptr);
+  rig.until_next_try();
+  CHECK(rig.watcher.updates == 0);
+}
+
+TEST_CASE("plane: a limit on messages, metadata, an authority of its own") {
+  model::ControlPlane config = Rig::plane();
+  config.services[0].max_receive_message_length = 100;
+  config.services[0].authority = "control.example";
+  config.services[0].initial_metadata = {{"x-token", "secret"}};
+  Rig rig(config);
+  rig.ready();
+  CHECK(rig.call().stream.headers->get(http::Name::authority) == "control.example");
+  CHECK(rig.call().stream.headers->get("x-token") == "secret");
+  rig.answer();
+  rig.bytes(std::string("\0\0\0\0\x65", 5));
+  CHECK(rig.cluster->current == nullptr);
+}
+
+TEST_CASE("plane: the rate limit spreads requests over time") {
+  model::ControlPlane config = Rig::plane();
+  config.rate_limit = {1, 2.0};
+  Rig rig(config);
+  FakeWatcher other;
+  auto second = rig.client->mux().watch(ResourceType::listener, {}, other);
+  rig.ready();
+  const size_t first = rig.call().stream.body.size();
+  CHECK(first > 0);
+  CHECK(rig.stat("control_plane.rate_limit_enforced") > 0);
+  const MonotonicTime since = rig.loop.now();
+  REQUIRE(rig.loop.run_until([&] { return rig.call().stream.body.size() > first; }));
+  CHECK(rig.loop.now() - since >= std::chrono::milliseconds(400));
+  CHECK(rig.stat("control_plane.pending_requests") == 0);
+}
+
+TEST_CASE("plane: stopped, it stays away; a cluster that is not there is asked for again") {
+  Rig rig;
+  rig.cluster->there = false;
+  rig.call().callbacks.on_failure(ext::Upstream::Failure::connect_failed, "refused");
+  CHECK(!rig.loop.run_until([&] { return rig.cluster->starts > 1; }, std::chrono::minutes(2)));
+  rig.cluster->there = true;
+  rig.until_next_try();
+  rig.client->stop();
+  CHECK(rig.cluster->current == nullptr);
+  CHECK(!rig.loop.run_until([&] { return rig.cluster->starts > 2; }, std::chrono::minutes(5)));
+}
+
+}  // namespace
+}  // namespace sluice::xds

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <string>
+
+#include "core/stats.h"
+#include "io/loop.h"
+
+namespace sluice::xds {
+
+// https://www.envoyproxy.io/docs/envoy/latest/configuration/overview/mgmt_server#xds-subscription-statistics
+struct SubscriptionStats {
+  explicit SubscriptionStats(const stats::Scope& scope);
+  void accepted(io::Loop& loop, const std::string& version_info);
+
+  const stats::Scope scope;
+  stats::Counter update_attempt, update_success, update_failure, update_rejected, init_fetch_timeout;
+  stats::Gauge update_time, version;
+};
+
+}  // namespace sluice::xds
