@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "config/discovered_filter.h"
 #include "config/path.h"
 #include "core/result.h"
 #include "model/config_source.h"
@@ -31,6 +32,7 @@ class Discovery {
   virtual Result<std::shared_ptr<const model::RouteSource>> routes(const model::ConfigSource& source,
                                                                    const std::string& name,
                                                                    const std::string& stat_prefix) = 0;
+  virtual Result<std::shared_ptr<const FilterSource>> filter(const FilterRequest& request) = 0;
 
  protected:
   ~Discovery() = default;

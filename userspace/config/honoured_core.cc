@@ -196,6 +196,8 @@ const ext::Honoured kDiscovery[] = {
          "path path_config_source api_config_source ads self initial_fetch_timeout resource_api_version"},
     {.message = "envoy.config.core.v3.AggregatedConfigSource", .fields = ""},
     {.message = "envoy.config.core.v3.SelfConfigSource", .fields = "*"},
+    {.message = "envoy.config.core.v3.ExtensionConfigSource",
+     .fields = "config_source default_config apply_default_config_without_warming type_urls"},
     {.message = "envoy.config.core.v3.PathConfigSource", .fields = "path watched_directory"},
     {.message = "envoy.config.core.v3.WatchedDirectory", .fields = "*"},
     {.message = "envoy.config.core.v3.ApiConfigSource",

@@ -266,7 +266,7 @@ ext::Extension<ext::NetworkFilterFactory> extension() {
           {.message = "envoy.extensions.filters.network.http_connection_manager.v3.Rds",
            .fields = "config_source route_config_name"},
           {.message = "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",
-           .fields = "name typed_config disabled"},
+           .fields = "name typed_config config_discovery disabled"},
           {.message = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager."
                       "InternalAddressConfig",
            .fields = "unix_sockets cidr_ranges"},
