@@ -37,7 +37,8 @@ std::string type_of(std::string_view url) {
 
 Result<std::shared_ptr<const ext::HttpFilterFactory>> make_factory(const google::protobuf::Any& any,
                                                                    const std::vector<std::string>& types,
-                                                                   FactoryContext& context, const FieldPath& path) {
+                                                                   FactoryContext& context,
+                                                                   const FieldPath& path) {
   SLUICE_ASSIGN(auto config, unpack(any, path));
   const std::string& type = config->GetDescriptor()->full_name();
   if (std::find(types.begin(), types.end(), type) == types.end()) {
@@ -73,8 +74,8 @@ Result<DiscoveredFilter> to_discovered_filter(const core::ExtensionConfigSource&
   out.request.name = name;
   SLUICE_ASSIGN(out.request.source, to_config_source(in.config_source(), path.field("config_source")));
   if (in.has_default_config()) {
-    SLUICE_ASSIGN(out.request.fallback,
-                  make_factory(in.default_config(), out.request.types, context, path.field("default_config")));
+    SLUICE_ASSIGN(out.request.fallback, make_factory(in.default_config(), out.request.types, context,
+                                                     path.field("default_config")));
   }
   if (in.apply_default_config_without_warming() && !out.request.fallback)
     return refuse(path.field("apply_default_config_without_warming"), "is of no use without default_config");
@@ -103,9 +104,9 @@ ext::HttpFilterFactory make_discovered_factory(std::shared_ptr<const FilterSourc
   };
 }
 
-Result<std::shared_ptr<const ext::HttpFilterFactory>> make_filter_factory(const google::protobuf::Message& extension,
-                                                                          const std::vector<std::string>& types,
-                                                                          FactoryContext& context) {
+Result<std::shared_ptr<const ext::HttpFilterFactory>> make_filter_factory(
+    const google::protobuf::Message& extension, const std::vector<std::string>& types,
+    FactoryContext& context) {
   const auto& in = static_cast<const core::TypedExtensionConfig&>(extension);
   const FieldPath top;
   return make_factory(in.typed_config(), types, context, top.field("typed_config"));

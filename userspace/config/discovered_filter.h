@@ -50,8 +50,8 @@ ext::HttpFilterFactory make_discovered_factory(std::shared_ptr<const FilterSourc
 
 // The factory of one envoy.config.core.v3.TypedExtensionConfig. An error: a type that is not among `types`, or what the
 // extension itself says.
-Result<std::shared_ptr<const ext::HttpFilterFactory>> make_filter_factory(const google::protobuf::Message& extension,
-                                                                          const std::vector<std::string>& types,
-                                                                          FactoryContext& context);
+Result<std::shared_ptr<const ext::HttpFilterFactory>> make_filter_factory(
+    const google::protobuf::Message& extension, const std::vector<std::string>& types,
+    FactoryContext& context);
 
 }  // namespace sluice::config

@@ -65,13 +65,14 @@ Result<ext::ConfiguredHttpFilter> FactoryContext::make_http_filter(const pb::Mes
   const FieldPath path(at);
   if (entry.has_config_discovery()) {
     const FieldPath discovery = path.field("config_discovery");
-    SLUICE_ASSIGN(auto wanted, to_discovered_filter(entry.config_discovery(), entry.name(), *this, discovery));
+    SLUICE_ASSIGN(auto wanted,
+                  to_discovered_filter(entry.config_discovery(), entry.name(), *this, discovery));
     if (!around_.discovery) return refuse(discovery, "there is nothing here that could discover filters");
     auto source = around_.discovery->filter(wanted.request);
     if (!source.ok()) return refuse(discovery.field("config_source"), source.error().message);
     needs_.push_back(*source);
-    return ext::ConfiguredHttpFilter{entry.name(), make_discovered_factory(std::move(*source)), wanted.terminal,
-                                     entry.disabled()};
+    return ext::ConfiguredHttpFilter{entry.name(), make_discovered_factory(std::move(*source)),
+                                     wanted.terminal, entry.disabled()};
   }
   SLUICE_ASSIGN(const Unpacked typed, typed_config(entry, registry_, "http_filters", path));
   const auto* extension = registry_.http_filter(typed.type);

@@ -13,7 +13,8 @@ constexpr std::string_view kShown = "for people and control planes: shown in con
 
 const ext::Honoured kBootstrap[] = {
     {.message = "envoy.config.bootstrap.v3.Bootstrap",
-     .fields = "node static_resources cluster_manager admin use_tcp_for_dns_lookups dns_resolution_config "
+     .fields = "node static_resources dynamic_resources cluster_manager admin use_tcp_for_dns_lookups "
+               "dns_resolution_config "
                "typed_dns_resolver_config",
      .meaningless = {{"stats_flush_interval",
                       "statistics are pulled from the admin endpoint; there is no sink to flush to"}}},

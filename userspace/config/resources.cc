@@ -41,4 +41,11 @@ Result<std::shared_ptr<const model::RouteConfig>> Resources::routes(const Messag
                    FieldPath());
 }
 
+Result<std::shared_ptr<const ext::HttpFilterFactory>> Resources::filter(
+    const Message& message, const std::vector<std::string>& types) const {
+  SLUICE_TRY(check(message));
+  FactoryContext made = context();
+  return make_filter_factory(message, types, made);
+}
+
 }  // namespace sluice::config

@@ -42,6 +42,10 @@ class Resources {
   Result<std::shared_ptr<const model::Listener>> listener(const google::protobuf::Message& message) const;
   Result<std::shared_ptr<const model::RouteConfig>> routes(const google::protobuf::Message& message) const;
 
+  // Of an envoy.config.core.v3.TypedExtensionConfig whose type is one of `types`.
+  Result<std::shared_ptr<const ext::HttpFilterFactory>> filter(const google::protobuf::Message& message,
+                                                               const std::vector<std::string>& types) const;
+
   // The first two steps alone, for messages that have no model of their own.
   Status check(const google::protobuf::Message& message) const;
 

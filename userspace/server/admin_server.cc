@@ -136,13 +136,18 @@ admin::Discovered AdminServer::discovered() {
     r.name = name;
     out.listeners.push_back(std::move(r));
   }
-  for (const auto& v : server_.route_discovery_->view()) {
-    DiscoveredResource& r = out.routes.emplace_back();
-    r.name = v.name;
-    r.active = {v.version, v.at, v.message};
-    r.refused = {v.refused_version, v.refused_at, v.refused_message};
-    r.why_refused = v.refused;
-  }
+  auto add = [](const std::vector<xds::WatchView>& views, std::vector<DiscoveredResource>& to) {
+    for (const auto& v : views) {
+      DiscoveredResource& r = to.emplace_back();
+      r.name = v.name;
+      r.active = {v.version, v.at, v.message};
+      r.refused = {v.refused_version, v.refused_at, v.refused_message};
+      r.why_refused = v.refused;
+    }
+  };
+  add(server_.dynamic_->discoveries().route_views(), out.routes);
+  add(server_.dynamic_->discoveries().filter_views(), out.filters);
+  out.listeners_version = server_.dynamic_->listeners_version();
   return out;
 }
 

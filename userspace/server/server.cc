@@ -57,17 +57,25 @@ Server::Server(Options options, const ext::Registry& registry)
     : options_(std::move(options)), registry_(registry) {}
 
 Server::~Server() {
+  // What the control thread's own operations still have in flight ends before the loop does.
+  auto settle = [&] {
+    for (int i = 0;
+         loop_ && i < kLastTurns && (i == 0 || loop_->ops_in_flight() > 0 || (admin_ && !admin_->idle()));
+         ++i)
+      loop_->run_once(std::chrono::milliseconds(1));
+  };
   // The kernel side first: with the sockets gone it applies the fail modes.
   workloads_.reset();
   workers_.clear();
-  listeners_.reset();
-  clusters_.reset();
+  if (dynamic_) dynamic_->stop();
   if (admin_) admin_->stop();
   if (signals_) signals_->stop();
-  // What the control thread's own operations still have in flight ends before the loop does.
-  for (int i = 0;
-       loop_ && i < kLastTurns && (i == 0 || loop_->ops_in_flight() > 0 || (admin_ && !admin_->idle())); ++i)
-    loop_->run_once(std::chrono::milliseconds(1));
+  settle();
+  listeners_.reset();
+  configuration_ = {};  // holds what dynamic_ gave out
+  dynamic_.reset();
+  clusters_.reset();
+  settle();
   admin_.reset();
   signals_.reset();
   tick_timer_.reset();
@@ -93,9 +101,9 @@ Status Server::start() {
                            .flush_interval = std::chrono::duration_cast<std::chrono::milliseconds>(
                                options_.file_flush_interval)});
 
-  route_discovery_ = std::make_unique<xds::RouteDiscovery>(*loop_, store_->root(0));
+  dynamic_ = std::make_unique<DynamicConfig>(*loop_, *store_, registry_, *access_logs_);
   SLUICE_ASSIGN(configuration_, config::load_configuration(load_options(options_), registry_, *access_logs_,
-                                                           route_discovery_.get()));
+                                                           &dynamic_->discovery()));
   config_loaded_at_ = loop_->wall_now();
   set_state(admin::State::initializing);
 
@@ -107,6 +115,7 @@ Status Server::start() {
   SLUICE_TRY(admin_->start_admin());
   SLUICE_TRY(start_workers());
   if (!wait_for_clusters()) return Status();
+  SLUICE_TRY(dynamic_->start(configuration_, *clusters_, random_seed()));
   SLUICE_TRY(start_listeners());
   if (ended_) return {};
   SLUICE_TRY(admin_->start_control());
@@ -171,11 +180,12 @@ Status Server::start_listeners() {
       ListenerManager::Options{.drain = {.time = options_.drain_time, .gradual = options_.drain_gradually},
                                .interception = redirector_ != nullptr},
       workers_);
-  route_discovery_->when_ready([this] { listeners_->check_warming(); });
   for (const auto& listener : configuration_.model.config->listeners)
     SLUICE_TRY(listeners_->put(listener, {false, "", config_loaded_at_, nullptr}));
+  SLUICE_TRY(dynamic_->start_listeners(*listeners_));
   listeners_->start();
-  while (!listeners_->warm() && !ended_) loop_->run_once(std::chrono::seconds(1));
+  while (!(listeners_->warm() && dynamic_->initialized()) && !ended_)
+    loop_->run_once(std::chrono::seconds(1));
   if (redirector_ && !ended_) start_workloads();
   return {};
 }
@@ -232,6 +242,7 @@ void Server::stop_accepting(bool inbound_only) {
 void Server::shut_down(const char* why) {
   if (stopping_) return;
   stopping_ = true;
+  dynamic_->stop();
   if (state_ != admin::State::live) {
     SLUICE_LOG(main, info, "{} before start-up was over", why);
     ended_ = true;

@@ -10,6 +10,7 @@
 #include "proxy/upstream/cluster_manager.h"
 #include "redirect/redirector.h"
 #include "server/admin/view.h"
+#include "server/dynamic_config.h"
 #include "server/heap_trim.h"
 #include "server/hook_watch.h"
 #include "server/listener_manager.h"
@@ -19,7 +20,6 @@
 #include "server/worker_thread.h"
 #include "server/workloads.h"
 #include "sluice/ext/registry.h"
-#include "xds/route_discovery.h"
 
 namespace sluice::server {
 
@@ -62,13 +62,13 @@ class Server {
   std::unique_ptr<stats::Store> store_;
   std::unique_ptr<io::Loop> loop_;
   std::unique_ptr<ext::AccessLogManager> access_logs_;
-  std::unique_ptr<xds::RouteDiscovery> route_discovery_;  // listeners hold what it made: before them
   config::Configuration configuration_;
   std::unique_ptr<redirect::Redirector> redirector_;
   std::unique_ptr<HookWatch> hook_watch_;
   std::unique_ptr<SystemOriginalDestinations> original_destinations_;
   std::unique_ptr<upstream::ClusterDirectory> clusters_;
   std::vector<std::unique_ptr<WorkerThread>> workers_;
+  std::unique_ptr<DynamicConfig> dynamic_;
   std::unique_ptr<ListenerManager> listeners_;
   std::unique_ptr<Workloads> workloads_;
   std::unique_ptr<AdminServer> admin_;

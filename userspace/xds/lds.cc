@@ -18,27 +18,32 @@ Status Lds::on_update(const Update& update) {
   // Routes that several of these listeners want are asked for together, and those of listeners that go are not asked
   // for again.
   factory_.pause(ResourceType::route);
+  // Those that go leave their addresses to those that come.
+  std::unordered_set<std::string> sent;
+  for (const Resource& r : update.resources) sent.insert(r.name);
+  if (update.delta) {
+    for (const std::string& name : update.removed) remove(name);
+  } else {
+    for (const std::string& name : sink_.discovered_listeners())
+      if (!sent.contains(name)) remove(name);
+  }
   std::string problems;
-  std::unordered_set<std::string> names;
+  std::unordered_set<std::string> seen;
   for (const Resource& r : update.resources) {
-    if (!names.insert(r.name).second) {
+    if (!seen.insert(r.name).second) {
       problems += r.name + ": duplicate listener " + r.name + " found\n";
       continue;
     }
-    auto message = r.unpack();
-    if (!message) return std::move(message).error();  // it was unpacked when it came: cannot be
-    auto made = resources_.listener(**message);
-    Status status = made.ok() ? sink_.put_listener(std::move(*made), r) : Status(std::move(made).error());
-    if (status) continue;
+    if (auto it = accepted_.find(r.name); it != accepted_.end() && it->second == r.hash) continue;
+    Status status = put(r);
+    if (status) {
+      accepted_[r.name] = r.hash;
+      continue;
+    }
+    accepted_.erase(r.name);
     problems += r.name + ": " + status.error().message + "\n";
     sink_.note_refused_listener(r, status.error().message);
     SLUICE_LOG(config, warn, "lds: listener {} is refused: {}", r.name, status.error().message);
-  }
-  if (update.delta) {
-    for (const std::string& name : update.removed) sink_.remove_listener(name);
-  } else {
-    for (const std::string& name : sink_.discovered_listeners())
-      if (!names.contains(name)) sink_.remove_listener(name);
   }
   factory_.resume(ResourceType::route);
   Status out;
@@ -50,8 +55,19 @@ Status Lds::on_update(const Update& update) {
   return out;
 }
 
-void Lds::on_failure(FetchFailure failure) {
-  if (failure == FetchFailure::timed_out) set_initialized();
+Status Lds::put(const Resource& resource) {
+  SLUICE_ASSIGN(auto message, resource.unpack());
+  SLUICE_ASSIGN(auto listener, resources_.listener(*message));
+  return sink_.put_listener(std::move(listener), resource);
+}
+
+void Lds::remove(const std::string& name) {
+  accepted_.erase(name);
+  sink_.remove_listener(name);
+}
+
+void Lds::on_failure(FetchFailure) {
+  set_initialized();
 }
 
 void Lds::set_initialized() {

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "config/resources.h"
@@ -39,12 +40,15 @@ class Lds final : public Subscriber {
 
  private:
   void set_initialized();
+  Status put(const Resource& resource);
+  void remove(const std::string& name);
 
   SubscriptionFactory& factory_;
   const config::Resources& resources_;
   ListenerSink& sink_;
   std::unique_ptr<Subscription> subscription_;
   std::function<void()> on_initialized_;
+  std::unordered_map<std::string, uint64_t> accepted_;  // name → hash: those that come again change nothing
   bool initialized_ = false;
   std::string version_;
 };

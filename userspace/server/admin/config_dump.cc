@@ -171,6 +171,16 @@ std::unique_ptr<v3::RoutesConfigDump> routes_dump(const envoy::config::bootstrap
   return dump;
 }
 
+std::unique_ptr<v3::EcdsConfigDump> filters_dump(const Discovered& discovered) {
+  auto dump = std::make_unique<v3::EcdsConfigDump>();
+  for (const DiscoveredResource& r : discovered.filters) {
+    auto* entry = dump->add_ecds_filters();
+    if (r.active.message) set_state(r.active, entry, entry->mutable_ecds_filter());
+    set_error(r, entry);
+  }
+  return dump;
+}
+
 // In Envoy's order.
 std::vector<MessagePtr> all_dumps(View& view, const std::vector<ClusterStatus>* hosts) {
   std::vector<MessagePtr> out;
@@ -189,6 +199,7 @@ std::vector<MessagePtr> all_dumps(View& view, const std::vector<ClusterStatus>* 
   }
   add_clusters(discovered, *clusters);
   out.push_back(std::move(clusters));
+  if (!discovered.filters.empty()) out.push_back(filters_dump(discovered));
   if (hosts) out.push_back(endpoints_dump(*hosts));
 
   auto listeners = std::make_unique<v3::ListenersConfigDump>();

@@ -76,7 +76,7 @@ struct DiscoveredResource {
 };
 struct Discovered {
   std::string listeners_version, clusters_version;  // of the last update that was accepted whole
-  std::vector<DiscoveredResource> listeners, clusters, routes;
+  std::vector<DiscoveredResource> listeners, clusters, routes, filters;
 };
 
 struct DrainRequest {

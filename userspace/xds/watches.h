@@ -1,0 +1,241 @@
+#pragma once
+
+#include <google/protobuf/message.h>
+
+#include <algorithm>
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "config/resources.h"
+#include "core/log.h"
+#include "core/stats.h"
+#include "io/loop.h"
+#include "xds/subscription.h"
+
+namespace sluice::xds {
+
+// For /config_dump: what of one resource is in force, and what was refused last.
+struct WatchView {
+  std::string name, version;
+  WallTime at{};
+  std::shared_ptr<const google::protobuf::Message> message;  // null: none yet
+  std::string refused;  // why; "": it was not
+  std::string refused_version;
+  WallTime refused_at{};
+  std::shared_ptr<const google::protobuf::Message> refused_message;
+};
+
+// Resources of one kind that listeners ask for by name, each made into an immutable Value that workers read through a
+// Source. All that ask with equal keys share a subscription, which ends when the last listener (and connection) that uses
+// it has gone. A Key says what is asked for:
+//   using Source, Value; static constexpr ResourceType kType; model::ConfigSource source; std::string name; operator==
+//   std::string what() const; stats::Scope scope(root) const; std::shared_ptr<const Value> fallback() const;
+//   bool ready_with_fallback() const; Result<std::shared_ptr<const Value>> make(resources, message) const
+template <typename Key>
+class Watches {
+ public:
+  using Source = typename Key::Source;
+  using Value = typename Key::Value;
+
+  Watches(io::Loop& loop, const stats::Scope& root, const std::function<void()>& on_ready)
+      : loop_(loop), root_(root), on_ready_(on_ready), self_(std::make_shared<Watches*>(this)) {}
+
+  // Until then nothing is asked for; what has come up meanwhile is subscribed to now. Both outlive this.
+  Status start(SubscriptionFactory& factory, const config::Resources& resources) {
+    factory_ = &factory;
+    resources_ = &resources;
+    for (auto& [name, list] : watches_)
+      for (auto& w : list)
+        if (Status s = w->start(); !s) return std::move(s).error().prefixed(w->key.what());
+    return {};
+  }
+
+  Result<std::shared_ptr<const Source>> get(const Key& key) {
+    auto& list = watches_[key.name];
+    for (auto& w : list)
+      if (w->key == key) return w->share();
+    auto watch = std::make_unique<Watch>(*this, key);
+    if (factory_) SLUICE_TRY(watch->start());
+    list.push_back(std::move(watch));
+    return list.back()->share();
+  }
+
+  std::vector<WatchView> view() const {
+    std::vector<WatchView> out;
+    for (const auto& [name, list] : watches_)
+      for (const auto& w : list)
+        if (w->view.message || w->view.refused_message) out.push_back(w->view);
+    std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+    return out;
+  }
+
+ private:
+  // What workers read. The control thread alone writes; workers come here only when the generation has changed.
+  class Shared final : public Source {
+   public:
+    explicit Shared(std::string what) : what_(std::move(what)) {}
+    bool ready() const override { return ready_; }
+    std::string what() const override { return what_; }
+    uint64_t generation() const override { return generation_.load(std::memory_order_acquire); }
+    std::shared_ptr<const Value> current() const override {
+      std::lock_guard lock(mutex_);
+      return current_;
+    }
+    void set(std::shared_ptr<const Value> value) {
+      {
+        std::lock_guard lock(mutex_);
+        current_.swap(value);
+      }
+      generation_.fetch_add(1, std::memory_order_release);
+    }
+    void set_ready() { ready_ = true; }
+
+   private:
+    const std::string what_;
+    mutable std::mutex mutex_;
+    std::shared_ptr<const Value> current_;
+    std::atomic<uint64_t> generation_{1};
+    bool ready_ = false;  // the control thread's
+  };
+
+  class Watch final : public Subscriber {
+   public:
+    Watch(Watches& owner, Key k)
+        : key(std::move(k)),
+          owner_(owner),
+          scope_(key.scope(owner.root_)),
+          reload_(scope_.counter("config_reload")),
+          fail_(scope_.counter("config_fail")),
+          empty_(scope_.counter("update_empty")),
+          reload_time_(scope_.gauge("config_reload_time_ms")) {
+      view.name = key.name;
+      if (key.ready_with_fallback()) current_ = key.fallback(), ready_ = true;
+    }
+
+    Status start() {
+      SLUICE_ASSIGN(subscription_, owner_.factory_->subscribe(key.source, Key::kType, *this, scope_));
+      subscription_->start({key.name});
+      return {};
+    }
+
+    std::shared_ptr<const Source> share() {
+      if (auto shared = shared_.lock()) return shared;
+      auto made = std::make_unique<Shared>(key.what());
+      if (current_) made->set(current_);
+      if (ready_) made->set_ready();
+      // The last to let go may be a worker; the subscription belongs to the control thread.
+      std::shared_ptr<Shared> shared(made.release(),
+                                     [loop = &owner_.loop_, owner = std::weak_ptr(owner_.self_), watch = this,
+                                      name = key.name](Shared* gone) {
+                                       delete gone;
+                                       if (owner.expired()) return;
+                                       loop->post([owner, watch, name] {
+                                         if (auto o = owner.lock()) (*o)->forget(name, watch);
+                                       });
+                                     });
+      shared_ = shared;
+      return shared;
+    }
+    bool unused() const { return shared_.expired(); }
+
+    Status on_update(const Update& update) override {
+      auto found = std::find_if(update.resources.begin(), update.resources.end(),
+                                [&](const Resource& r) { return r.name == key.name; });
+      if (found != update.resources.end()) return take(*found);
+      // As Envoy: what is no longer sent stays in force, but for a filter, which its default takes the place of; whoever
+      // waits for it need not any more.
+      empty_.add();
+      SLUICE_LOG(config, debug, "{} is not in the answer", key.what());
+      if (!update.removed.empty() && Key::kRemovable) set(key.fallback());
+      set_ready();
+      return {};
+    }
+
+    void on_failure(FetchFailure) override {
+      if (!current_ && key.fallback()) set(key.fallback());
+      set_ready();
+    }
+
+    const Key key;
+    WatchView view;
+
+   private:
+    Status take(const Resource& resource) {
+      if (view.message && resource.hash == hash_) {
+        view.version = resource.version;
+        view.refused.clear();
+        view.refused_message.reset();
+        return {};
+      }
+      SLUICE_ASSIGN(auto message, resource.unpack());
+      auto made = key.make(*owner_.resources_, *message);
+      const WallTime now = owner_.loop_.wall_now();
+      if (!made.ok()) {
+        fail_.add();
+        view.refused = made.error().message;
+        view.refused_version = resource.version;
+        view.refused_at = now;
+        view.refused_message = std::move(message);
+        SLUICE_LOG(config, warn, "{} is refused: {}", key.what(), made.error().message);
+        return std::move(made).error();
+      }
+      hash_ = resource.hash;
+      view = {};
+      view.name = key.name;
+      view.version = resource.version;
+      view.at = now;
+      view.message = std::move(message);
+      reload_.add();
+      reload_time_.set(static_cast<uint64_t>(
+          std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count()));
+      SLUICE_LOG(config, info, "{} is at version {}", key.what(), view.version);
+      set(std::move(*made));
+      set_ready();
+      return {};
+    }
+
+    void set(std::shared_ptr<const Value> value) {
+      current_ = std::move(value);
+      if (auto shared = shared_.lock()) shared->set(current_);
+    }
+
+    void set_ready() {
+      if (std::exchange(ready_, true)) return;
+      if (auto shared = shared_.lock()) shared->set_ready();
+      if (owner_.on_ready_) owner_.on_ready_();
+    }
+
+    Watches& owner_;
+    stats::Scope scope_;
+    stats::Counter reload_, fail_, empty_;
+    stats::Gauge reload_time_;
+    std::weak_ptr<Shared> shared_;
+    std::shared_ptr<const Value> current_;
+    uint64_t hash_ = 0;
+    bool ready_ = false;
+    std::unique_ptr<Subscription> subscription_;
+  };
+
+  void forget(const std::string& name, const Watch* watch) {
+    auto it = watches_.find(name);
+    if (it == watches_.end()) return;
+    std::erase_if(it->second, [&](const auto& w) { return w.get() == watch && w->unused(); });
+    if (it->second.empty()) watches_.erase(it);
+  }
+
+  io::Loop& loop_;
+  const stats::Scope root_;
+  const std::function<void()>& on_ready_;
+  SubscriptionFactory* factory_ = nullptr;
+  const config::Resources* resources_ = nullptr;
+  std::unordered_map<std::string, std::vector<std::unique_ptr<Watch>>> watches_;
+  std::shared_ptr<Watches*> self_;  // what a Shared holds weakly: it may die after this
+};
+
+}  // namespace sluice::xds
