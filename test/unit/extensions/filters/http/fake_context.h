@@ -52,7 +52,7 @@ class FakeLoop final : public io::Loop {
   void read_clock() override {}
 };
 
-// Clusters by name, whose statistics are real; nobody can be connected to.
+// Clusters by name, whose statistics are real; nobody can be connected to, and what a try is the test says.
 class FakeCluster final : public ext::Cluster, public ext::HttpCluster {
  public:
   FakeCluster(std::string name, const stats::Scope& root)
@@ -64,23 +64,28 @@ class FakeCluster final : public ext::Cluster, public ext::HttpCluster {
     std::abort();
   }
   ext::HttpCluster* http() override { return this; }
-  std::shared_ptr<ext::HttpCluster> hold() override { std::abort(); }
-  ext::HttpClusterCodeStats& code_stats() override { std::abort(); }
+  std::shared_ptr<ext::HttpCluster> hold() override { return {std::shared_ptr<void>(), this}; }
+  ext::HttpClusterCodeStats& code_stats() override { return codes_; }
   Duration max_stream_duration() const override { return {}; }
   std::unique_ptr<ext::HttpTry> make_try(const ext::Upstream::Origin&, const ext::HttpRequestTraits&,
-                                         http::StreamReceiver&, ext::HttpTry::Callbacks&) override {
-    std::abort();
+                                         http::StreamReceiver& receiver,
+                                         ext::HttpTry::Callbacks& callbacks) override {
+    return tries ? tries(receiver, callbacks) : nullptr;
   }
-  ext::HttpClusterStats& http_stats() override { std::abort(); }
+  ext::HttpClusterStats& http_stats() override { return stats_; }
   stats::Scope stats_scope() override { return scope_; }
   bool acquire_retry(ext::RoutingPriority) override { return true; }
   void release_retry(ext::RoutingPriority) override {}
   Drop drops() override { return Drop::no; }
   ext::HttpCodeStats* zone_stats(std::string_view) override { return nullptr; }
 
+  std::function<std::unique_ptr<ext::HttpTry>(http::StreamReceiver&, ext::HttpTry::Callbacks&)> tries;
+
  private:
   std::string name_;
   stats::Scope scope_;
+  ext::HttpClusterCodeStats codes_{scope_};
+  ext::HttpClusterStats stats_{scope_};
 };
 
 class FakeClusters final : public ext::ClusterManager {
@@ -149,6 +154,8 @@ class FakeStream final : public ext::HttpFilterContext {
     http_info.request_headers = &request_headers_map;
     http_info.response_headers = &response_headers_map;
     route_match.route = &route_entry;
+    route_match.virtual_host = &virtual_host;
+    route_match.config = &routes;
     route_entry.action = model::RouteAction{};
     route_match.cluster = "up";
     filter->init(*this);
@@ -234,11 +241,18 @@ class FakeStream final : public ext::HttpFilterContext {
   void reset_stream(http::ResetReason, std::string_view) override { std::abort(); }
   bool local_reply_sent() const override { return !replies.empty(); }
   void respond_informational(http::HeaderMapPtr) override { std::abort(); }
-  void respond(http::HeaderMapPtr, bool) override { std::abort(); }
-  void respond_data(Buffer&, bool) override { std::abort(); }
-  void respond_trailers(http::HeaderMapPtr) override { std::abort(); }
-  void pause_request() override {}
-  void resume_request() override {}
+  void respond(http::HeaderMapPtr headers, bool end_stream) override {
+    responded = list(*headers);
+    response_ended |= end_stream;
+  }
+  void respond_data(Buffer& data, bool end_stream) override {
+    responded_body += data.to_string();
+    data.clear();
+    response_ended |= end_stream;
+  }
+  void respond_trailers(http::HeaderMapPtr) override { response_ended = true; }
+  void pause_request() override { ++request_paused; }
+  void resume_request() override { --request_paused; }
   bool downstream_above_high_watermark() const override { return false; }
   bool access_logged() const override { return false; }
   bool draining() const override { return drains; }
@@ -252,12 +266,17 @@ class FakeStream final : public ext::HttpFilterContext {
   http::HeaderMap request_headers_map, response_headers_map;
   ext::HttpInfo http_info;
   ext::StreamInfo info;
+  model::RouteConfig routes;
+  model::VirtualHost virtual_host;
   model::Route route_entry;
   model::RouteMatch route_match;
   std::vector<ext::HttpRouteConfigPtr> route_configs;  // the least specific first
   std::vector<Reply> replies;
   uint32_t limit = 0;
-  int continued_requests = 0, continued_responses = 0;
+  int continued_requests = 0, continued_responses = 0, request_paused = 0;
+  Headers responded;  // by a terminal filter
+  std::string responded_body;
+  bool response_ended = false;
   size_t released = 0;  // bytes of the response that were stopped
   bool has_route = true, drains = false;
   std::unique_ptr<ext::HttpFilter> filter;
