@@ -155,7 +155,8 @@ def test_a_slow_server_holds_up_its_own_call_alone(lab, app):
     seen = made.play(app, "slow_reader")
     assert seen["held"] < 64, "the client could send all of it although nobody read"
     assert seen["got"] == {"number": 64, "bytes": 64 << 20}
-    assert made.proxy.process.rss_kib() - before < 48 << 10
+    if not paths.sanitized():
+        assert made.proxy.process.rss_kib() - before < 48 << 10
 
 
 def test_a_slow_client_holds_up_its_own_call_alone(lab, app):

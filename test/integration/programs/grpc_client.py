@@ -188,11 +188,36 @@ async def load(c, target, connections=4, each=8):
     return {"ok": counts["ok"], "errors": errors}
 
 
+async def linger(c, direct, number=20):
+    """Streams that are open, and calls that nobody has answered, until standard input ends; then each gets its answer."""
+    chats = [c.chat() for _ in range(number)]
+    for chat in chats:
+        await chat.write(b"one")
+        assert await chat.read() == b"one"
+    holds = [c.hold(b"two") for _ in range(number)]
+    for hold in holds:
+        assert await hold.read() == b"first"
+    print("going", flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    answered = 0
+    await chats[0].write(b"still")
+    assert await chats[0].read() == b"still"
+    for chat in chats:
+        await chat.write(b"two")
+        answered += await chat.read() == b"two"
+        await chat.done_writing()
+        assert await chat.read() is aio.EOF
+    await Caller(direct).release(b"", timeout=SECONDS)
+    for hold in holds:
+        answered += await hold.read() == b"two" and await hold.read() is aio.EOF
+    return {"answered": answered}
+
+
 async def headers(c, metadata=()):
     return json.loads(await c.headers(b"", timeout=SECONDS, metadata=[tuple(m) for m in metadata]))
 
 
-SCENARIOS = {f.__name__: f for f in (unary, streams, fail, flaky, deadline, cancel, slow_reader, slow_client, crowd, load, headers)}
+SCENARIOS = {f.__name__: f for f in (unary, streams, fail, flaky, deadline, cancel, slow_reader, slow_client, crowd, load, linger, headers)}
 
 
 async def main(scenario, target, arguments="{}"):

@@ -58,4 +58,18 @@ async def leave(url):
         return {"code": socket.close_code, "reason": socket.close_reason}
 
 
-print(json.dumps(asyncio.run({f.__name__: f for f in (talk, refused, idle, leave)}[sys.argv[1]](sys.argv[2]))), flush=True)
+async def linger(url):
+    """Goes on when standard input has ended."""
+    async with connect(url, ping_interval=None, compression=None) as socket:
+        await socket.send("hello")
+        assert await socket.recv() == "hello"
+        print("going", flush=True)
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        seen = []
+        for word in ("still", "there"):
+            await socket.send(word)
+            seen.append(await socket.recv())
+        return {"after": seen}
+
+
+print(json.dumps(asyncio.run({f.__name__: f for f in (talk, refused, idle, leave, linger)}[sys.argv[1]](sys.argv[2]))), flush=True)
