@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "config/any.h"
 #include "config/discovered_filter.h"
 #include "config/path.h"
 #include "core/result.h"
@@ -79,7 +80,7 @@ class FactoryContext final : public ext::FactoryContext {
 
 // The content of a typed_config, which every extension needs; its type's full name beside it.
 struct Unpacked {
-  std::unique_ptr<google::protobuf::Message> config;
+  MessagePtr config;
   std::string type;
 };
 Result<Unpacked> unpack_entry(const google::protobuf::Any* any, const std::string& name,

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <limits>
 #include <optional>
-#include <unordered_map>
 
 #include "config/yaml_json.h"
 
@@ -18,9 +17,9 @@ namespace {
 
 // An integer in JSON's or plain decimal syntax; "1.0" and "1e3" are integers, "1.5" is not.
 template <typename Int>
-std::optional<Int> integer(const std::string& text) {
+std::optional<Int> integer(std::string_view text) {
   Int value{};
-  const char* begin = text.c_str();
+  const char* begin = text.data();
   const char* end = begin + text.size();
   auto [rest, error] = std::from_chars(begin, end, value);
   if (error == std::errc() && rest == end && begin != end) return value;
@@ -36,19 +35,19 @@ std::optional<Int> integer(const std::string& text) {
   return static_cast<Int>(real);
 }
 
-std::optional<double> real(const std::string& text) {
+std::optional<double> real(std::string_view text) {
   if (text == "NaN") return std::numeric_limits<double>::quiet_NaN();
   if (text == "Infinity") return std::numeric_limits<double>::infinity();
   if (text == "-Infinity") return -std::numeric_limits<double>::infinity();
   double value = 0;
-  const char* end = text.c_str() + text.size();
-  auto [rest, error] = std::from_chars(text.c_str(), end, value);
+  const char* end = text.data() + text.size();
+  auto [rest, error] = std::from_chars(text.data(), end, value);
   if (error != std::errc() || rest != end || text.empty() || !std::isfinite(value)) return std::nullopt;
   return value;
 }
 
 // Base64, standard or URL alphabet, padding optional.
-std::optional<std::string> base64(const std::string& text) {
+std::optional<std::string> base64(std::string_view text) {
   std::string out;
   uint32_t bits = 0;
   int count = 0;
@@ -76,15 +75,15 @@ std::optional<std::string> base64(const std::string& text) {
   }
   const size_t padding = text.size() - i;
   if (i % 4 == 1 || padding > 2 || (padding > 0 && text.size() % 4 != 0)) return std::nullopt;
-  if (text.find_first_not_of('=', i) != std::string::npos) return std::nullopt;
+  if (text.find_first_not_of('=', i) != std::string_view::npos) return std::nullopt;
   return out;
 }
 
 // By name in any case, as Envoy reads it, or by number.
 std::optional<int> enum_number(const pb::EnumDescriptor& type, const Node& node) {
   if (node.kind == Node::Kind::string) {
-    if (const auto* v = type.FindValueByName(node.text)) return v->number();
-    std::string upper = node.text;
+    std::string upper(node.text);
+    if (const auto* v = type.FindValueByName(upper)) return v->number();
     for (char& c : upper) c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
     if (const auto* v = type.FindValueByName(upper)) return v->number();
   }
@@ -109,20 +108,26 @@ std::string range_text() {
          std::to_string(std::numeric_limits<Int>::max());
 }
 
-const pb::FieldDescriptor* find_field(const pb::Descriptor& type, const std::string& key) {
-  if (const auto* field = type.FindFieldByName(key)) return field;
-  const auto* field = type.FindFieldByCamelcaseName(key);
-  return field != nullptr && field->json_name() == key ? field : nullptr;
-}
-
 std::string shown(const Node& node) {
   if (node.kind == Node::Kind::list || node.kind == Node::Kind::map || node.kind == Node::Kind::null)
     return std::string(kind_name(node.kind));
-  std::string text = node.text.size() > 60 ? node.text.substr(0, 57) + "..." : node.text;
+  std::string text(node.text);
+  if (text.size() > 60) text.replace(57, std::string::npos, "...");
   return node.kind == Node::Kind::string ? "\"" + text + "\"" : text;
 }
 
 }  // namespace
+
+const pb::FieldDescriptor* Filler::find_field(const pb::Descriptor& type, std::string_view key) {
+  auto [it, fresh] = types_.try_emplace(&type);
+  Fields& fields = it->second;
+  if (fresh) {
+    for (int i = 0; i < type.field_count(); ++i) fields.emplace(type.field(i)->json_name(), type.field(i));
+    for (int i = 0; i < type.field_count(); ++i) fields[type.field(i)->name()] = type.field(i);
+  }
+  const auto found = fields.find(key);
+  return found == fields.end() ? nullptr : found->second;
+}
 
 Error Filler::wrong_kind(const Node& node, const FieldPath& path, std::string_view expected) const {
   std::string what = "must be ";
@@ -149,7 +154,14 @@ Status Filler::fields(const Node& node, const FieldPath& path, Message& into, st
   if (node.kind != Node::Kind::map)
     return wrong_kind(node, path, "a map (fields of " + into.GetDescriptor()->full_name() + ")");
   const pb::Descriptor& type = *into.GetDescriptor();
-  std::unordered_map<const void*, std::string_view> seen;  // fields and oneofs, by the key that set them
+  const size_t first = seen_.size();
+  // The key that set it before; nothing: it is new.
+  auto set_before = [&](const void* what, std::string_view key) -> std::string_view {
+    for (size_t i = first; i < seen_.size(); ++i)
+      if (seen_[i].first == what) return seen_[i].second;
+    seen_.emplace_back(what, key);
+    return {};
+  };
   for (const Node::Entry& entry : node.entries) {
     if (!skip.empty() && entry.key == skip) continue;
     const Field* f = find_field(type, entry.key);
@@ -157,21 +169,22 @@ Status Filler::fields(const Node& node, const FieldPath& path, Message& into, st
       return error_at(source_, entry.line, entry.column,
                       path.field(entry.key).error("no such field in " + type.full_name() + "; " +
                                                   field_remedy(type, entry.key, name_in(node))));
-    if (auto [it, fresh] = seen.emplace(f, entry.key); !fresh)
+    if (const std::string_view before = set_before(f, entry.key); !before.empty())
       return error_at(source_, entry.line, entry.column,
-                      path.field(entry.key).error("given twice, as \"" + std::string(it->second) +
-                                                  "\" and as \"" + entry.key + "\"; keep one"));
+                      path.field(entry.key).error("given twice, as \"" + std::string(before) +
+                                                  "\" and as \"" + std::string(entry.key) + "\"; keep one"));
     const bool null = entry.value->kind == Node::Kind::null;
     if (null && !(f->message_type() != nullptr && f->message_type()->full_name() == "google.protobuf.Value"))
       continue;
     if (const auto* oneof = f->real_containing_oneof()) {
-      if (auto [it, fresh] = seen.emplace(oneof, entry.key); !fresh)
+      if (const std::string_view before = set_before(oneof, entry.key); !before.empty())
         return error_at(source_, entry.line, entry.column,
-                        path.field(entry.key).error("excludes \"" + std::string(it->second) +
+                        path.field(entry.key).error("excludes \"" + std::string(before) +
                                                     "\", which is set too; keep one of them"));
     }
     SLUICE_TRY(field(*entry.value, path.field(f->name()), into, *f));
   }
+  seen_.resize(first);
   return {};
 }
 
@@ -269,10 +282,10 @@ Status Filler::scalar(const Node& node, const FieldPath& path, Message& into, co
     case Field::CPPTYPE_STRING: {
       if (node.kind == Node::Kind::number || node.kind == Node::Kind::boolean)
         return fail(node, path,
-                    "must be a string, and " + node.text + " without quotes is " +
+                    "must be a string, and " + std::string(node.text) + " without quotes is " +
                         std::string(kind_name(node.kind)) + "; write it in quotes");
       if (node.kind != Node::Kind::string) return wrong_kind(node, path, "a string");
-      std::string text = node.text;
+      std::string text(node.text);
       if (f.type() == Field::TYPE_BYTES) {
         auto bytes = base64(text);
         if (!bytes) return fail(node, path, "must be base64 (this field holds bytes)");

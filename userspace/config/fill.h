@@ -4,6 +4,9 @@
 
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "config/path.h"
 #include "config/tree.h"
@@ -45,7 +48,14 @@ class Filler {
   Status value(const Node& node, const FieldPath& path, Message& into);
   Status structure(const Node& node, const FieldPath& path, Message& into);
 
+  // The fields of a type by both their names.
+  using Fields = std::unordered_map<std::string_view, const Field*>;
+  const Field* find_field(const google::protobuf::Descriptor& type, std::string_view key);
+
   std::string_view source_;
+  std::unordered_map<const google::protobuf::Descriptor*, Fields> types_;
+  // Fields and oneofs that are set, by the key that set them, of the messages that are being read; the innermost last.
+  std::vector<std::pair<const void*, std::string_view>> seen_;
 };
 
 }  // namespace sluice::config

@@ -1,6 +1,7 @@
 // The messages whose JSON form is not a map of their fields: Any, Duration, Timestamp, FieldMask, Struct,
 // wrappers.
 #include <google/protobuf/any.pb.h>
+#include <google/protobuf/arena.h>
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/duration.pb.h>
 #include <google/protobuf/field_mask.pb.h>
@@ -13,6 +14,7 @@
 #include <charconv>
 #include <cstdlib>
 
+#include "config/any.h"
 #include "config/fill.h"
 #include "config/protos.h"
 #include "config/yaml_json.h"
@@ -63,7 +65,7 @@ Status Filler::any(const Node& node, const FieldPath& path, Message& into) {
                 "\"@type\" is missing; it names the configuration's type, as in \"@type\": "
                 "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy");
   static constexpr std::string_view kPrefix = "type.googleapis.com/";
-  const std::string& url = tag->value->text;
+  const std::string url(tag->value->text);
   if (tag->value->kind != Node::Kind::string || !url.starts_with(kPrefix) || url.size() == kPrefix.size())
     return fail(*tag->value, path.field("@type"),
                 "must be \"type.googleapis.com/\" and a full message name" +
@@ -73,7 +75,8 @@ Status Filler::any(const Node& node, const FieldPath& path, Message& into) {
   if (type == nullptr)
     return fail(*tag->value, path.field("@type"),
                 std::string(name) + " is not a type this version of Sluice knows" + type_remedy(name));
-  std::unique_ptr<Message> content(prototype(*type).New());
+  const auto arena = make_arena();
+  Message* const content = prototype(*type).New(arena.get());
   if (is_well_known(*type)) {
     const Node* inner = nullptr;
     for (const auto& entry : node.entries) {
@@ -95,11 +98,13 @@ Status Filler::any(const Node& node, const FieldPath& path, Message& into) {
   pb::io::CodedOutputStream coded(&stream);
   coded.SetSerializationDeterministic(true);
   content->SerializePartialToCodedStream(&coded);
+  coded.Trim();
+  KeepContents::add(out, MessagePtr(arena, content));
   return {};
 }
 
 Status Filler::duration(const Node& node, const FieldPath& path, Message& into) {
-  const std::string& text = node.text;
+  const std::string text(node.text);
   if (node.kind == Node::Kind::number)
     return fail(node, path, "must be a duration with its unit, such as \"" + text + "s\"");
   if (node.kind != Node::Kind::string) return wrong_kind(node, path, "a duration such as \"0.25s\"");
@@ -121,7 +126,7 @@ Status Filler::duration(const Node& node, const FieldPath& path, Message& into) 
 
 Status Filler::timestamp(const Node& node, const FieldPath& path, Message& into) {
   if (node.kind != Node::Kind::string ||
-      !pb::util::TimeUtil::FromString(node.text, &static_cast<pb::Timestamp&>(into)))
+      !pb::util::TimeUtil::FromString(std::string(node.text), &static_cast<pb::Timestamp&>(into)))
     return wrong_kind(node, path, "a time such as \"2026-01-31T12:00:00Z\"");
   return {};
 }
@@ -159,10 +164,10 @@ Status Filler::value(const Node& node, const FieldPath& path, Message& into) {
       out.set_bool_value(truth(node));
       return {};
     case Node::Kind::number:
-      out.set_number_value(std::strtod(node.text.c_str(), nullptr));
+      out.set_number_value(std::strtod(std::string(node.text).c_str(), nullptr));
       return {};
     case Node::Kind::string:
-      out.set_string_value(node.text);
+      out.set_string_value(std::string(node.text));
       return {};
     case Node::Kind::list:
       out.mutable_list_value();
@@ -179,7 +184,7 @@ Status Filler::structure(const Node& node, const FieldPath& path, Message& into)
   if (node.kind != Node::Kind::map) return wrong_kind(node, path, "a map");
   auto& fields = *static_cast<pb::Struct&>(into).mutable_fields();
   for (const auto& entry : node.entries)
-    SLUICE_TRY(value(*entry.value, path.field(entry.key), fields[entry.key]));
+    SLUICE_TRY(value(*entry.value, path.field(entry.key), fields[std::string(entry.key)]));
   return {};
 }
 

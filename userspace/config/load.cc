@@ -1,6 +1,7 @@
 #include "config/load.h"
 
 #include <fcntl.h>
+#include <google/protobuf/arena.h>
 #include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/text_format.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include <cerrno>
 #include <optional>
 
+#include "config/any.h"
 #include "config/honoured.h"
 #include "config/tree.h"
 #include "config/validate.h"
@@ -53,7 +55,7 @@ class FirstError : public pb::io::ErrorCollector {
   std::string_view source_;
 };
 
-Status read_into(const std::string& path, const std::string& text, Sources& sources, pb::Message& into) {
+Status read_into(const std::string& path, std::string text, Sources& sources, pb::Message& into) {
   if (path.ends_with(".pb")) {
     if (!into.ParseFromString(text))
       return Error{path + " is not a binary " + into.GetDescriptor()->full_name() +
@@ -70,8 +72,8 @@ Status read_into(const std::string& path, const std::string& text, Sources& sour
                         : Error{path + " is not the text form of a " + into.GetDescriptor()->full_name()};
   }
   const bool yaml = path.ends_with(".yaml") || path.ends_with(".yml");
-  sources.add(path, text);
-  auto status = parse_text(text, path, yaml ? Syntax::yaml : Syntax::json, into);
+  const std::string_view kept = sources.add(path, std::move(text));
+  auto status = parse_text(kept, path, yaml ? Syntax::yaml : Syntax::json, into);
   if (!status.ok() && !yaml && !path.ends_with(".json"))
     return Error{std::move(status).error().message +
                  " (read as JSON, since the name does not end in .yaml, .yml or .json)"};
@@ -163,9 +165,9 @@ Place find(const Node& root, std::string_view path) {
 
 }  // namespace
 
-void Sources::add(std::string name, std::string text) {
+std::string_view Sources::add(std::string name, std::string text) {
   const bool json = !name.ends_with("yaml") && !name.ends_with(".yml");
-  sources_.push_back({std::move(name), std::move(text), json});
+  return sources_.emplace_back(std::move(name), std::move(text), json).text;
 }
 
 Error Sources::locate(Error error) const {
@@ -185,15 +187,16 @@ Error Sources::locate(Error error) const {
 }
 
 Status load_file(const std::string& path, Sources& sources, pb::Message& into) {
-  SLUICE_ASSIGN(const std::string text, read_file(path));
-  return read_into(path, text, sources, into);
+  SLUICE_ASSIGN(std::string text, read_file(path));
+  return read_into(path, std::move(text), sources, into);
 }
 
 Result<Loaded> load_bootstrap(const LoadOptions& options, const HonouredFields& honoured) {
   if (options.path.empty() && options.yaml.empty())
     return Error{"no configuration: give a file with -c FILE, or YAML with --config-yaml TEXT"};
   Loaded out;
-  auto bootstrap = std::make_shared<Bootstrap>();
+  const auto arena = make_arena();
+  const std::shared_ptr<Bootstrap> bootstrap(arena, pb::Arena::CreateMessage<Bootstrap>(arena.get()));
   if (!options.path.empty()) {
     SLUICE_TRY(load_file(options.path, out.sources, *bootstrap));
   }
@@ -212,8 +215,24 @@ Result<Loaded> load_bootstrap(const LoadOptions& options, const HonouredFields& 
     return out.sources.locate(std::move(status).error());
   if (auto status = honoured.check(*bootstrap, FieldPath()); !status.ok())
     return out.sources.locate(std::move(status).error());
-  out.bootstrap = std::move(bootstrap);
+  out.bootstrap = bootstrap;
   return out;
+}
+
+KeptBootstrap::KeptBootstrap(const Bootstrap& bootstrap)
+    : bytes_(bootstrap.SerializePartialAsString()), node_(bootstrap.node().SerializePartialAsString()) {}
+
+envoy::config::core::v3::Node KeptBootstrap::node() const {
+  envoy::config::core::v3::Node node;
+  node.ParsePartialFromString(node_);
+  return node;
+}
+
+BootstrapPtr KeptBootstrap::message() const {
+  const auto arena = make_arena();
+  auto* made = pb::Arena::CreateMessage<Bootstrap>(arena.get());
+  made->ParsePartialFromString(bytes_);
+  return BootstrapPtr(arena, made);
 }
 
 }  // namespace sluice::config

@@ -1,4 +1,5 @@
 #include <unordered_set>
+#include <vector>
 
 #include "config/tree.h"
 
@@ -82,11 +83,15 @@ class Reader {
     ++at_;
     skip_blanks();
     if (take(']')) return {};
+    std::vector<const Node*> items;
     for (;;) {
       SLUICE_ASSIGN(const Node* item, value(depth + 1));
-      node.items.push_back(item);
+      items.push_back(item);
       skip_blanks();
-      if (take(']')) return {};
+      if (take(']')) {
+        node.items = tree_.keep(items);
+        return {};
+      }
       if (!take(',')) return fail("expected \",\" or \"]\" here");
     }
   }
@@ -96,27 +101,32 @@ class Reader {
     ++at_;
     skip_blanks();
     if (take('}')) return {};
-    std::unordered_set<std::string> keys;
+    KeySet keys;
+    std::vector<Node::Entry> entries;
     for (;;) {
       skip_blanks();
       if (peek() != '"') return fail("expected a key in double quotes here");
       Node::Entry entry{
           .key = {}, .line = line_, .column = static_cast<int>(at_ - line_start_) + 1, .value = nullptr};
       SLUICE_ASSIGN(entry.key, string());
-      if (!keys.insert(entry.key).second)
-        return error_at(source_, entry.line, entry.column,
-                        "duplicate key \"" + entry.key + "\": it is already set above; keep one");
+      if (!keys.add(entries, entry.key))
+        return error_at(
+            source_, entry.line, entry.column,
+            "duplicate key \"" + std::string(entry.key) + "\": it is already set above; keep one");
       skip_blanks();
       if (!take(':')) return fail("expected \":\" after the key");
       SLUICE_ASSIGN(entry.value, value(depth + 1));
-      node.entries.push_back(std::move(entry));
+      entries.push_back(entry);
       skip_blanks();
-      if (take('}')) return {};
+      if (take('}')) {
+        node.entries = tree_.keep(entries);
+        return {};
+      }
       if (!take(',')) return fail("expected \",\" or \"}\" here");
     }
   }
 
-  Result<std::string> number() {
+  Result<std::string_view> number() {
     const size_t start = at_;
     auto digits = [&] {
       const size_t first = at_;
@@ -133,7 +143,7 @@ class Reader {
       if (!take('+')) take('-');
       if (digits() == 0) return fail("not a JSON number: digits must follow the exponent");
     }
-    return std::string(text_.substr(start, at_ - start));
+    return text_.substr(start, at_ - start);
   }
 
   Result<unsigned> hex4() {
@@ -190,8 +200,8 @@ class Reader {
     return {};
   }
 
-  Result<std::string> string() {
-    std::string out;
+  Result<std::string_view> string() {
+    std::string out;  // where the text as it stands is not the string
     ++at_;
     for (;;) {
       const size_t run = text_.find_first_of("\"\\\n", at_);
@@ -204,6 +214,11 @@ class Reader {
         at_ = i;
         return fail("a control character in a JSON string must be escaped");
       }
+      if (text_[run] == '"' && out.empty()) {
+        const std::string_view whole = text_.substr(at_, run - at_);
+        at_ = run + 1;
+        return whole;
+      }
       out.append(text_, at_, run - at_);
       at_ = run;
       if (text_[run] == '\n') return fail("this JSON string has no end on its line");
@@ -212,7 +227,7 @@ class Reader {
         continue;
       }
       ++at_;
-      return out;
+      return tree_.keep(out);
     }
   }
 

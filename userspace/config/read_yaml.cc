@@ -2,13 +2,11 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdlib>
 #include <istream>
-#include <limits>
 #include <streambuf>
 #include <unordered_map>
 #include <unordered_set>
+#include <vector>
 
 #include "config/tree.h"
 
@@ -19,32 +17,6 @@ namespace {
 struct Refused {
   Error error;
 };
-
-// YAML 1.1's booleans as yaml-cpp and so Envoy read them: all lower case, Capitalised or UPPER case.
-bool is_boolean(const std::string& text) {
-  if (text.empty() || text.size() > 5) return false;
-  std::string lower = text;
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
-  const bool first_upper = std::isupper(static_cast<unsigned char>(text[0]));
-  const bool rest_lower = std::equal(text.begin() + 1, text.end(), lower.begin() + 1);
-  const bool all_upper =
-      std::none_of(text.begin(), text.end(), [](unsigned char c) { return std::islower(c); });
-  if (!(rest_lower || (first_upper && all_upper))) return false;
-  for (const char* word : {"y", "yes", "true", "on", "n", "no", "false", "off"})
-    if (lower == word) return true;
-  return false;
-}
-
-// Envoy's integers: decimal, 0x hexadecimal, 0 octal. Nothing when it is not one.
-bool as_integer(const std::string& text, int64_t& value) {
-  const size_t digits = text.find_first_not_of("+-");
-  if (digits == std::string::npos || digits > 1 || !std::isdigit(static_cast<unsigned char>(text[digits])))
-    return false;
-  errno = 0;
-  char* end = nullptr;
-  value = std::strtoll(text.c_str(), &end, 0);
-  return errno == 0 && *end == '\0';
-}
 
 class Builder : public YAML::EventHandler {
  public:
@@ -79,23 +51,14 @@ class Builder : public YAML::EventHandler {
     check_document(mark);
     if (expecting_key()) {
       Node& node = make(mark, Node::Kind::string, anchor);
-      node.text = value;
+      node.text = tree_.keep(value);
       place(node, mark);
       return;
     }
     Node& node = make(mark, Node::Kind::string, anchor);
-    node.text = value;
+    node.text = tree_.keep(value);
     check_tag(mark, tag);
-    int64_t number = 0;
-    if (tag != "!" && tag != "tag:yaml.org,2002:str") {
-      if (is_boolean(value)) {
-        node.kind = Node::Kind::boolean;
-      } else if (as_integer(value, number)) {
-        node.text = std::to_string(number);
-        if (number >= std::numeric_limits<int32_t>::min() && number <= std::numeric_limits<int32_t>::max())
-          node.kind = Node::Kind::number;
-      }
-    }
+    if (tag != "!" && tag != "tag:yaml.org,2002:str") set_plain_scalar(tree_, node, node.text);
     place(node, mark);
   }
 
@@ -123,7 +86,9 @@ class Builder : public YAML::EventHandler {
     size_t size = 1, height = 1;
     bool have_key = false;
     Node::Entry entry{};
-    std::unordered_set<std::string> keys{};
+    std::unordered_set<std::string_view> keys{};
+    std::vector<const Node*> items{};
+    std::vector<Node::Entry> entries{};
   };
 
   [[noreturn]] void refuse(const YAML::Mark& mark, std::string_view what) {
@@ -170,7 +135,7 @@ class Builder : public YAML::EventHandler {
     }
     Open& parent = stack_.back();
     if (parent.node->kind == Node::Kind::list) {
-      parent.node->items.push_back(&node);
+      parent.items.push_back(&node);
     } else if (!parent.have_key) {
       if (node.kind == Node::Kind::list || node.kind == Node::Kind::map)
         refuse(
@@ -178,12 +143,12 @@ class Builder : public YAML::EventHandler {
             "a map's key must be a plain word (is a \"{{ }}\" template left unfilled, or a quote missing?)");
       if (node.kind == Node::Kind::null) refuse(mark, "a key is missing before \":\"");
       if (!parent.keys.insert(node.text).second)
-        refuse(mark, "duplicate key \"" + node.text + "\": it is already set above; keep one");
+        refuse(mark, "duplicate key \"" + std::string(node.text) + "\": it is already set above; keep one");
       parent.entry = {node.text, mark.line + 1, mark.column + 1, nullptr};
       parent.have_key = true;
     } else {
       parent.entry.value = &node;
-      parent.node->entries.push_back(std::move(parent.entry));
+      parent.entries.push_back(parent.entry);
       parent.have_key = false;
     }
   }
@@ -203,6 +168,8 @@ class Builder : public YAML::EventHandler {
   void close() {
     const Open done = std::move(stack_.back());
     stack_.pop_back();
+    done.node->items = tree_.keep(done.items);
+    done.node->entries = tree_.keep(done.entries);
     if (done.anchor != YAML::NullAnchor) anchors_[done.anchor] = {done.node, false, done.size, done.height};
     count(done.size, done.height);
   }
@@ -243,8 +210,7 @@ std::string explained(const std::string& what, std::string_view text, int line) 
 
 }  // namespace
 
-Result<std::unique_ptr<Tree>> read_yaml(std::string_view text, std::string_view source) {
-  SLUICE_ASSIGN(text, checked_utf8(text, source));
+Result<std::unique_ptr<Tree>> read_full_yaml(std::string_view text, std::string_view source) {
   auto tree = std::make_unique<Tree>();
   Builder builder(*tree, source);
   try {
@@ -262,6 +228,12 @@ Result<std::unique_ptr<Tree>> read_yaml(std::string_view text, std::string_view 
     return error_at(source, 0, 0, explained(e.what(), text, 0));
   }
   return tree;
+}
+
+Result<std::unique_ptr<Tree>> read_yaml(std::string_view text, std::string_view source) {
+  SLUICE_ASSIGN(text, checked_utf8(text, source));
+  if (auto simple = read_simple_yaml(text)) return simple;
+  return read_full_yaml(text, source);
 }
 
 }  // namespace sluice::config

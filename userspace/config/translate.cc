@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "config/any.h"
 #include "config/convert.h"
 #include "config/factory_context.h"
 #include "config/honoured.h"
@@ -163,10 +164,11 @@ Result<model::Bootstrap> translate(const Bootstrap& in, const ext::Registry& reg
 Result<Configuration> load_configuration(const LoadOptions& options, const ext::Registry& registry,
                                          ext::AccessLogManager& logs, Discovery* discovery) {
   const HonouredFields honoured(registry);
-  SLUICE_ASSIGN(Loaded loaded, load_bootstrap(options, honoured));
+  const KeepContents keep;
+  SLUICE_ASSIGN(const Loaded loaded, load_bootstrap(options, honoured));
   auto model = translate(*loaded.bootstrap, registry, logs, discovery);
   if (!model.ok()) return loaded.sources.locate(std::move(model).error());
-  return Configuration{std::move(model).value(), std::move(loaded.bootstrap)};
+  return Configuration{std::move(model).value(), KeptBootstrap(*loaded.bootstrap)};
 }
 
 }  // namespace sluice::config

@@ -50,7 +50,7 @@ Result<ClusterDefaults> cluster_defaults(const envoy::config::bootstrap::v3::Boo
 // All of it: from the command line's options to the model. Errors say file, line and column where they can.
 struct Configuration {
   model::Bootstrap model;
-  BootstrapPtr bootstrap;  // as loaded, for config_dump
+  KeptBootstrap bootstrap;  // as loaded, for config_dump
 };
 // `discovery` null: what listeners would discover is checked and taken as not there yet (--mode validate).
 Result<Configuration> load_configuration(const LoadOptions& options, const ext::Registry& registry,

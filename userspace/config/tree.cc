@@ -1,6 +1,40 @@
 #include "config/tree.h"
 
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+
 namespace sluice::config {
+
+std::string_view Tree::keep(std::string_view text) {
+  if (text.empty()) return {};
+  char* copy = static_cast<char*>(memory_.allocate(text.size(), 1));
+  std::memcpy(copy, text.data(), text.size());
+  return {copy, text.size()};
+}
+
+std::span<const Node* const> Tree::keep(std::span<const Node* const> items) {
+  auto* copy = static_cast<const Node**>(allocate(items.size_bytes()));
+  std::ranges::copy(items, copy);
+  return {copy, items.size()};
+}
+
+std::span<const Node::Entry> Tree::keep(std::span<const Node::Entry> entries) {
+  auto* copy = static_cast<Node::Entry*>(allocate(entries.size_bytes()));
+  std::ranges::uninitialized_copy(entries, std::span(copy, entries.size()));
+  return {copy, entries.size()};
+}
+
+bool KeySet::add(std::span<const Node::Entry> entries, std::string_view key) {
+  constexpr size_t kFew = 16;
+  if (entries.size() < kFew)
+    return std::ranges::none_of(entries, [&](const Node::Entry& e) { return e.key == key; });
+  if (many_.empty())
+    for (const Node::Entry& e : entries) many_.insert(e.key);
+  return many_.insert(key).second;
+}
 
 std::string_view kind_name(Node::Kind kind) {
   switch (kind) {
@@ -24,6 +58,56 @@ bool truth(const Node& boolean) {
   const char first = boolean.text[0];
   if (first == 'o' || first == 'O') return boolean.text[1] == 'n' || boolean.text[1] == 'N';
   return first == 't' || first == 'T' || first == 'y' || first == 'Y';
+}
+
+namespace {
+
+char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
+// All lower case, Capitalised or UPPER case.
+bool is_boolean(std::string_view text) {
+  if (text.empty() || text.size() > 5) return false;
+  char word[5];
+  std::ranges::transform(text, word, lower);
+  const std::string_view small(word, text.size());
+  if (!(small == "y" || small == "yes" || small == "true" || small == "on" || small == "n" || small == "no" ||
+        small == "false" || small == "off"))
+    return false;
+  const bool rest_lower = text.substr(1) == small.substr(1);
+  return rest_lower || std::ranges::all_of(text, [](char c) { return c >= 'A' && c <= 'Z'; });
+}
+
+// Envoy's integers: decimal, 0x hexadecimal, 0 octal. Nothing when it is not one.
+bool as_integer(std::string_view text, int64_t& value) {
+  const size_t digits = text.find_first_not_of("+-");
+  if (digits == std::string_view::npos || digits > 1 || text[digits] < '0' || text[digits] > '9')
+    return false;
+  const std::string copy(text);
+  errno = 0;
+  char* end = nullptr;
+  value = std::strtoll(copy.c_str(), &end, 0);
+  return errno == 0 && *end == '\0';
+}
+
+}  // namespace
+
+void set_plain_scalar(Tree& tree, Node& node, std::string_view text) {
+  node.kind = Node::Kind::string;
+  node.text = text;
+  int64_t number = 0;
+  if (is_boolean(text)) {
+    node.kind = Node::Kind::boolean;
+  } else if (as_integer(text, number)) {
+    if (const std::string plain = std::to_string(number); plain != text) node.text = tree.keep(plain);
+    if (number >= std::numeric_limits<int32_t>::min() && number <= std::numeric_limits<int32_t>::max())
+      node.kind = Node::Kind::number;
+  }
+}
+
+bool is_yaml_null(std::string_view text) {
+  return text.empty() || text == "~" || text == "null" || text == "Null" || text == "NULL";
 }
 
 Error error_at(std::string_view source, int line, int column, std::string_view what) {

@@ -11,6 +11,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "config/any.h"
 #include "config/protos.h"
 #include "config/rules.h"
 #include "config/tree.h"
@@ -175,8 +176,8 @@ Status validate_any(const pb::Any& any, const FieldPath& path) {
   const std::string& url = any.type_url();
   const pb::Descriptor* type = find_message_type(std::string_view(url).substr(url.rfind('/') + 1));
   if (type == nullptr) return {};  // whoever unpacks it refuses it
-  std::unique_ptr<pb::Message> content(prototype(*type).New());
-  if (!content->ParseFromString(any.value())) return wrong(path, "the bytes are not a " + type->full_name());
+  const MessagePtr content = content_of(any, *type);
+  if (!content) return wrong(path, "the bytes are not a " + type->full_name());
   return validate(*content, path);
 }
 

@@ -4,6 +4,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <vector>
 
 #include "config/fill.h"
 #include "config/tree.h"
@@ -28,10 +29,12 @@ Result<const Node*> node_of(Tree& tree, const pb::Value& value, size_t depth);
 Result<const Node*> node_of(Tree& tree, const pb::Struct& value, size_t depth) {
   Node& node = tree.add();
   node.kind = Node::Kind::map;
+  std::vector<Node::Entry> entries;
   for (const auto& [key, field] : value.fields()) {
     SLUICE_ASSIGN(const Node* inner, node_of(tree, field, depth + 1));
-    node.entries.push_back({key, 0, 0, inner});
+    entries.push_back({key, 0, 0, inner});
   }
+  node.entries = tree.keep(entries);
   return &node;
 }
 
@@ -49,20 +52,23 @@ Result<const Node*> node_of(Tree& tree, const pb::Value& value, size_t depth) {
       char text[32];
       const auto end = std::to_chars(text, text + sizeof text, value.number_value()).ptr;
       node.kind = Node::Kind::number;
-      node.text.assign(text, end);
+      node.text = tree.keep(std::string_view(text, end));
       break;
     }
     case pb::Value::kStringValue:
       node.kind = Node::Kind::string;
       node.text = value.string_value();
       break;
-    case pb::Value::kListValue:
+    case pb::Value::kListValue: {
       node.kind = Node::Kind::list;
+      std::vector<const Node*> items;
       for (const auto& item : value.list_value().values()) {
         SLUICE_ASSIGN(const Node* inner, node_of(tree, item, depth + 1));
-        node.items.push_back(inner);
+        items.push_back(inner);
       }
+      node.items = tree.keep(items);
       break;
+    }
     default:
       break;
   }

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 // Statistics with Envoy's names. Each thread (slot) writes its own cells: no lock, no read-modify-write instruction, no
@@ -18,7 +19,8 @@ namespace sluice::stats {
 
 using Cell = std::atomic<uint64_t>;
 
-// A handle of one thread on one metric. Cheap to copy; valid as long as its Store.
+// A handle of one thread on one metric. Cheap to copy; valid as long as its Store, and where its prefix is leased as long
+// as a lease of that.
 class Counter {
  public:
   Counter() = default;
@@ -51,8 +53,9 @@ class Gauge {
   Cell* cell_ = nullptr;
 };
 
-// Log-linear buckets, 16 to a power of two (at most 6 % wide), from 0 to 2^40; then one for what is above.
-class HistogramCells {
+// Log-linear buckets, 16 to a power of two (at most 6 % wide), from 0 to 2^40; then one for what is above. Two cache
+// lines apart from the next one's, because the prefetcher takes them in pairs: no two threads write within one.
+class alignas(128) HistogramCells {
  public:
   static constexpr unsigned kSubBits = 4;
   static constexpr unsigned kBuckets = (40 - kSubBits + 1) * (1u << kSubBits) + 1;
@@ -96,6 +99,55 @@ struct MetricSnapshot {
 
 class Store;
 
+// Names that many scopes have alike, such as those below "cluster.<name>.": kept once, so that a further scope costs
+// little more than its values. Names have no dots.
+class Layout {
+ public:
+  struct Item {
+    std::string_view name;  // a literal
+    Kind kind;
+    Unit unit = Unit::none;
+  };
+  explicit Layout(std::vector<Item> items);
+  const std::vector<Item>& items() const { return items_; }  // by name and kind
+  std::optional<uint32_t> find(std::string_view name, Kind kind) const;
+
+ private:
+  std::vector<Item> items_;
+};
+
+// One scope's metrics of a Layout, for one thread. To ask for a name that the layout does not have is a bug.
+class Block {
+ public:
+  Counter counter(std::string_view name) const { return Counter(at(name, Kind::counter)); }
+  Gauge gauge(std::string_view name) const { return Gauge(at(name, Kind::gauge)); }
+  Histogram histogram(std::string_view name) const { return Histogram(at(name, Kind::histogram)); }
+
+ private:
+  friend class Scope;
+  Block(const Layout& layout, Cell* cells) : layout_(&layout), cells_(cells) {}
+  Cell* at(std::string_view name, Kind kind) const;
+  const Layout* layout_;
+  Cell* cells_;
+};
+
+// Keeps the metrics below a prefix. When the last lease of a prefix ends they are gone, from snapshots too, and their
+// memory is used again: who holds handles below the prefix holds a lease. Metrics below a prefix that was never leased
+// stay for good. Ends on any thread, before the Store does.
+class Lease {
+ public:
+  Lease() = default;
+  Lease(Store& store, std::string prefix);
+  Lease(Lease&& other) noexcept
+      : store_(std::exchange(other.store_, nullptr)), prefix_(std::move(other.prefix_)) {}
+  Lease& operator=(Lease&&) = delete;
+  ~Lease();
+
+ private:
+  Store* store_ = nullptr;
+  std::string prefix_;
+};
+
 // A name prefix for one thread. Asking for the same full name again gives the same metric. Asking takes a lock: keep the
 // handle. Two kinds of metric may share a name (as in Envoy).
 class Scope {
@@ -108,6 +160,10 @@ class Scope {
   Gauge gauge(std::string_view name) const;
   Histogram histogram(std::string_view name, Unit unit) const;
   void text(std::string_view name, std::string value) const;
+  // All metrics of `layout`, which must outlive the Store: shown from now on, with cells for no thread yet.
+  void declare(const Layout& layout) const;
+  Block block(const Layout& layout) const;  // declares, and gives this thread its cells
+  Lease lease() const { return Lease(*store_, prefix_); }
   unsigned slot() const { return slot_; }
   const std::string& prefix() const { return prefix_; }
   Store& store() const { return *store_; }
@@ -123,28 +179,47 @@ class Store {
   // `slots`: one for the control thread (slot 0) and one a worker.
   explicit Store(unsigned slots);
   ~Store();
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
   Scope root(unsigned slot) { return Scope(*this, slot, ""); }
   unsigned slots() const { return slots_; }
 
-  // From any thread; names sorted. `kind`: that kind alone.
-  std::vector<MetricSnapshot> snapshot(std::optional<Kind> kind = std::nullopt) const;
+  // From any thread; names sorted. `kind`: that kind alone; `used_only`: those that somebody has touched.
+  std::vector<MetricSnapshot> snapshot(std::optional<Kind> kind = std::nullopt, bool used_only = false) const;
   // Admin /reset_counters, from any thread. The writers' cells are left alone: what they hold now is the new zero.
   void reset_counters();
+  size_t memory() const;  // bytes of cells, of all threads
 
  private:
   friend class Scope;
-  struct Metric;
-  struct Slab;
-  // The slot's cell of a metric, which is made if it is not there.
-  Cell* cell(std::string name, Kind kind, Unit unit, unsigned slot);
-  void set_text(std::string name, std::string value);
-  Metric& find_or_add(std::string name, Kind kind, Unit unit);  // under mutex_
+  friend class Lease;
+  class Pool;
+  struct Group;
+  struct Ref;
+  using Groups = std::map<std::string, Group, std::less<>>;
+
+  // The slot's cell of a metric, which is made if it is not there. `prefix` and `name` together are its name.
+  Cell* cell(std::string_view prefix, std::string_view name, Kind kind, Unit unit, unsigned slot);
+  Cell* block(const std::string& prefix, const Layout& layout, std::optional<unsigned> slot);
+  void set_text(std::string_view prefix, std::string_view name, std::string value);
+  void add_lease(const std::string& prefix);
+  void end_lease(const std::string& prefix);
+
+  // Under mutex_:
+  Group& group(std::string_view prefix);
+  Pool& pool(const Layout& layout);
+  bool leased(std::string_view prefix) const;
+  void drop(Group& group);
+  void print(Groups::const_iterator& at, std::optional<Kind> kind, bool used_only,
+             std::vector<MetricSnapshot>& out) const;
+  void add_to(MetricSnapshot& to, const Ref& metric) const;
 
   const unsigned slots_;
   mutable std::mutex mutex_;
-  std::map<std::string, std::unique_ptr<Metric>> metrics_;  // by name and kind
-  std::vector<std::unique_ptr<Slab>> slabs_;  // one a slot; its cells never move
-  uint32_t cells_used_ = 0;
+  Groups groups_;  // by the part of the names up to their last dot
+  std::map<std::string, uint32_t, std::less<>> leases_;  // prefix → how many
+  std::map<const Layout*, std::unique_ptr<Pool>> pools_;
+  std::unique_ptr<Pool> singles_;  // of metrics outside layouts
 };
 
 }  // namespace sluice::stats

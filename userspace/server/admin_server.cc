@@ -4,6 +4,7 @@
 #include <map>
 
 #include "core/log.h"
+#include "envoy/config/core/v3/base.pb.h"
 #include "server/control.h"
 #include "server/server.h"
 #include "sluice/ext/access_log_manager.h"
@@ -82,7 +83,11 @@ unsigned AdminServer::concurrency() {
   return static_cast<unsigned>(server_.workers_.size());
 }
 config::BootstrapPtr AdminServer::bootstrap() {
-  return server_.configuration_.bootstrap;
+  return server_.configuration_.bootstrap.message();
+}
+
+envoy::config::core::v3::Node AdminServer::node() {
+  return server_.configuration_.bootstrap.node();
 }
 
 std::vector<admin::ListenerStatus> AdminServer::listeners() {

@@ -34,6 +34,7 @@ class AdminServer final : private admin::View {
   const Options& options() override;
   unsigned concurrency() override;
   config::BootstrapPtr bootstrap() override;
+  envoy::config::core::v3::Node node() override;
   std::vector<admin::ListenerStatus> listeners() override;
   admin::Discovered discovered() override;
   void clusters(std::function<void(std::vector<admin::ClusterStatus>)> done) override;

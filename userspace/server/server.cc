@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "core/log.h"
+#include "core/memory.h"
 #include "core/random.h"
 #include "envoy/config/bootstrap/v3/bootstrap.pb.h"
 #include "extensions/access_loggers/file/log_manager.h"
@@ -120,6 +121,7 @@ Status Server::start() {
   if (ended_) return {};
   SLUICE_TRY(admin_->start_control());
 
+  release_free_memory();  // reading a configuration takes several times what it leaves
   set_state(admin::State::live);
   stats_->live.set(1);
   tick_timer_ = std::make_unique<io::Timer>(loop_->timers(), &tick, this);
@@ -133,7 +135,7 @@ Status Server::start() {
 
 Status Server::start_redirect() {
   redirect::Options o;
-  SLUICE_ASSIGN(o.return_path, uses_original_src(*configuration_.bootstrap, o.transparent_mark));
+  SLUICE_ASSIGN(o.return_path, uses_original_src(*configuration_.bootstrap.message(), o.transparent_mark));
   o.bpffs_root = options_.bpffs_root;
   o.cgroup_path = options_.cgroup;
   o.state_dir = options_.state_dir;

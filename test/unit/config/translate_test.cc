@@ -442,7 +442,7 @@ TEST_CASE("5,000 clusters are checked and translated in well under a second") {
     NoLogs logs;
     auto loaded = load_configuration({.yaml = kMesh}, test::registry(), logs);
     REQUIRE(loaded.ok());
-    return *loaded->bootstrap;
+    return *loaded->bootstrap.message();
   }();
   for (int i = 0; i < 5000; ++i) {
     auto* cluster = bootstrap.mutable_static_resources()->add_clusters();

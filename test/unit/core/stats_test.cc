@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <map>
+#include <memory>
 #include <thread>
 
 using namespace sluice::stats;
@@ -146,4 +147,110 @@ TEST_CASE("quantiles and bucket counts") {
   CHECK(delta.sum == 35);
   CHECK(delta.quantile(1) == 7);
   CHECK(delta.quantile(0) == 7);
+}
+
+namespace {
+
+const Layout& pair_layout() {
+  static const Layout layout({{"b", Kind::gauge}, {"a", Kind::counter}, {"t", Kind::histogram, Unit::bytes}});
+  return layout;
+}
+
+std::vector<std::string> names(const Store& store) {
+  std::vector<std::string> out;
+  for (auto& m : store.snapshot()) out.push_back(m.name);
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("a block's metrics are those of their names") {
+  Store store(3);
+  const Scope scope = store.root(1).scope("cluster").scope("x.y");
+  scope.declare(pair_layout());
+  CHECK(names(store) == std::vector<std::string>{"cluster.x.y.a", "cluster.x.y.b", "cluster.x.y.t"});
+  for (auto& m : store.snapshot()) CHECK_FALSE(m.used);
+  CHECK(store.snapshot(std::nullopt, true).empty());
+  const Block block = scope.block(pair_layout());
+  block.counter("a").add(2);
+  scope.counter("a").add(1);
+  store.root(2).counter("cluster.x.y.a").add(4);
+  block.histogram("t").record(9);
+  CHECK(by_name(store).at("cluster.x.y.a").value == 7);
+  CHECK(by_name(store).at("cluster.x.y.t").histogram->count == 1);
+  CHECK(store.snapshot(Kind::histogram, true).size() == 1);
+  store.reset_counters();
+  block.counter("a").add(5);
+  CHECK(by_name(store).at("cluster.x.y.a").value == 5);
+}
+
+TEST_CASE("a name that stood before its layout is one metric still") {
+  Store store(1);
+  const Scope scope = store.root(0).scope("s");
+  Counter before = scope.counter("a");
+  before.add(2);
+  scope.block(pair_layout()).counter("a").add(3);
+  before.add(1);
+  auto all = store.snapshot(Kind::counter);
+  REQUIRE(all.size() == 1);
+  CHECK(all[0].value == 6);
+}
+
+TEST_CASE("names are sorted over scopes within scopes") {
+  Store store(1);
+  for (const char* name : {"c.a-b.x", "c.a.x", "c.a.b.x", "c.a0.x", "c.a.z", "c.a.b", "c.b", "c", "d"})
+    store.root(0).counter(name);
+  CHECK(names(store) ==
+        std::vector<std::string>{"c", "c.a-b.x", "c.a.b", "c.a.b.x", "c.a.x", "c.a.z", "c.a0.x", "c.b", "d"});
+}
+
+TEST_CASE("metrics go with the last lease of their prefix") {
+  Store store(2);
+  const Scope scope = store.root(1).scope("cluster").scope("a");
+  store.root(0).counter("cluster.ab.n").add();
+  {
+    std::optional<Lease> second;
+    {
+      const Lease first = scope.lease();
+      second.emplace(scope.lease());
+      scope.block(pair_layout()).histogram("t").record(1);
+      scope.scope("in").counter("n").add(3);
+      scope.text("version", "1");
+    }
+    CHECK(by_name(store).at("cluster.a.in.n").value == 3);
+  }
+  CHECK(names(store) == std::vector<std::string>{"cluster.ab.n"});
+  const Lease again = scope.lease();
+  CHECK(scope.counter("a").slot_value() == 0);
+  CHECK(scope.scope("in").counter("n").slot_value() == 0);
+  CHECK(by_name(store).at("cluster.ab.n").value == 1);
+}
+
+TEST_CASE("a lease within another's prefix keeps what is its own") {
+  Store store(1);
+  const Scope outer = store.root(0).scope("c").scope("a"), inner = outer.scope("b");
+  auto of_inner = std::make_unique<Lease>(inner.lease());
+  {
+    const Lease of_outer = outer.lease();
+    outer.counter("n");
+    inner.counter("n");
+    inner.scope("deep").counter("n");
+  }
+  CHECK(names(store) == std::vector<std::string>{"c.a.b.deep.n", "c.a.b.n"});
+  of_inner.reset();
+  CHECK(names(store).empty());
+}
+
+TEST_CASE("scopes that come and go take no more memory than those that are there") {
+  Store store(2);
+  size_t most = 0;
+  for (int i = 0; i < 2000; ++i) {
+    const Scope scope = store.root(1).scope("cluster").scope("c" + std::to_string(i));
+    const Lease lease = scope.lease();
+    scope.block(pair_layout()).counter("a").add();
+    scope.counter("other").add();
+    if (i == 0) most = store.memory();
+  }
+  CHECK(store.memory() == most);
+  CHECK(store.snapshot().empty());
 }

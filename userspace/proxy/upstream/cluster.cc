@@ -34,13 +34,14 @@ HostVector OriginalDstHosts::all() const {
 
 // ---- shared ----
 
-SharedCluster::SharedCluster(std::shared_ptr<const model::Cluster> c, unsigned slot_count, std::string zone)
+SharedCluster::SharedCluster(std::shared_ptr<const model::Cluster> c, stats::Store& store, std::string zone)
     : config(std::move(c)),
       observability_name(config->alt_stat_name.empty() ? config->name : config->alt_stat_name),
-      slots(slot_count),
+      stats(store.root(0).scope("cluster").scope(observability_name).lease()),
+      slots(store.slots()),
       own_zone(std::move(zone)),
       breakers{Breakers(config->circuit_breaker[0]), Breakers(config->circuit_breaker[1])},
-      original_dst(slot_count) {}
+      original_dst(slots) {}
 
 SharedCluster::Breakers::Breakers(const model::CircuitBreaker& c)
     : connections(c.max_connections),

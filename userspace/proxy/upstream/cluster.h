@@ -39,10 +39,11 @@ class OriginalDstHosts {
 
 // What all workers share of one cluster. Immutable but for the limits and the ORIGINAL_DST hosts.
 struct SharedCluster {
-  SharedCluster(std::shared_ptr<const model::Cluster> config, unsigned slots, std::string own_zone = {});
+  SharedCluster(std::shared_ptr<const model::Cluster> config, stats::Store& store, std::string own_zone = {});
 
   const std::shared_ptr<const model::Cluster> config;
   const std::string observability_name;
+  const stats::Lease stats;  // of "cluster.<name>."
   const unsigned slots;
   const std::string own_zone;  // of the proxy; "": not known
   // Of one routing priority; TCP has DEFAULT alone.

@@ -20,34 +20,44 @@ WorkerClusters::~WorkerClusters() {
 }
 
 void WorkerClusters::close() {
-  for (auto& [name, cluster] : clusters_) cluster->close();
+  for (auto& [name, known] : clusters_)
+    if (known.cluster) known.cluster->close();
 }
 
 void WorkerClusters::forget_origin(uint64_t netns_cookie) {
-  for (auto& [name, cluster] : clusters_) cluster->forget_origin(netns_cookie);
+  for (auto& [name, known] : clusters_)
+    if (known.cluster) known.cluster->forget_origin(netns_cookie);
 }
 
 ext::Cluster* WorkerClusters::find(std::string_view name) {
   auto it = clusters_.find(name);
-  return it == clusters_.end() ? nullptr : it->second.get();
+  if (it == clusters_.end()) return nullptr;
+  Known& known = it->second;
+  if (!known.cluster) {
+    known.cluster = std::make_shared<WorkerCluster>(known.shared, loop_, stats_root_, random_);
+    known.cluster->set_hosts(known.hosts);
+  }
+  return known.cluster.get();
 }
 
 void WorkerClusters::put(const std::shared_ptr<SharedCluster>& shared, const HostSetPtr& hosts) {
-  auto cluster = std::make_shared<WorkerCluster>(shared, loop_, stats_root_, random_);
-  cluster->set_hosts(hosts);
-  auto& place = clusters_[shared->config->name];
-  retire(std::exchange(place, std::move(cluster)));
+  remove(shared->config->name);  // the key is a part of what goes
+  clusters_.emplace(shared->config->name, Known{shared, hosts});
 }
 
 void WorkerClusters::set_hosts(const std::string& name, const HostSetPtr& hosts) {
-  if (auto it = clusters_.find(name); it != clusters_.end()) it->second->set_hosts(hosts);
+  auto it = clusters_.find(name);
+  if (it == clusters_.end()) return;
+  it->second.hosts = hosts;
+  if (it->second.cluster) it->second.cluster->set_hosts(hosts);
 }
 
 void WorkerClusters::remove(const std::string& name) {
   auto it = clusters_.find(name);
   if (it == clusters_.end()) return;
-  retire(std::move(it->second));
+  const Known gone = std::move(it->second);
   clusters_.erase(it);
+  retire(gone.cluster);
 }
 
 // Whoever has the pointer from find() may use it until the turn ends; connections keep their cluster.
@@ -251,7 +261,7 @@ Status ClusterDirectory::apply(const model::ConfigSet& config) {
       if (!r.ok()) return std::move(r).error().prefixed("cluster '" + c->name + "'");
       names = *r;
     }
-    auto shared = std::make_shared<SharedCluster>(c, store_.slots(), options_.locality.zone);
+    auto shared = std::make_shared<SharedCluster>(c, store_, options_.locality.zone);
     stats::Scope scope = store_.root(0).scope("cluster").scope(shared->observability_name);
     ClusterStats::declare_all(scope);
     declare_remaining(*c, scope);

@@ -20,7 +20,8 @@
 
 namespace sluice::upstream {
 
-// The clusters of one worker. Belongs to the worker's thread.
+// The clusters of one worker. Belongs to the worker's thread. Of thousands a worker uses few: one that nobody has asked
+// for yet is its shared part and its hosts, no more.
 class WorkerClusters final : public ext::ClusterManager {
  public:
   WorkerClusters(io::Loop& loop, stats::Scope stats_root, uint64_t seed);
@@ -38,15 +39,16 @@ class WorkerClusters final : public ext::ClusterManager {
   void remove(const std::string& name);
 
  private:
-  void retire(std::shared_ptr<WorkerCluster> cluster);
-  struct StringHash {
-    using is_transparent = void;
-    size_t operator()(std::string_view s) const { return std::hash<std::string_view>()(s); }
+  struct Known {
+    std::shared_ptr<SharedCluster> shared;
+    HostSetPtr hosts;
+    std::shared_ptr<WorkerCluster> cluster = {};  // made when somebody asks
   };
+  void retire(std::shared_ptr<WorkerCluster> cluster);
   io::Loop& loop_;
   stats::Scope stats_root_;
   Random random_;
-  std::unordered_map<std::string, std::shared_ptr<WorkerCluster>, StringHash, std::equal_to<>> clusters_;
+  std::unordered_map<std::string_view, Known> clusters_;  // by the shared part's name
 };
 
 // The control thread's side: turns model::Cluster into hosts, keeps them current and hands them to every worker.

@@ -3,10 +3,148 @@
 #include <string_view>
 
 namespace sluice::upstream {
+namespace {
+
+using stats::Kind;
+using stats::Layout;
+using stats::Unit;
+
+// What workers count, and what Envoy shows beside it.
+const Layout& traffic_layout() {
+  static const Layout layout([] {
+    std::vector<Layout::Item> items;
+    for (std::string_view name : {
+             "upstream_cx_total",
+             "upstream_cx_connect_fail",
+             "upstream_cx_connect_timeout",
+             "upstream_cx_connect_attempts_exceeded",
+             "upstream_cx_overflow",
+             "upstream_cx_none_healthy",
+             "upstream_cx_destroy",
+             "upstream_cx_destroy_local",
+             "upstream_cx_destroy_remote",
+             "upstream_cx_destroy_with_active_rq",
+             "upstream_cx_destroy_local_with_active_rq",
+             "upstream_cx_destroy_remote_with_active_rq",
+             "upstream_cx_rx_bytes_total",
+             "upstream_cx_tx_bytes_total",
+             "upstream_flow_control_backed_up_total",
+             "upstream_flow_control_drained_total",
+             "upstream_rq_total",
+             "upstream_rq_pending_total",
+             "upstream_rq_pending_overflow",
+             "upstream_rq_pending_failure_eject",
+             "upstream_rq_cancelled",
+             "bind_errors",
+             "lb_healthy_panic",
+             "original_dst_host_invalid",
+             "assignment_stale",
+             "assignment_timeout_received",
+             "assignment_use_cached",
+             "lb_subsets_created",
+             "lb_subsets_fallback",
+             "lb_subsets_fallback_panic",
+             "lb_subsets_removed",
+             "lb_subsets_selected",
+             "lb_zone_no_capacity_left",
+             "lb_zone_routing_all_directly",
+             "lb_zone_routing_cross_zone",
+             "lb_zone_routing_sampled",
+             "retry_or_shadow_abandoned",
+             "upstream_cx_close_notify",
+             "upstream_cx_connect_with_0_rtt",
+             "upstream_cx_http1_total",
+             "upstream_cx_http2_total",
+             "upstream_cx_http3_total",
+             "upstream_cx_idle_timeout",
+             "upstream_cx_max_duration_reached",
+             "upstream_cx_max_requests",
+             "upstream_cx_pool_overflow",
+             "upstream_cx_preconnect_skipped",
+             "upstream_cx_protocol_error",
+             "upstream_flow_control_paused_reading_total",
+             "upstream_flow_control_resumed_reading_total",
+             "upstream_http3_broken",
+             "upstream_internal_redirect_failed_total",
+             "upstream_internal_redirect_succeeded_total",
+             "upstream_queue_overloaded",
+             "upstream_rq_0rtt",
+             "upstream_rq_active_overflow",
+             "upstream_rq_completed",
+             "upstream_rq_maintenance_mode",
+             "upstream_rq_max_duration_reached",
+             "upstream_rq_per_try_idle_timeout",
+             "upstream_rq_per_try_timeout",
+             "upstream_rq_retry",
+             "upstream_rq_retry_backoff_exponential",
+             "upstream_rq_retry_backoff_ratelimited",
+             "upstream_rq_retry_limit_exceeded",
+             "upstream_rq_retry_overflow",
+             "upstream_rq_retry_success",
+             "upstream_rq_rx_reset",
+             "upstream_rq_rx_reset_no_error",
+             "upstream_rq_timeout",
+             "upstream_rq_tx_reset",
+         })
+      items.push_back({name, Kind::counter});
+    for (std::string_view name : {
+             "upstream_cx_active",
+             "upstream_cx_rx_bytes_buffered",
+             "upstream_cx_tx_bytes_buffered",
+             "upstream_rq_active",
+             "upstream_rq_pending_active",
+             "lb_subsets_active",
+             "warming_state",
+         })
+      items.push_back({name, Kind::gauge});
+    items.push_back({"upstream_cx_connect_ms", Kind::histogram, Unit::milliseconds});
+    items.push_back({"upstream_cx_length_ms", Kind::histogram, Unit::milliseconds});
+    items.push_back({"upstream_rq_per_cx", Kind::histogram, Unit::none});
+    return items;
+  }());
+  return layout;
+}
+
+// What the control thread counts; workers count ORIGINAL_DST members, too.
+const Layout& update_layout() {
+  static const Layout layout({
+      {"update_attempt", Kind::counter},
+      {"update_success", Kind::counter},
+      {"update_failure", Kind::counter},
+      {"update_empty", Kind::counter},
+      {"update_no_rebuild", Kind::counter},
+      {"membership_change", Kind::counter},
+      {"membership_total", Kind::gauge},
+      {"membership_healthy", Kind::gauge},
+      {"membership_degraded", Kind::gauge},
+      {"membership_excluded", Kind::gauge},
+      {"max_host_weight", Kind::gauge},
+      {"version", Kind::gauge},
+      {"lb_recalculate_zone_structures", Kind::counter},
+      {"lb_local_cluster_not_ok", Kind::counter},
+      {"lb_zone_cluster_too_small", Kind::counter},
+  });
+  return layout;
+}
+
+// Of one routing priority.
+const Layout& breaker_layout() {
+  static const Layout layout({
+      {"cx_open", Kind::gauge},
+      {"cx_pool_open", Kind::gauge},
+      {"rq_open", Kind::gauge},
+      {"rq_pending_open", Kind::gauge},
+      {"rq_retry_open", Kind::gauge},
+  });
+  return layout;
+}
+
+}  // namespace
 
 ClusterStats::ClusterStats(const stats::Scope& s) {
-#define SLUICE_COUNTER(name) name = s.counter(#name)
-#define SLUICE_GAUGE(name) name = s.gauge(#name)
+  const stats::Block traffic = s.block(traffic_layout()), update = s.block(update_layout());
+#define SLUICE_COUNTER(name) name = traffic.counter(#name)
+#define SLUICE_GAUGE(name) name = traffic.gauge(#name)
   SLUICE_COUNTER(upstream_cx_total);
   SLUICE_COUNTER(upstream_cx_connect_fail);
   SLUICE_COUNTER(upstream_cx_connect_timeout);
@@ -30,19 +168,24 @@ ClusterStats::ClusterStats(const stats::Scope& s) {
   SLUICE_COUNTER(upstream_rq_cancelled);
   SLUICE_COUNTER(bind_errors);
   SLUICE_COUNTER(original_dst_host_invalid);
-  SLUICE_COUNTER(membership_change);
   SLUICE_GAUGE(upstream_cx_active);
   SLUICE_GAUGE(upstream_cx_rx_bytes_buffered);
   SLUICE_GAUGE(upstream_cx_tx_bytes_buffered);
   SLUICE_GAUGE(upstream_rq_active);
   SLUICE_GAUGE(upstream_rq_pending_active);
-  SLUICE_GAUGE(membership_total);
-  SLUICE_GAUGE(membership_healthy);
-  upstream_cx_connect_ms = s.histogram("upstream_cx_connect_ms", stats::Unit::milliseconds);
-  upstream_cx_length_ms = s.histogram("upstream_cx_length_ms", stats::Unit::milliseconds);
+#undef SLUICE_COUNTER
+#undef SLUICE_GAUGE
+  membership_change = update.counter("membership_change");
+  membership_total = update.gauge("membership_total");
+  membership_healthy = update.gauge("membership_healthy");
+  upstream_cx_connect_ms = traffic.histogram("upstream_cx_connect_ms");
+  upstream_cx_length_ms = traffic.histogram("upstream_cx_length_ms");
 }
 
 ClusterUpdateStats::ClusterUpdateStats(const stats::Scope& s) {
+  const stats::Block update = s.block(update_layout());
+#define SLUICE_COUNTER(name) name = update.counter(#name)
+#define SLUICE_GAUGE(name) name = update.gauge(#name)
   SLUICE_COUNTER(update_attempt);
   SLUICE_COUNTER(update_success);
   SLUICE_COUNTER(update_failure);
@@ -109,68 +252,10 @@ void HashTableStats::set(const HashTable::Size& of) {
 }
 
 void ClusterStats::declare_all(const stats::Scope& s) {
-  ClusterStats{s};
-  ClusterUpdateStats{s};
-  LbStats{s};
-  for (const char* name : {"assignment_stale",
-                           "assignment_timeout_received",
-                           "assignment_use_cached",
-                           "lb_local_cluster_not_ok",
-                           "lb_recalculate_zone_structures",
-                           "lb_subsets_created",
-                           "lb_subsets_fallback",
-                           "lb_subsets_fallback_panic",
-                           "lb_subsets_removed",
-                           "lb_subsets_selected",
-                           "lb_zone_cluster_too_small",
-                           "lb_zone_no_capacity_left",
-                           "lb_zone_routing_all_directly",
-                           "lb_zone_routing_cross_zone",
-                           "lb_zone_routing_sampled",
-                           "retry_or_shadow_abandoned",
-                           "upstream_cx_close_notify",
-                           "upstream_cx_connect_with_0_rtt",
-                           "upstream_cx_http1_total",
-                           "upstream_cx_http2_total",
-                           "upstream_cx_http3_total",
-                           "upstream_cx_idle_timeout",
-                           "upstream_cx_max_duration_reached",
-                           "upstream_cx_max_requests",
-                           "upstream_cx_pool_overflow",
-                           "upstream_cx_preconnect_skipped",
-                           "upstream_cx_protocol_error",
-                           "upstream_flow_control_paused_reading_total",
-                           "upstream_flow_control_resumed_reading_total",
-                           "upstream_http3_broken",
-                           "upstream_internal_redirect_failed_total",
-                           "upstream_internal_redirect_succeeded_total",
-                           "upstream_queue_overloaded",
-                           "upstream_rq_0rtt",
-                           "upstream_rq_active_overflow",
-                           "upstream_rq_completed",
-                           "upstream_rq_maintenance_mode",
-                           "upstream_rq_max_duration_reached",
-                           "upstream_rq_per_try_idle_timeout",
-                           "upstream_rq_per_try_timeout",
-                           "upstream_rq_retry",
-                           "upstream_rq_retry_backoff_exponential",
-                           "upstream_rq_retry_backoff_ratelimited",
-                           "upstream_rq_retry_limit_exceeded",
-                           "upstream_rq_retry_overflow",
-                           "upstream_rq_retry_success",
-                           "upstream_rq_rx_reset",
-                           "upstream_rq_rx_reset_no_error",
-                           "upstream_rq_timeout",
-                           "upstream_rq_tx_reset"}) {
-    s.counter(name);
-  }
-  for (const char* name : {"lb_subsets_active", "warming_state"}) s.gauge(name);
-  s.histogram("upstream_rq_per_cx", stats::Unit::none);
-  for (const char* priority : {"default", "high"}) {
-    stats::Scope breakers = s.scope("circuit_breakers").scope(priority);
-    for (const char* name : {"cx_open", "cx_pool_open", "rq_open", "rq_pending_open", "rq_retry_open"})
-      breakers.gauge(name);
-  }
+  s.declare(traffic_layout());
+  s.declare(update_layout());
+  const stats::Scope breakers = s.scope("circuit_breakers");
+  for (const char* priority : {"default", "high"}) breakers.scope(priority).declare(breaker_layout());
 }
 
 }  // namespace sluice::upstream

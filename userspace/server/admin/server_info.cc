@@ -2,7 +2,7 @@
 
 #include <google/protobuf/duration.pb.h>
 
-#include "envoy/config/bootstrap/v3/bootstrap.pb.h"
+#include "envoy/config/core/v3/base.pb.h"
 
 namespace sluice::admin {
 namespace {
@@ -46,7 +46,7 @@ envoy::admin::v3::ServerInfo server_info(View& view, State state) {
   *info.mutable_uptime_all_epochs() = info.uptime_current_epoch();
   info.set_hot_restart_version("disabled");
   set_options(view, info.mutable_command_line_options());
-  if (auto bootstrap = view.bootstrap()) *info.mutable_node() = bootstrap->node();
+  *info.mutable_node() = view.node();
   return info;
 }
 

@@ -54,16 +54,21 @@ void StatsHandler::expired(io::Timer& timer) {
   timer.arm(self.loop_.now() + self.interval_);
 }
 
+// Of those that have values alone: thousands of clusters have few. What is gone is forgotten with the rest.
 void StatsHandler::end_interval() {
-  for (auto& m : store_.snapshot(Kind::histogram)) {
-    stats::HistogramSnapshot& before = totals_[m.name];
-    if (before.count == m.histogram->count) {
-      intervals_.erase(m.name);
-      continue;
-    }
-    intervals_[m.name] = m.histogram->since(before);
-    before = std::move(*m.histogram);
+  Intervals totals, intervals;
+  for (auto& m : store_.snapshot(Kind::histogram, true)) {
+    const auto before = totals_.find(m.name);
+    const uint64_t counted = before == totals_.end() ? 0 : before->second.count;
+    // Fewer than before: another metric of the same name.
+    if (counted == 0 || m.histogram->count < counted)
+      intervals.emplace(m.name, *m.histogram);
+    else if (m.histogram->count > counted)
+      intervals.emplace(m.name, m.histogram->since(before->second));
+    totals.emplace(std::move(m.name), std::move(*m.histogram));
   }
+  totals_ = std::move(totals);
+  intervals_ = std::move(intervals);
 }
 
 Response StatsHandler::stats(const Request& request) const {

@@ -14,6 +14,9 @@
 namespace envoy::config::bootstrap::v3 {
 class Bootstrap;
 }
+namespace envoy::config::core::v3 {
+class Node;
+}
 namespace google::protobuf {
 class Message;
 }
@@ -94,6 +97,7 @@ class View {
   virtual const server::Options& options() = 0;
   virtual unsigned concurrency() = 0;  // workers that run
   virtual std::shared_ptr<const envoy::config::bootstrap::v3::Bootstrap> bootstrap() = 0;
+  virtual envoy::config::core::v3::Node node() = 0;
   virtual std::vector<ListenerStatus> listeners() = 0;
   virtual Discovered discovered() = 0;
   // The counts are the workers': the answer may come later.

@@ -27,6 +27,7 @@ struct FakeView final : admin::View {
   const server::Options& options() override { return options_; }
   unsigned concurrency() override { return 2; }
   std::shared_ptr<const Bootstrap> bootstrap() override { return bootstrap_; }
+  envoy::config::core::v3::Node node() override { return bootstrap_->node(); }
   std::vector<admin::ListenerStatus> listeners() override {
     return {{"l1", {Address::parse("127.0.0.1:19802").value()}},
             {"l2", {Address::parse("[::1]:19803").value()}}};

@@ -57,6 +57,7 @@ class GrpcStats final : public ext::HttpFilter {
     ext::HttpCluster* http = cluster ? cluster->http() : nullptr;
     auto call = http::parse_grpc_path(path);
     if (!http || !call) return;
+    cluster_ = http->hold();
     scope_.emplace(http->stats_scope().scope("grpc"));
     const bool by_method =
         settings_.all_methods ||
@@ -102,6 +103,7 @@ class GrpcStats final : public ext::HttpFilter {
 
   const Settings& settings_;
   ext::HttpFilterContext* context_ = nullptr;
+  std::shared_ptr<ext::HttpCluster> cluster_;  // while it may be counted: its statistics go with it
   std::optional<stats::Scope> scope_;  // "cluster.<name>.grpc."; nothing: this call is not counted
   std::string prefix_;  // "<service>.<method>.", or "" for all that have no counters of their own
   MessageCounter requests_, responses_;

@@ -1,0 +1,360 @@
+#include <algorithm>
+#include <cassert>
+#include <new>
+#include <tuple>
+
+#include "core/stats.h"
+
+namespace sluice::stats {
+namespace {
+
+constexpr size_t kChunkBytes = 4096;
+// Two cache lines, because the prefetcher takes them in pairs: no two threads write within one.
+constexpr size_t kChunkAlignment = 128;
+
+HistogramCells* histogram_of(uint64_t cell) {
+  return reinterpret_cast<HistogramCells*>(static_cast<uintptr_t>(cell));
+}
+
+}  // namespace
+
+// The cells of all scopes with one layout. A scope has the same place in every thread's chunks; a thread has chunks only
+// where it counts.
+class Store::Pool {
+ public:
+  // One more slot than threads: what counters held at the last reset.
+  Pool(uint32_t width, unsigned threads)
+      : width_(width),
+        per_chunk_(std::max<uint32_t>(1, static_cast<uint32_t>(kChunkBytes / sizeof(Cell) / width))),
+        slots_(threads + 1) {}
+  Pool(const Pool&) = delete;
+
+  uint32_t take() {
+    if (free_.empty()) return used_++;
+    const uint32_t place = free_.back();
+    free_.pop_back();
+    return place;
+  }
+
+  // `histogram(i)`: whether cell i of the place is one.
+  template <typename F>
+  void give_back(uint32_t place, F histogram) {
+    for (unsigned slot = 0; slot < slots_.size(); ++slot) {
+      Cell* cells = find(place, slot);
+      for (uint32_t i = 0; cells != nullptr && i < width_; ++i) {
+        const uint64_t held = cells[i].exchange(0, std::memory_order_acq_rel);
+        if (histogram(i)) delete histogram_of(held);
+      }
+    }
+    free_.push_back(place);
+  }
+
+  Cell* get(uint32_t place, unsigned slot) {
+    auto& chunks = slots_[slot];
+    const uint32_t chunk = place / per_chunk_;
+    if (chunk >= chunks.size()) chunks.resize(chunk + 1);
+    if (!chunks[chunk]) {
+      chunks[chunk].reset(static_cast<Cell*>(::operator new(chunk_bytes(), kAlignment)));
+      std::uninitialized_value_construct_n(chunks[chunk].get(), width_ * per_chunk_);
+    }
+    return find(place, slot);
+  }
+  Cell* find(uint32_t place, unsigned slot) const {
+    const auto& chunks = slots_[slot];
+    const uint32_t chunk = place / per_chunk_;
+    if (chunk >= chunks.size() || !chunks[chunk]) return nullptr;
+    return chunks[chunk].get() + place % per_chunk_ * width_;
+  }
+  uint64_t read(uint32_t place, uint32_t i, unsigned slot,
+                std::memory_order order = std::memory_order_relaxed) const {
+    const Cell* cells = find(place, slot);
+    return cells != nullptr ? cells[i].load(order) : 0;
+  }
+  size_t memory() const {
+    size_t n = 0;
+    for (const auto& chunks : slots_)
+      for (const auto& chunk : chunks) n += chunk ? chunk_bytes() : 0;
+    return n;
+  }
+
+ private:
+  static constexpr std::align_val_t kAlignment{kChunkAlignment};
+  struct Free {
+    void operator()(Cell* cells) const { ::operator delete(cells, kAlignment); }
+  };
+  size_t chunk_bytes() const {
+    const size_t bytes = sizeof(Cell) * width_ * per_chunk_;
+    return (bytes + kChunkAlignment - 1) / kChunkAlignment * kChunkAlignment;
+  }
+
+  const uint32_t width_, per_chunk_;
+  std::vector<std::vector<std::unique_ptr<Cell, Free>>> slots_;
+  std::vector<uint32_t> free_;
+  uint32_t used_ = 0;
+};
+
+// The metrics whose names are alike up to their last dot.
+struct Store::Group {
+  struct Part {
+    const Layout* layout;
+    Pool* pool;
+    uint32_t place;
+  };
+  struct Single {
+    std::string name;
+    Kind kind;
+    Unit unit;
+    uint32_t place;
+
+    auto key() const { return std::tuple(std::string_view(name), kind); }
+  };
+  std::vector<Part> parts;
+  std::vector<Single> singles;  // by name and kind
+  std::map<std::string, std::string, std::less<>> texts;
+
+  std::vector<Single>::iterator find_single(std::string_view name, Kind kind) {
+    return std::lower_bound(singles.begin(), singles.end(), std::tuple(name, kind),
+                            [](const Single& s, const auto& key) { return s.key() < key; });
+  }
+};
+
+// One metric, or a part of it: a name may stand in two layouts of one scope.
+struct Store::Ref {
+  std::string_view name;
+  Kind kind;
+  Unit unit;
+  const Pool* pool;
+  uint32_t place, index;
+  const std::string* text;
+
+  auto key() const { return std::tuple(name, kind); }
+};
+
+Store::Store(unsigned slots) : slots_(slots), singles_(std::make_unique<Pool>(1, slots)) {
+  assert(slots > 0);
+}
+
+Store::~Store() {
+  for (auto& [prefix, g] : groups_) drop(g);
+}
+
+Store::Group& Store::group(std::string_view prefix) {
+  auto it = groups_.find(prefix);
+  return it != groups_.end() ? it->second : groups_.try_emplace(std::string(prefix)).first->second;
+}
+
+Store::Pool& Store::pool(const Layout& layout) {
+  auto& p = pools_[&layout];
+  if (!p) p = std::make_unique<Pool>(static_cast<uint32_t>(layout.items().size()), slots_);
+  return *p;
+}
+
+namespace {
+
+// A full name in two: up to the last dot, and the rest. `buffer` holds them where `name` has a dot itself.
+std::pair<std::string_view, std::string_view> split(std::string_view prefix, std::string_view name,
+                                                    std::string& buffer) {
+  if (name.find('.') == std::string_view::npos) return {prefix, name};
+  buffer = prefix;
+  buffer += name;
+  const std::string_view whole = buffer;
+  const size_t end = whole.rfind('.') + 1;
+  return {whole.substr(0, end), whole.substr(end)};
+}
+
+}  // namespace
+
+Cell* Store::cell(std::string_view prefix, std::string_view name, Kind kind, Unit unit, unsigned slot) {
+  assert(slot < slots_);
+  std::string buffer;
+  const auto [in, leaf] = split(prefix, name, buffer);
+  std::lock_guard lock(mutex_);
+  Group& g = group(in);
+  for (const Group::Part& part : g.parts) {
+    if (const auto index = part.layout->find(leaf, kind)) return part.pool->get(part.place, slot) + *index;
+  }
+  auto it = g.find_single(leaf, kind);
+  if (it == g.singles.end() || it->key() != std::tuple(leaf, kind))
+    it = g.singles.insert(it, {std::string(leaf), kind, unit, singles_->take()});
+  return singles_->get(it->place, slot);
+}
+
+Cell* Store::block(const std::string& prefix, const Layout& layout, std::optional<unsigned> slot) {
+  std::lock_guard lock(mutex_);
+  Group& g = group(prefix);
+  auto part = std::ranges::find(g.parts, &layout, &Group::Part::layout);
+  if (part == g.parts.end()) {
+    Pool& p = pool(layout);
+    part = g.parts.insert(part, {&layout, &p, p.take()});
+  }
+  return slot ? part->pool->get(part->place, *slot) : nullptr;
+}
+
+void Store::set_text(std::string_view prefix, std::string_view name, std::string value) {
+  std::string buffer;
+  const auto [in, leaf] = split(prefix, name, buffer);
+  std::lock_guard lock(mutex_);
+  group(in).texts[std::string(leaf)] = std::move(value);
+}
+
+// ---- leases ----
+
+void Store::add_lease(const std::string& prefix) {
+  std::lock_guard lock(mutex_);
+  ++leases_[prefix];
+}
+
+// Whether `prefix` or a shorter one that it starts with is leased.
+bool Store::leased(std::string_view prefix) const {
+  for (size_t end = prefix.size(); end != 0; end = end < 2 ? 0 : prefix.rfind('.', end - 2) + 1) {
+    if (leases_.contains(prefix.substr(0, end))) return true;
+  }
+  return false;
+}
+
+void Store::end_lease(const std::string& prefix) {
+  std::lock_guard lock(mutex_);
+  const auto lease = leases_.find(prefix);
+  if (--lease->second > 0) return;
+  leases_.erase(lease);
+  for (auto it = groups_.lower_bound(prefix); it != groups_.end() && it->first.starts_with(prefix);) {
+    if (leased(it->first)) {
+      ++it;
+      continue;
+    }
+    drop(it->second);
+    it = groups_.erase(it);
+  }
+}
+
+void Store::drop(Group& g) {
+  for (const Group::Part& part : g.parts)
+    part.pool->give_back(part.place,
+                         [&](uint32_t i) { return part.layout->items()[i].kind == Kind::histogram; });
+  for (const Group::Single& single : g.singles)
+    singles_->give_back(single.place, [&](uint32_t) { return single.kind == Kind::histogram; });
+}
+
+// ---- what others see ----
+
+void Store::add_to(MetricSnapshot& to, const Ref& m) const {
+  if (m.kind == Kind::text) return;
+  const Pool& pool = *m.pool;
+  switch (m.kind) {
+    case Kind::counter: {
+      uint64_t total = 0;
+      for (unsigned slot = 0; slot < slots_; ++slot) total += pool.read(m.place, m.index, slot);
+      to.value += total - pool.read(m.place, m.index, slots_);
+      to.used |= total != 0;
+      return;
+    }
+    case Kind::gauge:
+      for (unsigned slot = 0; slot < slots_; ++slot) {
+        const uint64_t v = pool.read(m.place, m.index, slot);
+        to.value += v;
+        to.used |= (v & Gauge::kTouched) != 0;
+      }
+      to.value &= ~Gauge::kTouched;
+      return;
+    case Kind::histogram:
+      for (unsigned slot = 0; slot < slots_; ++slot) {
+        const HistogramCells* h = histogram_of(pool.read(m.place, m.index, slot, std::memory_order_acquire));
+        if (h == nullptr) continue;
+        HistogramSnapshot& all = *to.histogram;
+        all.buckets.resize(HistogramCells::kBuckets);
+        for (unsigned b = 0; b < HistogramCells::kBuckets; ++b) {
+          const uint64_t n = h->buckets[b].load(std::memory_order_relaxed);
+          all.buckets[b] += n;
+          all.count += n;
+        }
+        all.sum += h->sum.load(std::memory_order_relaxed);
+      }
+      to.used = to.histogram->count != 0;
+      return;
+    case Kind::text:
+      return;
+  }
+}
+
+// Adds the metrics of the group at `at` and of all groups within it, by full name; leaves `at` behind them.
+void Store::print(Groups::const_iterator& at, std::optional<Kind> kind, bool used_only,
+                  std::vector<MetricSnapshot>& out) const {
+  const std::string& prefix = at->first;
+  const Group& g = at->second;
+  std::vector<Ref> own;
+  auto wanted = [&](Kind k) { return !kind || k == *kind; };
+  for (const Group::Part& part : g.parts) {
+    const auto& items = part.layout->items();
+    for (uint32_t i = 0; i < items.size(); ++i)
+      if (wanted(items[i].kind))
+        own.push_back({items[i].name, items[i].kind, items[i].unit, part.pool, part.place, i, nullptr});
+  }
+  for (const Group::Single& s : g.singles)
+    if (wanted(s.kind)) own.push_back({s.name, s.kind, s.unit, singles_.get(), s.place, 0, nullptr});
+  if (wanted(Kind::text))
+    for (const auto& [name, text] : g.texts)
+      own.push_back({name, Kind::text, Unit::none, nullptr, 0, 0, &text});
+  std::sort(own.begin(), own.end(), [](const Ref& a, const Ref& b) { return a.key() < b.key(); });
+
+  auto next = own.begin();
+  auto put = [&] {
+    MetricSnapshot s;
+    s.kind = next->kind;
+    s.unit = next->unit;
+    if (s.kind == Kind::histogram) s.histogram = std::make_shared<HistogramSnapshot>();
+    if (next->text != nullptr) s.text = *next->text, s.used = true;
+    const auto first = next;
+    for (; next != own.end() && next->key() == first->key(); ++next) add_to(s, *next);
+    if (used_only && !s.used) return;
+    s.name = prefix;
+    s.name += first->name;
+    out.push_back(std::move(s));
+  };
+  // All names of an inner group start with its prefix, and no name of this group does.
+  for (++at; at != groups_.end() && at->first.starts_with(prefix); print(at, kind, used_only, out)) {
+    const std::string_view inner = std::string_view(at->first).substr(prefix.size());
+    while (next != own.end() && next->name < inner) put();
+  }
+  while (next != own.end()) put();
+}
+
+std::vector<MetricSnapshot> Store::snapshot(std::optional<Kind> kind, bool used_only) const {
+  std::vector<MetricSnapshot> out;
+  std::unique_lock lock(mutex_);
+  for (auto at = groups_.begin(); at != groups_.end();) {
+    print(at, kind, used_only, out);
+    if (at == groups_.end()) break;
+    // A worker that wants a handle must not wait for all of thousands of clusters.
+    const std::string next = at->first;
+    lock.unlock();
+    lock.lock();
+    at = groups_.lower_bound(next);
+  }
+  return out;
+}
+
+void Store::reset_counters() {
+  std::lock_guard lock(mutex_);
+  auto reset = [&](Pool& pool, uint32_t place, uint32_t i) {
+    uint64_t total = 0;
+    for (unsigned slot = 0; slot < slots_; ++slot) total += pool.read(place, i, slot);
+    if (total != pool.read(place, i, slots_)) pool.get(place, slots_)[i].store(total);
+  };
+  for (auto& [prefix, g] : groups_) {
+    for (const Group::Part& part : g.parts) {
+      for (uint32_t i = 0; i < part.layout->items().size(); ++i)
+        if (part.layout->items()[i].kind == Kind::counter) reset(*part.pool, part.place, i);
+    }
+    for (const Group::Single& s : g.singles)
+      if (s.kind == Kind::counter) reset(*singles_, s.place, 0);
+  }
+}
+
+size_t Store::memory() const {
+  std::lock_guard lock(mutex_);
+  size_t n = singles_->memory();
+  for (const auto& [layout, pool] : pools_) n += pool->memory();
+  return n;
+}
+
+}  // namespace sluice::stats
