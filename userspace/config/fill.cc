@@ -139,8 +139,9 @@ Error Filler::wrong_kind(const Node& node, const FieldPath& path, std::string_vi
 Status Filler::message(const Node& node, const FieldPath& path, Message& into, std::string_view skip) {
   if (path.depth() > kMaxDepth)
     return fail(node, path, "nested more than " + std::to_string(kMaxDepth) + " deep");
-  if (is_well_known(*into.GetDescriptor())) return well_known(node, path, into);
-  return fields(node, path, into, skip);
+  const pb::Descriptor& type = *into.GetDescriptor();
+  if (is_well_known(type)) return well_known(node, path, into, type);
+  return fields(node, path, into, type, skip);
 }
 
 // The text of the map's "name"; "": it has none.
@@ -150,10 +151,11 @@ static std::string_view name_in(const Node& map) {
   return "";
 }
 
-Status Filler::fields(const Node& node, const FieldPath& path, Message& into, std::string_view skip) {
+Status Filler::fields(const Node& node, const FieldPath& path, Message& into, const pb::Descriptor& type,
+                      std::string_view skip) {
   if (node.kind != Node::Kind::map)
-    return wrong_kind(node, path, "a map (fields of " + into.GetDescriptor()->full_name() + ")");
-  const pb::Descriptor& type = *into.GetDescriptor();
+    return wrong_kind(node, path, "a map (fields of " + type.full_name() + ")");
+  const Target target(into);
   const size_t first = seen_.size();
   // The key that set it before; nothing: it is new.
   auto set_before = [&](const void* what, std::string_view key) -> std::string_view {
@@ -182,25 +184,25 @@ Status Filler::fields(const Node& node, const FieldPath& path, Message& into, st
                         path.field(entry.key).error("excludes \"" + std::string(before) +
                                                     "\", which is set too; keep one of them"));
     }
-    SLUICE_TRY(field(*entry.value, path.field(f->name()), into, *f));
+    SLUICE_TRY(field(*entry.value, path.field(f->name()), target, *f));
   }
   seen_.resize(first);
   return {};
 }
 
-Status Filler::field(const Node& node, const FieldPath& path, Message& into, const Field& f) {
+Status Filler::field(const Node& node, const FieldPath& path, Target into, const Field& f) {
   if (f.is_map()) return map(node, path, into, f);
   if (f.is_repeated()) return repeated(node, path, into, f);
   if (f.cpp_type() == Field::CPPTYPE_MESSAGE)
-    return message(node, path, *into.GetReflection()->MutableMessage(&into, &f));
+    return message(node, path, *into.reflection.MutableMessage(&into.message, &f));
   return scalar(node, path, into, f);
 }
 
-Status Filler::repeated(const Node& node, const FieldPath& path, Message& into, const Field& f) {
+Status Filler::repeated(const Node& node, const FieldPath& path, Target into, const Field& f) {
   auto one = [&](const Node& item, const FieldPath& at) -> Status {
     if (f.cpp_type() != Field::CPPTYPE_MESSAGE) return scalar(item, at, into, f);
-    Message& added = *into.GetReflection()->AddMessage(&into, &f);
-    if (item.kind == Node::Kind::null && added.GetDescriptor()->full_name() != "google.protobuf.Value")
+    Message& added = *into.reflection.AddMessage(&into.message, &f);
+    if (item.kind == Node::Kind::null && f.message_type()->full_name() != "google.protobuf.Value")
       return fail(item, at, "an entry of this list is empty; fill it or remove its \"-\"");
     return message(item, at, added);
   };
@@ -210,13 +212,13 @@ Status Filler::repeated(const Node& node, const FieldPath& path, Message& into, 
   return {};
 }
 
-Status Filler::map(const Node& node, const FieldPath& path, Message& into, const Field& f) {
+Status Filler::map(const Node& node, const FieldPath& path, Target into, const Field& f) {
   if (node.kind != Node::Kind::map) return wrong_kind(node, path, "a map");
   const Field& key_field = *f.message_type()->map_key();
   const Field& value_field = *f.message_type()->map_value();
   for (const Node::Entry& entry : node.entries) {
     const FieldPath at = path.key(entry.key);
-    Message& pair = *into.GetReflection()->AddMessage(&into, &f);
+    const Target pair(*into.reflection.AddMessage(&into.message, &f));
     Node key;
     key.kind = Node::Kind::string;
     key.line = entry.line;
@@ -233,8 +235,9 @@ Status Filler::map(const Node& node, const FieldPath& path, Message& into, const
   return {};
 }
 
-Status Filler::scalar(const Node& node, const FieldPath& path, Message& into, const Field& f) {
-  const pb::Reflection& r = *into.GetReflection();
+Status Filler::scalar(const Node& node, const FieldPath& path, Target target, const Field& f) {
+  const pb::Reflection& r = target.reflection;
+  Message& into = target.message;
   const bool list = f.is_repeated();
   const bool word = node.kind == Node::Kind::string || node.kind == Node::Kind::number;
   auto number = [&]<typename Int>(Int, auto set, auto add) -> Status {

@@ -31,16 +31,24 @@ class Filler {
   }
   Error wrong_kind(const Node& node, const FieldPath& path, std::string_view expected) const;
 
-  Status fields(const Node& node, const FieldPath& path, Message& into, std::string_view skip);
-  Status field(const Node& node, const FieldPath& path, Message& into, const Field& field);
-  Status repeated(const Node& node, const FieldPath& path, Message& into, const Field& field);
-  Status map(const Node& node, const FieldPath& path, Message& into, const Field& field);
+  // A message and its reflection, which costs something to ask for.
+  struct Target {
+    explicit Target(Message& m) : message(m), reflection(*m.GetReflection()) {}
+    Message& message;
+    const google::protobuf::Reflection& reflection;
+  };
+  Status fields(const Node& node, const FieldPath& path, Message& into,
+                const google::protobuf::Descriptor& type, std::string_view skip);
+  Status field(const Node& node, const FieldPath& path, Target into, const Field& field);
+  Status repeated(const Node& node, const FieldPath& path, Target into, const Field& field);
+  Status map(const Node& node, const FieldPath& path, Target into, const Field& field);
   // Sets a singular field, or adds to a repeated one.
-  Status scalar(const Node& node, const FieldPath& path, Message& into, const Field& field);
+  Status scalar(const Node& node, const FieldPath& path, Target target, const Field& field);
 
   // fill_well_known.cc
   bool is_well_known(const google::protobuf::Descriptor& type) const;
-  Status well_known(const Node& node, const FieldPath& path, Message& into);
+  Status well_known(const Node& node, const FieldPath& path, Message& into,
+                    const google::protobuf::Descriptor& type);
   Status any(const Node& node, const FieldPath& path, Message& into);
   Status duration(const Node& node, const FieldPath& path, Message& into);
   Status timestamp(const Node& node, const FieldPath& path, Message& into);

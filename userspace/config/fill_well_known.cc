@@ -27,9 +27,9 @@ bool Filler::is_well_known(const pb::Descriptor& type) const {
   return type.well_known_type() != pb::Descriptor::WELLKNOWNTYPE_UNSPECIFIED;
 }
 
-Status Filler::well_known(const Node& node, const FieldPath& path, Message& into) {
+Status Filler::well_known(const Node& node, const FieldPath& path, Message& into, const pb::Descriptor& type) {
   using D = pb::Descriptor;
-  switch (into.GetDescriptor()->well_known_type()) {
+  switch (type.well_known_type()) {
     case D::WELLKNOWNTYPE_ANY:
       return any(node, path, into);
     case D::WELLKNOWNTYPE_DURATION:
@@ -48,8 +48,9 @@ Status Filler::well_known(const Node& node, const FieldPath& path, Message& into
         SLUICE_TRY(message(*node.items[i], path.item(i), *static_cast<pb::ListValue&>(into).add_values()));
       return {};
     default: {  // a wrapper: its JSON form is its `value`
-      const Field* inner = into.GetDescriptor()->FindFieldByName("value");
-      return inner != nullptr ? scalar(node, path, into, *inner) : fields(node, path, into, {});
+      const Field* inner = type.FindFieldByName("value");
+      return inner != nullptr ? scalar(node, path, Target(into), *inner)
+                              : fields(node, path, into, type, {});
     }
   }
 }

@@ -3,9 +3,11 @@
 #include <google/protobuf/any.pb.h>
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/descriptor.pb.h>
+#include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/message.h>
-#include <google/protobuf/unknown_field_set.h>
+#include <google/protobuf/wire_format_lite.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -23,13 +25,31 @@ namespace sluice::config {
 namespace pb = google::protobuf;
 using Field = pb::FieldDescriptor;
 using envoy::config::route::v3::FilterConfig;
+using pb::internal::WireFormatLite;
 
+// Looks at a message's bytes: which fields are set is told there in a fraction of the time that reflection takes, and the
+// bytes inside an Any need not become a message.
 struct HonouredFields::Impl {
-  // By Field::index(). What a meaningless field holds is not looked into.
+  // What a meaningless field holds is not looked into.
   enum class Mark : uint8_t { refused, honoured, meaningless };
-  std::unordered_map<const pb::Descriptor*, std::vector<Mark>> lists;
+  struct Listed {
+    const Field* field;
+    Mark mark;
+  };
+  struct List {
+    std::vector<Listed> by_number;
 
-  Status check(const pb::Message& message, const FieldPath& path) const;
+    Listed* find(int number) {
+      const auto it = std::ranges::lower_bound(by_number, number, {}, [](const Listed& l) { return l.field->number(); });
+      return it == by_number.end() || it->field->number() != number ? nullptr : &*it;
+    }
+    const Listed* find(int number) const { return const_cast<List*>(this)->find(number); }
+  };
+  std::unordered_map<const pb::Descriptor*, List> lists;
+
+  Status check(const pb::Descriptor& type, std::string_view bytes, const FieldPath& path) const;
+  Status check_field(const pb::Descriptor& type, const Listed& listed, std::string_view value, int index,
+                     const FieldPath& at) const;
   Status check_any(const pb::Any& any, const FieldPath& path) const;
   Status check_filter_config(const FilterConfig& config, const FieldPath& path) const;
 };
@@ -49,6 +69,61 @@ bool is_value(const pb::Descriptor& type) {
          type.full_name() == "google.protobuf.Empty";
 }
 
+// A field as it stands in a message's bytes.
+struct Record {
+  int number;
+  WireFormatLite::WireType kind;
+  std::string_view value;  // of a length-delimited one
+  bool zero;  // the default of a scalar
+};
+
+// The next one; false: the end, or bytes that are no message's.
+bool next_record(pb::io::CodedInputStream& in, std::string_view bytes, Record& out) {
+  const uint32_t tag = in.ReadTag();
+  if (tag == 0) return false;
+  out.number = WireFormatLite::GetTagFieldNumber(tag);
+  out.kind = WireFormatLite::GetTagWireType(tag);
+  out.value = {};
+  out.zero = false;
+  switch (out.kind) {
+    case WireFormatLite::WIRETYPE_VARINT: {
+      uint64_t value = 0;
+      if (!in.ReadVarint64(&value)) return false;
+      out.zero = value == 0;
+      return true;
+    }
+    case WireFormatLite::WIRETYPE_FIXED64: {
+      uint64_t value = 0;
+      if (!in.ReadLittleEndian64(&value)) return false;
+      out.zero = value == 0;
+      return true;
+    }
+    case WireFormatLite::WIRETYPE_FIXED32: {
+      uint32_t value = 0;
+      if (!in.ReadLittleEndian32(&value)) return false;
+      out.zero = value == 0;
+      return true;
+    }
+    case WireFormatLite::WIRETYPE_LENGTH_DELIMITED: {
+      uint32_t size = 0;
+      if (!in.ReadVarint32(&size)) return false;
+      const auto at = static_cast<size_t>(in.CurrentPosition());
+      if (size > bytes.size() - at || !in.Skip(static_cast<int>(size))) return false;
+      out.value = bytes.substr(at, size);
+      out.zero = size == 0;
+      return true;
+    }
+    default:  // groups, which proto3 does not have
+      return WireFormatLite::SkipField(&in, tag);
+  }
+}
+
+// Whether a message's parser would take the record for this field's. Numbers in a list come one by one or packed.
+bool fits(const Field& f, WireFormatLite::WireType kind) {
+  const auto own = WireFormatLite::WireTypeForFieldType(static_cast<WireFormatLite::FieldType>(f.type()));
+  return kind == own || (f.is_packable() && kind == WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
+}
+
 }  // namespace
 
 HonouredFields::HonouredFields() : impl_(std::make_unique<Impl>()) {
@@ -65,14 +140,17 @@ void HonouredFields::add(const ext::Honoured& list) {
   const pb::Descriptor* type = find_message_type(list.message);
   if (type == nullptr) bug(list.message, "");
   auto& marks = impl_->lists[type];
-  marks.resize(static_cast<size_t>(type->field_count()), Impl::Mark::refused);
+  if (marks.by_number.empty()) {
+    for (int i = 0; i < type->field_count(); ++i) marks.by_number.push_back({type->field(i), Impl::Mark::refused});
+    std::ranges::sort(marks.by_number, {}, [](const Impl::Listed& l) { return l.field->number(); });
+  }
   auto mark = [&](std::string_view name, Impl::Mark as) {
     const Field* f = type->FindFieldByName(std::string(name));
     if (f == nullptr) bug(list.message, name);
-    marks[static_cast<size_t>(f->index())] = as;
+    marks.find(f->number())->mark = as;
   };
   if (list.fields == "*") {
-    marks.assign(marks.size(), Impl::Mark::honoured);
+    for (Impl::Listed& l : marks.by_number) l.mark = Impl::Mark::honoured;
   } else {
     std::string_view rest = list.fields;
     while (true) {
@@ -87,13 +165,16 @@ void HonouredFields::add(const ext::Honoured& list) {
 }
 
 Status HonouredFields::check(const pb::Message& message, const FieldPath& path) const {
-  return impl_->check(message, path);
+  return impl_->check(*message.GetDescriptor(), message.SerializePartialAsString(), path);
 }
 
 Status HonouredFields::Impl::check_any(const pb::Any& any, const FieldPath& path) const {
   SLUICE_ASSIGN(const auto content, unpack(any, path));
-  if (is_value(*content->GetDescriptor())) return {};
-  return check(*content, path);
+  const pb::Descriptor& type = *content->GetDescriptor();
+  if (is_value(type)) return {};
+  const std::string_view named = std::string_view(any.type_url()).substr(any.type_url().rfind('/') + 1);
+  if (type.full_name() == named) return check(type, any.value(), path);
+  return check(type, content->SerializePartialAsString(), path);  // what a TypedStruct describes
 }
 
 // A filter that is switched off or only on has no configuration, and one that is_optional may be unknown: both are what
@@ -106,55 +187,74 @@ Status HonouredFields::Impl::check_filter_config(const FilterConfig& config, con
   return check_any(config.config(), at);
 }
 
-Status HonouredFields::Impl::check(const pb::Message& message, const FieldPath& path) const {
-  const pb::Descriptor& type = *message.GetDescriptor();
-  if (&type == FilterConfig::descriptor())
-    return check_filter_config(static_cast<const FilterConfig&>(message), path);
-  if (type.well_known_type() == pb::Descriptor::WELLKNOWNTYPE_ANY)
-    return check_any(static_cast<const pb::Any&>(message), path);
+Status HonouredFields::Impl::check(const pb::Descriptor& type, std::string_view bytes,
+                                   const FieldPath& path) const {
+  if (&type == FilterConfig::descriptor() || type.well_known_type() == pb::Descriptor::WELLKNOWNTYPE_ANY) {
+    const std::unique_ptr<pb::Message> message(prototype(type).New());
+    if (!message->ParsePartialFromArray(bytes.data(), static_cast<int>(bytes.size())))
+      return Error{path.error("the bytes are not a " + type.full_name())};
+    if (&type == FilterConfig::descriptor())
+      return check_filter_config(static_cast<const FilterConfig&>(*message), path);
+    return check_any(static_cast<const pb::Any&>(*message), path);
+  }
   if (is_value(type)) return {};
   const auto known = lists.find(&type);
   if (known == lists.end())
     return Error{path.error("not supported by this version of Sluice (" + type.full_name() + "); remove it")};
-  const pb::Reflection& r = *message.GetReflection();
-  if (const auto& unknown = r.GetUnknownFields(message); !unknown.empty())
-    return Error{path.error("field number " + std::to_string(unknown.field(0).number()) +
-                            " is unknown to this version of Sluice (" + type.full_name() +
-                            " of a newer API?)")};
-  std::vector<const Field*> set;
-  r.ListFields(message, &set);
-  for (const Field* f : set) {
-    const FieldPath at = path.field(f->name());
-    const Mark mark = known->second[static_cast<size_t>(f->index())];
-    if (mark == Mark::meaningless) continue;
-    if (mark == Mark::refused) {
-      std::string what = old_field_remedy(type, f->name());
-      if (what.empty()) {
-        what = "not supported by this version of Sluice; remove it";
-        if (f->options().deprecated()) what += " (Envoy has deprecated it, too)";
-      }
-      return Error{at.error(what)};
-    }
-    const Field& value = f->is_map() ? *f->message_type()->map_value() : *f;
-    if (value.cpp_type() != Field::CPPTYPE_MESSAGE) continue;
-    if (!f->is_repeated()) {
-      SLUICE_TRY(check(r.GetMessage(message, f), at));
-      continue;
-    }
-    for (int i = 0; i < r.FieldSize(message, f); ++i) {
-      const pb::Message& item = r.GetRepeatedMessage(message, f, i);
-      if (!f->is_map()) {
-        SLUICE_TRY(check(item, at.item(static_cast<size_t>(i))));
-        continue;
-      }
-      const Field* key = f->message_type()->map_key();
-      const std::string name = key->cpp_type() == Field::CPPTYPE_STRING
-                                   ? item.GetReflection()->GetString(item, key)
-                                   : std::to_string(i);
-      SLUICE_TRY(check(item.GetReflection()->GetMessage(item, &value), at.key(name)));
-    }
+  const List& list = known->second;
+
+  const auto* data = reinterpret_cast<const uint8_t*>(bytes.data());
+  const auto size = static_cast<int>(bytes.size());
+  pb::io::CodedInputStream all(data, size);
+  Record record;
+  while (next_record(all, bytes, record)) {
+    const Listed* l = list.find(record.number);
+    if (l != nullptr && fits(*l->field, record.kind)) continue;
+    return Error{path.error("field number " + std::to_string(record.number) +
+                            " is unknown to this version of Sluice (" + type.full_name() + " of a newer API?)")};
+  }
+  if (!all.ConsumedEntireMessage()) return Error{path.error("the bytes are not a " + type.full_name())};
+
+  pb::io::CodedInputStream in(data, size);
+  int last = 0, index = 0;  // of a list's entries
+  while (next_record(in, bytes, record)) {
+    const Listed& listed = *list.find(record.number);
+    const Field& f = *listed.field;
+    if (record.zero && !f.has_presence() && !f.is_repeated()) continue;  // not set
+    index = record.number == last ? index + 1 : 0;
+    last = record.number;
+    SLUICE_TRY(check_field(type, listed, record.value, index, path.field(f.name())));
   }
   return {};
+}
+
+Status HonouredFields::Impl::check_field(const pb::Descriptor& type, const Listed& listed, std::string_view value,
+                                         int index, const FieldPath& at) const {
+  const Field& f = *listed.field;
+  if (listed.mark == Mark::meaningless) return {};
+  if (listed.mark == Mark::refused) {
+    std::string what = old_field_remedy(type, f.name());
+    if (what.empty()) {
+      what = "not supported by this version of Sluice; remove it";
+      if (f.options().deprecated()) what += " (Envoy has deprecated it, too)";
+    }
+    return Error{at.error(what)};
+  }
+  if (f.cpp_type() != Field::CPPTYPE_MESSAGE) return {};
+  if (!f.is_map()) {
+    const pb::Descriptor& inner = *f.message_type();
+    return f.is_repeated() ? check(inner, value, at.item(static_cast<size_t>(index))) : check(inner, value, at);
+  }
+  const Field* inner = f.message_type()->map_value();
+  if (inner->cpp_type() != Field::CPPTYPE_MESSAGE) return {};
+  // An entry: the key is field 1, the value field 2.
+  std::string_view key, content;
+  pb::io::CodedInputStream entry(reinterpret_cast<const uint8_t*>(value.data()), static_cast<int>(value.size()));
+  Record record;
+  while (next_record(entry, value, record)) (record.number == 1 ? key : content) = record.value;
+  const bool text = f.message_type()->map_key()->cpp_type() == Field::CPPTYPE_STRING;
+  const std::string name = text ? std::string(key) : std::to_string(index);
+  return check(*inner->message_type(), content, at.key(name));
 }
 
 }  // namespace sluice::config

@@ -10,9 +10,19 @@ namespace {
 
 constexpr size_t kMaxKey = 1000;  // YAML allows 1024 to the ":"
 
-bool is_any_of(char c, std::string_view set) {
-  return set.find(c) != std::string_view::npos;
-}
+// A set of characters, as a table.
+class Chars {
+ public:
+  constexpr explicit Chars(std::string_view set) {
+    for (const char c : set) in_[static_cast<unsigned char>(c)] = true;
+  }
+  constexpr bool has(char c) const { return in_[static_cast<unsigned char>(c)]; }
+
+ private:
+  bool in_[256] = {};
+};
+constexpr Chars kDocument("%-."), kQuotes("\"'"), kFlow("[{"), kFlowEnds(",[]{}"),
+    kNotPlain(" \n,[]{}#&*!|>'\"%@`?:");
 
 class SimpleReader {
  public:
@@ -64,7 +74,7 @@ class SimpleReader {
   bool next_line() {
     for (;;) {
       if (at_ < text_.size() && text_[at_] == '\n') step_line();
-      if (is_any_of(peek(), "%-.") && at_ == line_start_ && !line_may_start()) return false;
+      if (kDocument.has(peek()) && at_ == line_start_ && !line_may_start()) return false;
       skip_spaces();
       if (at_ == text_.size()) {
         column_ = -1;
@@ -152,7 +162,7 @@ class SimpleReader {
 
   // What stands on this line after "- " or "key: ", and what belongs to it; then the next line.
   const Node* entry_value(int indent, size_t depth, bool may_be_map) {
-    if (may_be_map && !is_any_of(peek(), "[{")) {
+    if (may_be_map && !kFlow.has(peek())) {
       // A map whose first key is here, or a scalar.
       const size_t start = at_;
       std::string_view ignored;
@@ -160,7 +170,7 @@ class SimpleReader {
       at_ = start;
       if (is_map) return block(column() - 1, depth + 1);
     }
-    const Node* node = is_any_of(peek(), "[{") ? flow(depth + 1) : scalar(false);
+    const Node* node = kFlow.has(peek()) ? flow(depth + 1) : scalar(false);
     if (node == nullptr || !rest_is_blank() || !next_line()) return nullptr;
     return column_ > indent ? nullptr : node;  // a deeper line would go on with a plain scalar, or be wrong
   }
@@ -168,7 +178,7 @@ class SimpleReader {
   // A key of a block map; at its ":" afterwards, which a blank or the line's end follows.
   bool key(std::string_view& out) {
     const size_t start = at_;
-    if (is_any_of(peek(), "\"'") ? !quoted(out) : !plain(out, false) || is_yaml_null(out)) return false;
+    if (kQuotes.has(peek()) ? !quoted(out) : !plain(out, false) || is_yaml_null(out)) return false;
     skip_spaces();
     return at_ - start <= kMaxKey && peek() == ':' && blank_at(at_ + 1);
   }
@@ -178,18 +188,18 @@ class SimpleReader {
   // Ends where the next token may begin: blanks behind it are not its own.
   bool plain(std::string_view& out, bool in_flow) {
     const char first = peek();
-    if (at_end() || is_any_of(first, " ,[]{}#&*!|>'\"%@`?:") || (first == '-' && blank_at(at_ + 1)))
+    if (at_end() || kNotPlain.has(first) || (first == '-' && blank_at(at_ + 1)))
       return false;
-    if (first == '-' && in_flow && is_any_of(peek(1), ",[]{}")) return false;
+    if (first == '-' && in_flow && kFlowEnds.has(peek(1))) return false;
     size_t i = at_;
     for (; i < text_.size(); ++i) {
       const char c = text_[i];
       if (c == '\n') break;
-      if (c == ':' && (blank_at(i + 1) || (in_flow && is_any_of(text_[i + 1], ",[]{}")))) break;
+      if (c == ':' && (blank_at(i + 1) || (in_flow && kFlowEnds.has(text_[i + 1])))) break;
       if (c == '#' && text_[i - 1] == ' ') break;
       if (!in_flow) continue;
       if (c == '?') return false;
-      if (is_any_of(c, ",[]{}")) break;
+      if (kFlowEnds.has(c)) break;
     }
     while (text_[i - 1] == ' ') --i;
     out = text_.substr(at_, i - at_);
@@ -233,7 +243,7 @@ class SimpleReader {
 
   const Node* scalar(bool in_flow) {
     Node& node = add(Node::Kind::string);
-    if (is_any_of(peek(), "\"'")) return quoted(node.text) ? &node : nullptr;
+    if (kQuotes.has(peek())) return quoted(node.text) ? &node : nullptr;
     std::string_view text;
     if (!plain(text, in_flow)) return nullptr;
     if (is_yaml_null(text))
@@ -257,7 +267,7 @@ class SimpleReader {
       if (at_ == text_.size()) return false;
       if (text_[at_] != '\n') return true;
       step_line();
-      if (at_ < text_.size() && is_any_of(peek(), "%-.") && !line_may_start()) return false;
+      if (at_ < text_.size() && kDocument.has(peek()) && !line_may_start()) return false;
     }
   }
 
@@ -266,7 +276,7 @@ class SimpleReader {
     return peek() == '[' ? flow_list(depth) : flow_map(depth);
   }
 
-  const Node* flow_value(size_t depth) { return is_any_of(peek(), "[{") ? flow(depth + 1) : scalar(true); }
+  const Node* flow_value(size_t depth) { return kFlow.has(peek()) ? flow(depth + 1) : scalar(true); }
 
   // Behind an entry: "," and something, or the end. False: neither.
   bool flow_goes_on(char end, bool& over) {
@@ -304,7 +314,7 @@ class SimpleReader {
     if (over) ++at_;
     while (!over) {
       Node::Entry entry{.key = {}, .line = line_, .column = column(), .value = nullptr};
-      const bool json = is_any_of(peek(), "\"'");
+      const bool json = kQuotes.has(peek());
       const size_t start = at_;
       if (json ? !quoted(entry.key) : !plain(entry.key, true) || is_yaml_null(entry.key)) return nullptr;
       skip_spaces();

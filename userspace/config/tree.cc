@@ -146,18 +146,21 @@ size_t utf8_length(std::string_view text, size_t i) {
 
 Result<std::string_view> checked_utf8(std::string_view text, std::string_view source) {
   if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
-  int line = 1;
-  size_t line_start = 0;
   for (size_t i = 0; i < text.size();) {
-    if (text[i] == '\n') {
-      ++line;
-      line_start = i + 1;
+    const auto c = static_cast<unsigned char>(text[i]);
+    if (c > 0 && c < 0x80) {
+      ++i;
+      continue;
     }
-    const size_t n = utf8_length(text, i);
-    if (n == 0 || text[i] == '\0')
+    const size_t n = c == 0 ? 0 : utf8_length(text, i);
+    if (n == 0) {
+      const std::string_view before = text.substr(0, i);
+      const auto line = 1 + std::ranges::count(before, '\n');
+      const size_t column = i - (before.rfind('\n') + 1) + 1;  // npos + 1 is 0
       return error_at(
-          source, line, static_cast<int>(i - line_start) + 1,
+          source, static_cast<int>(line), static_cast<int>(column),
           "this byte is not text; the file must be UTF-8 (is it a binary file, or in another encoding?)");
+    }
     i += n;
   }
   return text;

@@ -30,6 +30,7 @@ struct Plan {
     const Field* field;
     const validate::FieldRules* rules;  // null: only what is inside
     bool inside;                        // messages, with rules of their own
+    std::string absent = {};            // what is wrong where the field is not set; "": nothing
   };
   std::vector<Item> items;
   std::vector<const pb::OneofDescriptor*> required_oneofs;
@@ -37,6 +38,30 @@ struct Plan {
 
 const validate::FieldRules* rules_of(const Field& f) {
   return f.options().HasExtension(validate::rules) ? &f.options().GetExtension(validate::rules) : nullptr;
+}
+
+std::string at_least(uint64_t count, const char* what) {
+  return "value must contain at least " + std::to_string(count) + " " + what;
+}
+
+std::string wrong_where_absent(const pb::Descriptor& type, const Plan::Item& item) {
+  const Field& f = *item.field;
+  if (item.rules == nullptr) return "";
+  if (f.is_map()) {
+    const auto& rules = item.rules->map();
+    return rules.min_pairs() > 0 && !rules.ignore_empty() ? at_least(rules.min_pairs(), "pair(s)") : "";
+  }
+  if (f.is_repeated()) {
+    const auto& rules = item.rules->repeated();
+    return rules.min_items() > 0 && !rules.ignore_empty() ? at_least(rules.min_items(), "item(s)") : "";
+  }
+  if (f.cpp_type() == Field::CPPTYPE_MESSAGE) {
+    // In a oneof "required" speaks of the case that is chosen, not of the choice.
+    const bool required = rules::wants_presence(*item.rules) && f.real_containing_oneof() == nullptr;
+    return required ? "value is required" : "";
+  }
+  // A scalar that can be absent (in a oneof, or optional) is checked where it is set, any other always.
+  return f.has_presence() ? "" : rules::check_scalar(*item.rules, prototype(type), f, -1);
 }
 
 Plan make_plan(const pb::Descriptor& type) {
@@ -49,7 +74,10 @@ Plan make_plan(const pb::Descriptor& type) {
     const Field& value = f.is_map() ? *f.message_type()->map_value() : f;
     const bool skipped = rules != nullptr && rules->message().skip();
     const bool inside = value.cpp_type() == Field::CPPTYPE_MESSAGE && !skipped;
-    if (rules != nullptr || inside) plan.items.push_back({&f, rules, inside});
+    if (rules == nullptr && !inside) continue;
+    Plan::Item item{.field = &f, .rules = rules, .inside = inside};
+    item.absent = wrong_where_absent(type, item);
+    plan.items.push_back(std::move(item));
   }
   for (int i = 0; i < type.real_oneof_decl_count(); ++i)
     if (type.oneof_decl(i)->options().GetExtension(validate::required))
@@ -86,9 +114,8 @@ Status check_repeated(const pb::Message& m, const Plan::Item& item, const FieldP
   const int size = r.FieldSize(m, &f);
   static const validate::RepeatedRules kNone;
   const auto& rules = item.rules != nullptr ? item.rules->repeated() : kNone;
-  if (rules.ignore_empty() && size == 0) return {};
   if (rules.has_min_items() && static_cast<uint64_t>(size) < rules.min_items())
-    return wrong(path, "value must contain at least " + std::to_string(rules.min_items()) + " item(s)");
+    return wrong(path, at_least(rules.min_items(), "item(s)"));
   if (rules.has_max_items() && static_cast<uint64_t>(size) > rules.max_items())
     return wrong(path, "value must contain no more than " + std::to_string(rules.max_items()) + " item(s)");
   const bool messages = f.cpp_type() == Field::CPPTYPE_MESSAGE;
@@ -125,9 +152,8 @@ Status check_map(const pb::Message& m, const Plan::Item& item, const FieldPath& 
   const int size = r.FieldSize(m, &f);
   static const validate::MapRules kNone;
   const auto& rules = item.rules != nullptr ? item.rules->map() : kNone;
-  if (rules.ignore_empty() && size == 0) return {};
   if (rules.has_min_pairs() && static_cast<uint64_t>(size) < rules.min_pairs())
-    return wrong(path, "value must contain at least " + std::to_string(rules.min_pairs()) + " pair(s)");
+    return wrong(path, at_least(rules.min_pairs(), "pair(s)"));
   if (rules.has_max_pairs() && static_cast<uint64_t>(size) > rules.max_pairs())
     return wrong(path, "value must contain no more than " + std::to_string(rules.max_pairs()) + " pair(s)");
   const Field& key_field = *f.message_type()->map_key();
@@ -158,16 +184,8 @@ Status check_map(const pb::Message& m, const Plan::Item& item, const FieldPath& 
 Status check_singular(const pb::Message& m, const Plan::Item& item, const FieldPath& path) {
   const Field& f = *item.field;
   const pb::Reflection& r = *m.GetReflection();
-  if (f.cpp_type() == Field::CPPTYPE_MESSAGE) {
-    if (r.HasField(m, &f)) return check_message(r.GetMessage(m, &f), item.rules, item.inside, path);
-    // In a oneof "required" speaks of the case that is chosen, not of the choice.
-    const bool chosen_elsewhere = f.real_containing_oneof() != nullptr;
-    if (item.rules != nullptr && rules::wants_presence(*item.rules) && !chosen_elsewhere)
-      return wrong(path, "value is required");
-    return {};
-  }
-  // A scalar that can be absent (in a oneof, or optional) is checked where it is set, any other always.
-  if (f.has_presence() && !r.HasField(m, &f)) return {};
+  if (f.cpp_type() == Field::CPPTYPE_MESSAGE)
+    return check_message(r.GetMessage(m, &f), item.rules, item.inside, path);
   if (std::string what = rules::check_scalar(*item.rules, m, f, -1); !what.empty()) return wrong(path, what);
   return {};
 }
@@ -190,8 +208,17 @@ Status validate(const pb::Message& message, const FieldPath& path) {
     return validate_any(static_cast<const pb::Any&>(message), path);
   if (type.well_known_type() != pb::Descriptor::WELLKNOWNTYPE_UNSPECIFIED) return {};
   const Plan& plan = plan_of(type);
+  // Messages have many fields and few that are set.
+  std::vector<const Field*> set;
+  message.GetReflection()->ListFields(message, &set);
+  std::vector<bool> is_set(static_cast<size_t>(type.field_count()));
+  for (const Field* f : set)
+    if (!f->is_extension()) is_set[static_cast<size_t>(f->index())] = true;
   for (const Plan::Item& item : plan.items) {
+    const bool here = is_set[static_cast<size_t>(item.field->index())];
+    if (!here && item.absent.empty()) continue;
     const FieldPath at = path.field(item.field->name());
+    if (!here) return wrong(at, item.absent);
     if (item.field->is_map()) {
       SLUICE_TRY(check_map(message, item, at));
     } else if (item.field->is_repeated()) {
