@@ -27,7 +27,8 @@ bool Filler::is_well_known(const pb::Descriptor& type) const {
   return type.well_known_type() != pb::Descriptor::WELLKNOWNTYPE_UNSPECIFIED;
 }
 
-Status Filler::well_known(const Node& node, const FieldPath& path, Message& into, const pb::Descriptor& type) {
+Status Filler::well_known(const Node& node, const FieldPath& path, Message& into,
+                          const pb::Descriptor& type) {
   using D = pb::Descriptor;
   switch (type.well_known_type()) {
     case D::WELLKNOWNTYPE_ANY:
@@ -49,8 +50,7 @@ Status Filler::well_known(const Node& node, const FieldPath& path, Message& into
       return {};
     default: {  // a wrapper: its JSON form is its `value`
       const Field* inner = type.FindFieldByName("value");
-      return inner != nullptr ? scalar(node, path, Target(into), *inner)
-                              : fields(node, path, into, type, {});
+      return inner != nullptr ? scalar(node, path, Target(into), *inner) : fields(node, path, into, type, {});
     }
   }
 }

@@ -40,7 +40,8 @@ struct HonouredFields::Impl {
     std::vector<Listed> by_number;
 
     Listed* find(int number) {
-      const auto it = std::ranges::lower_bound(by_number, number, {}, [](const Listed& l) { return l.field->number(); });
+      const auto it =
+          std::ranges::lower_bound(by_number, number, {}, [](const Listed& l) { return l.field->number(); });
       return it == by_number.end() || it->field->number() != number ? nullptr : &*it;
     }
     const Listed* find(int number) const { return const_cast<List*>(this)->find(number); }
@@ -141,7 +142,8 @@ void HonouredFields::add(const ext::Honoured& list) {
   if (type == nullptr) bug(list.message, "");
   auto& marks = impl_->lists[type];
   if (marks.by_number.empty()) {
-    for (int i = 0; i < type->field_count(); ++i) marks.by_number.push_back({type->field(i), Impl::Mark::refused});
+    for (int i = 0; i < type->field_count(); ++i)
+      marks.by_number.push_back({type->field(i), Impl::Mark::refused});
     std::ranges::sort(marks.by_number, {}, [](const Impl::Listed& l) { return l.field->number(); });
   }
   auto mark = [&](std::string_view name, Impl::Mark as) {
@@ -211,7 +213,8 @@ Status HonouredFields::Impl::check(const pb::Descriptor& type, std::string_view 
     const Listed* l = list.find(record.number);
     if (l != nullptr && fits(*l->field, record.kind)) continue;
     return Error{path.error("field number " + std::to_string(record.number) +
-                            " is unknown to this version of Sluice (" + type.full_name() + " of a newer API?)")};
+                            " is unknown to this version of Sluice (" + type.full_name() +
+                            " of a newer API?)")};
   }
   if (!all.ConsumedEntireMessage()) return Error{path.error("the bytes are not a " + type.full_name())};
 
@@ -228,8 +231,8 @@ Status HonouredFields::Impl::check(const pb::Descriptor& type, std::string_view 
   return {};
 }
 
-Status HonouredFields::Impl::check_field(const pb::Descriptor& type, const Listed& listed, std::string_view value,
-                                         int index, const FieldPath& at) const {
+Status HonouredFields::Impl::check_field(const pb::Descriptor& type, const Listed& listed,
+                                         std::string_view value, int index, const FieldPath& at) const {
   const Field& f = *listed.field;
   if (listed.mark == Mark::meaningless) return {};
   if (listed.mark == Mark::refused) {
@@ -243,13 +246,15 @@ Status HonouredFields::Impl::check_field(const pb::Descriptor& type, const Liste
   if (f.cpp_type() != Field::CPPTYPE_MESSAGE) return {};
   if (!f.is_map()) {
     const pb::Descriptor& inner = *f.message_type();
-    return f.is_repeated() ? check(inner, value, at.item(static_cast<size_t>(index))) : check(inner, value, at);
+    return f.is_repeated() ? check(inner, value, at.item(static_cast<size_t>(index)))
+                           : check(inner, value, at);
   }
   const Field* inner = f.message_type()->map_value();
   if (inner->cpp_type() != Field::CPPTYPE_MESSAGE) return {};
   // An entry: the key is field 1, the value field 2.
   std::string_view key, content;
-  pb::io::CodedInputStream entry(reinterpret_cast<const uint8_t*>(value.data()), static_cast<int>(value.size()));
+  pb::io::CodedInputStream entry(reinterpret_cast<const uint8_t*>(value.data()),
+                                 static_cast<int>(value.size()));
   Record record;
   while (next_record(entry, value, record)) (record.number == 1 ? key : content) = record.value;
   const bool text = f.message_type()->map_key()->cpp_type() == Field::CPPTYPE_STRING;

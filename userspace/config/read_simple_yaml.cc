@@ -188,8 +188,7 @@ class SimpleReader {
   // Ends where the next token may begin: blanks behind it are not its own.
   bool plain(std::string_view& out, bool in_flow) {
     const char first = peek();
-    if (at_end() || kNotPlain.has(first) || (first == '-' && blank_at(at_ + 1)))
-      return false;
+    if (at_end() || kNotPlain.has(first) || (first == '-' && blank_at(at_ + 1))) return false;
     if (first == '-' && in_flow && kFlowEnds.has(peek(1))) return false;
     size_t i = at_;
     for (; i < text_.size(); ++i) {

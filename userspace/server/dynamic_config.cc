@@ -8,9 +8,7 @@ namespace sluice::server {
 namespace {
 
 // As control planes see it: what the bootstrap says, and what this is.
-envoy::config::core::v3::Node node_of(const envoy::config::bootstrap::v3::Bootstrap& bootstrap,
-                                      const ext::Registry& registry) {
-  envoy::config::core::v3::Node node = bootstrap.node();
+envoy::config::core::v3::Node full_node(envoy::config::core::v3::Node node, const ext::Registry& registry) {
   if (node.user_agent_name().empty()) node.set_user_agent_name("sluice");
   if (node.user_agent_version_type_case() == envoy::config::core::v3::Node::USER_AGENT_VERSION_TYPE_NOT_SET)
     node.set_user_agent_version(SLUICE_VERSION);
@@ -40,13 +38,13 @@ Status DynamicConfig::start(const config::Configuration& configuration, upstream
         "dynamic_resources.cds_config: this version of Sluice does not discover clusters; write them as "
         "static_resources.clusters"};
   resources_ = std::make_unique<config::Resources>(registry_, logs_, configuration.model.node.cluster);
-  SLUICE_ASSIGN(auto defaults, config::cluster_defaults(*configuration.bootstrap));
+  SLUICE_ASSIGN(auto defaults, config::cluster_defaults(*configuration.bootstrap.message()));
   resources_->set_cluster_defaults(std::move(defaults));
   resources_->set_discovery(&discoveries_);
   clusters_ = clusters.make_worker(loop_, 0, seed);
   resources_->set_has_cluster([this](std::string_view name) { return clusters_->find(name) != nullptr; });
   xds::Subscriptions::Options options;
-  options.node = node_of(*configuration.bootstrap, registry_);
+  options.node = full_node(configuration.bootstrap.node(), registry_);
   options.ads = sources_.ads;
   for (const auto& c : configuration.model.config->clusters) options.primary_clusters.insert(c->name);
   options.seed = seed;

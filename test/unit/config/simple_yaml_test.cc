@@ -56,8 +56,8 @@ const char* const kTaken[] = {
     "a: {\n  b: c, # comment\n  d: [\ne\n,f ]}\n",
     "a: \"q \\\" \\\\ \\n \\t \\/ é\"\nb: 'it''s'\n\"c d\": e\n'f' : g\n",
     "a: http://x/y:80?z#w\nb: x #y\nc: a,b[c]{d}\ne: -x\nf: a - b\ng: é\n",
-    "domains: [\"*\"]\nmatch: { prefix: \"/\" }\naddress: { socket_address: { address: 127.0.0.1, "
-    "port_value: 80 } }\n",
+    "domains: [\"*\"]\nmatch: { prefix: \"/\" }\n",
+    "address: { socket_address: { address: 127.0.0.1, port_value: 80 } }\n",
     "\"@type\": type.googleapis.com/x.Y\n",
     "a:\n    b:\n      - c\n    d: e\n",
     "a:   # comment\n  b: c\n-d: e\n",
