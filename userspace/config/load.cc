@@ -2,8 +2,10 @@
 
 #include <fcntl.h>
 #include <google/protobuf/arena.h>
+#include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/text_format.h>
+#include <google/protobuf/wire_format_lite.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -219,20 +221,44 @@ Result<Loaded> load_bootstrap(const LoadOptions& options, const HonouredFields& 
   return out;
 }
 
+namespace {
+
+// A message's bytes but for those of one field.
+std::string without(const std::string& bytes, int field) {
+  using pb::internal::WireFormatLite;
+  std::string out;
+  pb::io::CodedInputStream in(reinterpret_cast<const uint8_t*>(bytes.data()), static_cast<int>(bytes.size()));
+  for (;;) {
+    const auto from = static_cast<size_t>(in.CurrentPosition());
+    const uint32_t tag = in.ReadTag();
+    if (tag == 0 || !WireFormatLite::SkipField(&in, tag)) return out;
+    if (WireFormatLite::GetTagFieldNumber(tag) != field)
+      out.append(bytes, from, static_cast<size_t>(in.CurrentPosition()) - from);
+  }
+}
+
+BootstrapPtr parsed(const std::string& bytes) {
+  const auto arena = make_arena();
+  auto* made = pb::Arena::CreateMessage<Bootstrap>(arena.get());
+  made->ParsePartialFromString(bytes);
+  return BootstrapPtr(arena, made);
+}
+
+}  // namespace
+
 KeptBootstrap::KeptBootstrap(const Bootstrap& bootstrap)
-    : bytes_(bootstrap.SerializePartialAsString()), node_(bootstrap.node().SerializePartialAsString()) {}
+    : bytes_(bootstrap.SerializePartialAsString()), rest_(without(bytes_, Bootstrap::kStaticResourcesFieldNumber)) {}
+
+BootstrapPtr KeptBootstrap::without_static_resources() const {
+  return parsed(rest_);
+}
 
 envoy::config::core::v3::Node KeptBootstrap::node() const {
-  envoy::config::core::v3::Node node;
-  node.ParsePartialFromString(node_);
-  return node;
+  return without_static_resources()->node();
 }
 
 BootstrapPtr KeptBootstrap::message() const {
-  const auto arena = make_arena();
-  auto* made = pb::Arena::CreateMessage<Bootstrap>(arena.get());
-  made->ParsePartialFromString(bytes_);
-  return BootstrapPtr(arena, made);
+  return parsed(bytes_);
 }
 
 }  // namespace sluice::config

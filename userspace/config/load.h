@@ -27,11 +27,13 @@ class KeptBootstrap {
  public:
   KeptBootstrap() = default;
   explicit KeptBootstrap(const envoy::config::bootstrap::v3::Bootstrap& bootstrap);
-  BootstrapPtr message() const;  // made anew
+  // Made anew each time. Without static_resources it costs little.
+  BootstrapPtr message() const;
+  BootstrapPtr without_static_resources() const;
   envoy::config::core::v3::Node node() const;
 
  private:
-  std::string bytes_, node_;
+  std::string bytes_, rest_;  // all of it; all but static_resources
 };
 
 // What the command line says about configuration; empty: not given.

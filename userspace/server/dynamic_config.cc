@@ -38,13 +38,14 @@ Status DynamicConfig::start(const config::Configuration& configuration, upstream
         "dynamic_resources.cds_config: this version of Sluice does not discover clusters; write them as "
         "static_resources.clusters"};
   resources_ = std::make_unique<config::Resources>(registry_, logs_, configuration.model.node.cluster);
-  SLUICE_ASSIGN(auto defaults, config::cluster_defaults(*configuration.bootstrap.message()));
+  const auto bootstrap = configuration.bootstrap.without_static_resources();
+  SLUICE_ASSIGN(auto defaults, config::cluster_defaults(*bootstrap));
   resources_->set_cluster_defaults(std::move(defaults));
   resources_->set_discovery(&discoveries_);
   clusters_ = clusters.make_worker(loop_, 0, seed);
-  resources_->set_has_cluster([this](std::string_view name) { return clusters_->find(name) != nullptr; });
+  resources_->set_has_cluster([this](std::string_view name) { return clusters_->has(name); });
   xds::Subscriptions::Options options;
-  options.node = full_node(configuration.bootstrap.node(), registry_);
+  options.node = full_node(bootstrap->node(), registry_);
   options.ads = sources_.ads;
   for (const auto& c : configuration.model.config->clusters) options.primary_clusters.insert(c->name);
   options.seed = seed;

@@ -142,6 +142,8 @@ class ClusterManager {
  public:
   virtual ~ClusterManager() = default;
   virtual Cluster* find(std::string_view name) = 0;  // nullptr: unknown
+  // The same question without making what a worker needs to use the cluster.
+  virtual bool has(std::string_view name) { return find(name) != nullptr; }
   // The workload of that network namespace has gone: pooled connections opened in it are closed, those in use when they
   // fall idle.
   virtual void forget_origin(uint64_t /*netns_cookie*/) {}

@@ -137,6 +137,7 @@ class ClusterDirectory::Handle final : public ext::ClusterManager {
     worker_->clusters.reset();
   }
   ext::Cluster* find(std::string_view name) override { return clusters_->find(name); }
+  bool has(std::string_view name) override { return clusters_->has(name); }
   void forget_origin(uint64_t netns_cookie) override { clusters_->forget_origin(netns_cookie); }
   void close() override { clusters_->close(); }
 

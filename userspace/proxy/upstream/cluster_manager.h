@@ -30,6 +30,7 @@ class WorkerClusters final : public ext::ClusterManager {
 
   // The pointer is good for this turn of the loop; ask again later: a cluster may be replaced or removed.
   ext::Cluster* find(std::string_view name) override;
+  bool has(std::string_view name) override { return clusters_.contains(name); }
   void forget_origin(uint64_t netns_cookie) override;
   void close() override;
 
