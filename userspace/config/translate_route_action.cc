@@ -183,11 +183,8 @@ Status add_upgrades(const Action& in, const FieldPath& path, model::RouteAction&
     if (upgrade.has_connect_config() && made.type != "connect")
       return refuse(at.field("connect_config"),
                     "Non-CONNECT upgrade type " + upgrade.upgrade_type() + " has ConnectConfig");
-    if (upgrade.has_connect_config())
-      return refuse(
-          at.field("connect_config"),
-          "CONNECT is not terminated by this version of Sluice; without connect_config it is passed on to "
-          "the cluster");
+    made.terminate = upgrade.has_connect_config();
+    made.allow_post = upgrade.connect_config().allow_post();
     const bool twice = std::any_of(out.upgrades.begin(), out.upgrades.end(),
                                    [&](const auto& other) { return other.type == made.type; });
     if (twice) return refuse(at, "Duplicate upgrade " + upgrade.upgrade_type());

@@ -132,7 +132,8 @@ struct RouteAction {
   struct Upgrade {
     std::string type;  // in lower case
     bool enabled = true;
-    bool allow_post = false;  // connect_config.allow_post: a POST is tunnelled as if it were a CONNECT
+    bool terminate = false;  // connect_config: a CONNECT ends here, its bytes go to the host as they are
+    bool allow_post = false;  // so do a POST's
   };
   std::vector<Upgrade> upgrades;
   struct InternalRedirect {

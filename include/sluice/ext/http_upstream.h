@@ -22,6 +22,7 @@ struct HttpRequestTraits {
   std::optional<http::Protocol> downstream_protocol = std::nullopt;  // for use_downstream_protocol_config
   RoutingPriority priority = RoutingPriority::normal;
   bool upgrade = false;  // a websocket or CONNECT: wants a connection of its own (HTTP/1)
+  bool raw = false;  // a CONNECT that ends here: bytes on a TCP connection of its own
 };
 
 // How a try ended, for outlier detection (Envoy: Outlier::Result).

@@ -8,6 +8,7 @@
 #include "proxy/upstream/http_connection.h"
 #include "proxy/upstream/http_try.h"
 #include "proxy/upstream/sockets.h"
+#include "proxy/upstream/tcp_try.h"
 
 namespace sluice::upstream {
 
@@ -275,6 +276,7 @@ std::unique_ptr<ext::HttpTry> HttpPools::make_try(const ext::Upstream::Origin& o
                                                   const ext::HttpRequestTraits& traits,
                                                   http::StreamReceiver& receiver,
                                                   ext::HttpTry::Callbacks& callbacks) {
+  if (traits.raw) return std::make_unique<TcpTry>(cluster_, origin, receiver, callbacks);
   HttpPool* pool = nullptr;
   if (HostPtr host = cluster_.choose_host(origin))
     pool = pool_for(host, origin, traits);

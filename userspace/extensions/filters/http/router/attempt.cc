@@ -75,10 +75,12 @@ void Router::start_try() {
   }
   if (attempts_ > 1 && retry_) origin.lb.retry_priority = retry_->priority();
   sent_ = false;
+  raw_ = terminates_connect();
   try_ = cluster_->make_try(origin,
                             {.downstream_protocol = http_info().protocol,
                              .priority = action_->priority,
-                             .upgrade = request_->has(Name::upgrade)},
+                             .upgrade = request_->has(Name::upgrade),
+                             .raw = raw_},
                             *this, *this);
   const ext::UpstreamHost* host = try_->host();
   if (!host) return no_healthy_upstream();
@@ -113,7 +115,7 @@ void Router::on_ready(http::Stream& stream) {
   i.upstream_connection_id = try_->connection().id();
   i.upstream_connect_start = try_->connect_started();
   i.upstream_connect_done = try_->connect_done();
-  i.http->upstream_protocol = stream.protocol();
+  if (!raw_) i.http->upstream_protocol = stream.protocol();
   if (context_->access_logged()) i.upstream_local = try_->connection().local_address();
   count_try();
   if (downstream_above_ > 0) stream.pause_reading();
@@ -156,6 +158,15 @@ void Router::on_failure(ext::Upstream::Failure failure, std::string_view reason)
     case Failure::timeout:
       return upstream_reset(ResetReason::connection_timeout, reason);
   }
+}
+
+bool Router::terminates_connect() const {
+  for (const auto& u : action_->upgrades) {
+    if (u.type != "connect" || !u.terminate || !u.enabled) continue;
+    const std::string_view method = request_->get(Name::method);
+    return method == "CONNECT" || (u.allow_post && method == "POST");
+  }
+  return false;
 }
 
 bool Router::can_replay() const {

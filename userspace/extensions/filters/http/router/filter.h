@@ -80,6 +80,7 @@ class Router final : public ext::HttpFilter, private ext::HttpTry::Callbacks, pr
   void retry_now();
   bool can_replay() const;
   bool sends_again(http::ResetReason reason) const;
+  bool terminates_connect() const;
   // The try is over without a response, or in the middle of one.
   void upstream_reset(http::ResetReason reason, std::string_view transport_failure);
   void timed_out(std::string_view details, ext::TryResult result);
@@ -146,6 +147,7 @@ class Router final : public ext::HttpFilter, private ext::HttpTry::Callbacks, pr
   bool sent_ = false;  // the head of this try
   bool report_grpc_late_ = false;  // whether the host did well is in the trailers
   bool internal_ = false;  // x-envoy-internal
+  bool raw_ = false;  // the try is a TCP connection
   uint16_t timeout_status_ = 504;
   MonotonicTime request_complete_{}, last_activity_{};
   std::optional<io::Timer> global_timer_, try_timer_, idle_timer_, duration_timer_, backoff_timer_;

@@ -137,9 +137,9 @@ HeadersStatus Router::on_request_headers(http::HeaderMap& headers, bool end_stre
   keep_limit_ = model::request_body_limit(match_).value_or(context_->buffer_limit());
   keeping_ = !end_stream && (retry_ || action_->internal_redirect || (rare_ && !rare_->mirrors.empty()));
   // Nothing of an upgraded stream is ever sent twice.
-  if (keeping_ && (headers.has(Name::upgrade) || headers.get(Name::method) == "CONNECT")) {
+  if (keeping_ &&
+      (headers.has(Name::upgrade) || headers.get(Name::method) == "CONNECT" || terminates_connect()))
     keeping_ = false;
-  }
   if (end_stream) request_complete();
   start_try();
   return HeadersStatus::stop;
