@@ -18,7 +18,9 @@ TcpTry::TcpTry(WorkerCluster& cluster, const ext::Upstream::Origin& origin, http
 
 // What is queued still leaves where the far side has ended; a tunnel that is cut off is cut off there, too.
 TcpTry::~TcpTry() {
-  if (upstream_ && connected_ && remote_ended_) upstream_->connection().close(ext::CloseKind::flush);
+  if (!upstream_ || !connected_ || !remote_ended_) return;
+  ext::Connection& c = upstream_->connection();
+  c.close(c.unsent() > 0 ? ext::CloseKind::flush : ext::CloseKind::no_flush);
 }
 
 // ---- from the router ----
@@ -70,7 +72,8 @@ void TcpTry::on_connect_failed(ext::Upstream&, ext::Upstream::Failure failure, s
 void TcpTry::on_upstream_data(Buffer& data, bool end_stream) {
   bytes_.wire_received += data.size();
   remote_ended_ |= end_stream;
-  receiver_.on_data(data, end_stream);
+  Buffer all = std::move(data);  // the router takes everything; the connection would give again what is left
+  receiver_.on_data(all, end_stream);
 }
 
 void TcpTry::on_closed(ext::Connection&, const ext::CloseEvent& event) {
