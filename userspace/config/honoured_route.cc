@@ -87,7 +87,12 @@ const ext::Honoured kRoutes[] = {
     {.message = "envoy.config.route.v3.RouteAction.MaxStreamDuration", .fields = "*"},
     {.message = "envoy.config.route.v3.InternalRedirectPolicy",
      .fields = "max_internal_redirects redirect_response_codes allow_cross_scheme_redirect "
-               "response_headers_to_copy"},
+               "response_headers_to_copy predicates"},
+    {.message = "envoy.extensions.internal_redirect.allow_listed_routes.v3.AllowListedRoutesConfig",
+     .fields = "*"},
+    {.message = "envoy.extensions.internal_redirect.safe_cross_scheme.v3.SafeCrossSchemeConfig",
+     .fields = ""},
+    {.message = "envoy.extensions.internal_redirect.previous_routes.v3.PreviousRoutesConfig", .fields = ""},
 
     {.message = "envoy.config.route.v3.RetryPolicy",
      .fields =

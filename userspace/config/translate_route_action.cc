@@ -1,10 +1,13 @@
 // RouteAction: where a request goes, and how it is changed on the way.
 #include <algorithm>
 
+#include "config/any.h"
 #include "config/convert.h"
 #include "config/translate_metadata.h"
 #include "config/translate_route.h"
 #include "envoy/config/route/v3/route_components.pb.h"
+#include "envoy/extensions/internal_redirect/allow_listed_routes/v3/allow_listed_routes_config.pb.h"
+#include "envoy/extensions/internal_redirect/safe_cross_scheme/v3/safe_cross_scheme_config.pb.h"
 #include "extensions/common/proto_matchers.h"
 #include "extensions/common/proto_rate_limit.h"
 
@@ -193,7 +196,38 @@ Status add_upgrades(const Action& in, const FieldPath& path, model::RouteAction&
   return {};
 }
 
-void add_internal_redirects(const Action& in, model::RouteAction& out) {
+Status add_redirect_predicates(const proto::InternalRedirectPolicy& in, const FieldPath& path,
+                               model::RouteAction::InternalRedirect& out) {
+  namespace predicates = envoy::extensions::internal_redirect;
+  const FieldPath field = path.field("predicates");
+  for (int i = 0; i < in.predicates_size(); ++i) {
+    const FieldPath item = field.item(static_cast<size_t>(i));
+    const FieldPath at = item.field("typed_config");
+    SLUICE_ASSIGN(const auto message, unpack(in.predicates(i).typed_config(), at));
+    const auto* type = message->GetDescriptor();
+    if (type == predicates::safe_cross_scheme::v3::SafeCrossSchemeConfig::descriptor()) {
+      out.safe_cross_scheme = true;
+    } else if (type == predicates::allow_listed_routes::v3::AllowListedRoutesConfig::descriptor()) {
+      using predicates::allow_listed_routes::v3::AllowListedRoutesConfig;
+      const auto& names = static_cast<const AllowListedRoutesConfig&>(*message).allowed_route_names();
+      std::vector<std::string> allowed;
+      for (const std::string& name : names) {
+        // Of several lists the target stands in each.
+        if (!out.allowed_routes || std::ranges::find(*out.allowed_routes, name) != out.allowed_routes->end())
+          allowed.push_back(name);
+      }
+      out.allowed_routes = std::move(allowed);
+    } else {
+      return refuse(at,
+                    type->full_name() +
+                        " is not a predicate that this version of Sluice has; it has SafeCrossSchemeConfig "
+                        "and AllowListedRoutesConfig; max_internal_redirects bounds redirects in a circle");
+    }
+  }
+  return {};
+}
+
+Status add_internal_redirects(const Action& in, const FieldPath& path, model::RouteAction& out) {
   model::RouteAction::InternalRedirect made;
   if (in.has_internal_redirect_policy()) {
     const auto& policy = in.internal_redirect_policy();
@@ -203,14 +237,16 @@ void add_internal_redirects(const Action& in, model::RouteAction& out) {
     for (uint32_t code : policy.redirect_response_codes())
       if (code == 301 || code == 302 || code == 303 || code == 307 || code == 308)
         made.codes.push_back(static_cast<uint16_t>(code));
+    SLUICE_TRY(add_redirect_predicates(policy, path.field("internal_redirect_policy"), made));
     for (const std::string& name : policy.response_headers_to_copy())
       made.copied_headers.push_back(extensions::to_lower(name));
   } else if (in.internal_redirect_action() == Action::HANDLE_INTERNAL_REDIRECT) {
     made.max = value_or(in.has_max_internal_redirects(), in.max_internal_redirects(), made.max);
   } else {
-    return;
+    return {};
   }
   out.internal_redirect = std::move(made);
+  return {};
 }
 
 }  // namespace
@@ -248,7 +284,7 @@ Result<model::RouteAction> to_route_action(const Action& in, const RouteContext&
   SLUICE_TRY(add_mirrors(in, context, path, out.mirrors));
   SLUICE_TRY(add_hash_policies(in, path, out));
   SLUICE_TRY(add_upgrades(in, path, out));
-  add_internal_redirects(in, out);
+  SLUICE_TRY(add_internal_redirects(in, path, out));
   if (!in.rate_limits().empty()) {
     SLUICE_ASSIGN(out.rate_limits,
                   extensions::to_rate_limits(in.rate_limits(), path.field("rate_limits").to_string()));

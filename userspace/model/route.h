@@ -140,6 +140,9 @@ struct RouteAction {
     uint32_t max = 1;
     std::vector<uint16_t> codes = {302};
     bool allow_cross_scheme = false;
+    // Predicates: where the target's route is one of these (by name), where it does not lead from http to https.
+    std::optional<std::vector<std::string>> allowed_routes;
+    bool safe_cross_scheme = false;
     std::vector<std::string> copied_headers;  // response_headers_to_copy, in lower case
   };
   std::optional<InternalRedirect> internal_redirect;

@@ -114,6 +114,26 @@ case("redirect to nowhere with headers", get("/from", "x-old: 1"), replies=(move
 case("redirect to a relative place", get("/from"), replies=(moved("/from/2"), response()), config="redirect_copying")
 
 
+# ---- and redirects that are not followed everywhere ----
+def predicate(name, kind, **fields):
+    return {"name": f"envoy.internal_redirect_predicates.{name}", "typed_config": c.c.typed(
+        f"envoy.extensions.internal_redirect.{name}.v3.{kind}", **fields)}
+
+
+@c.configuration
+def redirect_predicates(p):
+    def follow(prefix, *predicates, **fields):
+        return c.route(prefix=prefix, internal_redirect_policy={"predicates": list(predicates), **fields})
+    listed = predicate("allow_listed_routes", "AllowListedRoutesConfig", allowed_route_names=["good"])
+    return c.served(p, c.hcm(p, c.vhost(c.route(prefix="/good", name="good"), c.route(prefix="/bad", name="bad"), follow("/listed", listed), follow(
+        "/safe", predicate("safe_cross_scheme", "SafeCrossSchemeConfig"), allow_cross_scheme_redirect=True))))
+
+
+for start, to in (("/listed", "http://test.example/good"), ("/listed", "http://test.example/bad"), ("/safe", "http://test.example/bad"),
+                  ("/safe", "https://test.example/good")):
+    case(f"redirect by predicates {start} {to}", get(start), replies=(moved(to), response()), config="redirect_predicates")
+
+
 # ---- who the proxy is ----
 @c.configuration
 def user_agent(p):
@@ -122,3 +142,20 @@ def user_agent(p):
 
 case("user agent of the proxy", get(), config="user_agent")
 case("user agent of the client", get("/", "user-agent: curl"), config="user_agent")
+
+
+# ---- headers changed before anything else looks at them ----
+@c.configuration
+def early_mutation(p):
+    early = {"name": "envoy.http.early_header_mutation.header_mutation", "typed_config": c.c.typed(
+        "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation", mutations=[
+            {"remove": "x-gone"}, {"append": {"header": {"key": "x-new", "value": "from %REQ(:METHOD)%"}}},
+            {"append": {"header": {"key": "x-envoy-retry-on", "value": "5xx"}}},
+            {"append": {"header": {"key": "x-request-id", "value": "mine"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}])}
+    routes = [c.route(match={"prefix": "/", "headers": [{"name": "x-gone", "present_match": True}]}, prefix_rewrite="/wrong"),
+              c.route(match={"prefix": "/", "headers": [{"name": "x-new", "present_match": True}]}, prefix_rewrite="/right/"), c.route()]
+    return c.served(p, c.hcm(p, c.vhost(*routes), early_header_mutation_extensions=[early]))
+
+
+case("early mutation", get("/", "x-gone: 1", "x-new: 0"), config="early_mutation")
+case("early mutation of nothing", get("/"), config="early_mutation")

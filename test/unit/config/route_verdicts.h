@@ -168,6 +168,19 @@ inline constexpr Row kRouteRows[] = {
      GOING("cluster: c, upgrade_configs: [{upgrade_type: CONNECT, connect_config: {proxy_protocol_config: "
            "{}}}]"),
      "proxy_protocol_config"},
+    {"redirects by predicates", Verdict::accepted,
+     GOING("cluster: c, internal_redirect_policy: {response_headers_to_copy: [x], predicates: [{name: a, "
+           "typed_config: "
+           "{\"@type\": type.googleapis.com/"
+           "envoy.extensions.internal_redirect.safe_cross_scheme.v3.SafeCrossSchemeConfig}}, {name: b, "
+           "typed_config: {\"@type\": type.googleapis.com/"
+           "envoy.extensions.internal_redirect.allow_listed_routes.v3.AllowListedRoutesConfig, "
+           "allowed_route_names: [r]}}]}")},
+    {"redirects by routes that were tried", Verdict::stricter,
+     GOING("cluster: c, internal_redirect_policy: {predicates: [{name: a, typed_config: {\"@type\": "
+           "type.googleapis.com/"
+           "envoy.extensions.internal_redirect.previous_routes.v3.PreviousRoutesConfig}}]}"),
+     "PreviousRoutesConfig is not a predicate"},
     {"a mirror", Verdict::accepted, GOING("cluster: c, request_mirror_policies: [{cluster: c}]")},
     {"a mirror of nothing", Verdict::refused, GOING("cluster: c, request_mirror_policies: [{}]"),
      "Exactly one of cluster or cluster_header"},

@@ -7,6 +7,7 @@
 // The expectations are what real Envoy 1.40 sent.
 using namespace sluice;
 using namespace sluice::extensions::header_mutation;
+using sluice::extensions::Mutation, sluice::extensions::Remove, sluice::extensions::RemoveOnMatch;
 using Append = model::HeaderRules::Append;
 using test::Headers;
 

@@ -2,6 +2,7 @@
 
 #include "envoy/config/common/mutation_rules/v3/mutation_rules.pb.h"
 #include "envoy/extensions/filters/http/header_mutation/v3/header_mutation.pb.h"
+#include "extensions/common/proto_header_mutations.h"
 #include "extensions/common/proto_headers.h"
 #include "extensions/common/proto_matchers.h"
 #include "extensions/filters/http/header_mutation/header_mutation.h"
@@ -10,40 +11,10 @@ namespace sluice::extensions::header_mutation {
 namespace {
 
 namespace proto = envoy::extensions::filters::http::header_mutation::v3;
-using HeaderProto = envoy::config::common::mutation_rules::v3::HeaderMutation;
 using QueryProto = envoy::config::core::v3::KeyValueMutation;
 
 std::string item(const std::string& path, int i) {
   return path + "[" + std::to_string(i) + "]";
-}
-
-Result<Mutation> to_mutation(const HeaderProto& in, const std::string& path) {
-  switch (in.action_case()) {
-    case HeaderProto::kRemove:
-      return Mutation(Remove{to_lower(in.remove())});
-    case HeaderProto::kRemoveOnMatch: {
-      SLUICE_ASSIGN(auto matcher, to_string_matcher(in.remove_on_match().key_matcher(),
-                                                    path + ".remove_on_match.key_matcher"));
-      return Mutation(RemoveOnMatch{std::move(matcher)});
-    }
-    case HeaderProto::kAppend: {
-      model::HeaderRules rules;
-      SLUICE_TRY(add_header(in.append(), path + ".append", rules));
-      return Mutation(std::move(rules.add.front()));
-    }
-    case HeaderProto::ACTION_NOT_SET:
-      break;
-  }
-  return Error{path + ": one of remove, append, remove_on_match is needed"};
-}
-
-template <typename List>
-Status to_mutations(const List& in, const std::string& path, std::vector<Mutation>& out) {
-  for (int i = 0; i < in.size(); ++i) {
-    SLUICE_ASSIGN(auto made, to_mutation(in[i], item(path, i)));
-    out.push_back(std::move(made));
-  }
-  return {};
 }
 
 Result<QueryMutation> to_query(const QueryProto& in, const std::string& path) {
@@ -85,12 +56,12 @@ Result<QueryMutation> to_query(const QueryProto& in, const std::string& path) {
 
 Result<std::shared_ptr<const Mutations>> to_all(const proto::Mutations& in, const std::string& path) {
   auto out = std::make_shared<Mutations>();
-  SLUICE_TRY(to_mutations(in.request_mutations(), path + ".request_mutations", out->request));
-  SLUICE_TRY(to_mutations(in.response_mutations(), path + ".response_mutations", out->response));
-  SLUICE_TRY(to_mutations(in.request_trailers_mutations(), path + ".request_trailers_mutations",
-                          out->request_trailers));
-  SLUICE_TRY(to_mutations(in.response_trailers_mutations(), path + ".response_trailers_mutations",
-                          out->response_trailers));
+  SLUICE_ASSIGN(out->request, to_mutations(in.request_mutations(), path + ".request_mutations"));
+  SLUICE_ASSIGN(out->response, to_mutations(in.response_mutations(), path + ".response_mutations"));
+  SLUICE_ASSIGN(out->request_trailers,
+                to_mutations(in.request_trailers_mutations(), path + ".request_trailers_mutations"));
+  SLUICE_ASSIGN(out->response_trailers,
+                to_mutations(in.response_trailers_mutations(), path + ".response_trailers_mutations"));
   for (int i = 0; i < in.query_parameter_mutations_size(); ++i) {
     SLUICE_ASSIGN(auto made,
                   to_query(in.query_parameter_mutations(i), item(path + ".query_parameter_mutations", i)));

@@ -18,45 +18,6 @@ std::string value_of(const std::string& literal, const model::HeaderFormatter* f
   return out;
 }
 
-// Fields that the proxy knows by name stay one, their values joined by a comma, as in Envoy's map.
-void add_field(HeaderMap& headers, const std::string& name, std::string_view value) {
-  const http::Name id = http::find_name(name);
-  if (id == http::Name::other || id == http::Name::set_cookie)
-    headers.add(std::string_view(name), value);
-  else
-    headers.append(id, value, id == http::Name::cookie ? "; " : ",");
-}
-
-void apply(const model::HeaderRules::Add& rule, HeaderMap& headers, const ext::StreamInfo& info) {
-  const std::string value = value_of(rule.literal, rule.formatter.get(), info);
-  if (value.empty() && !rule.keep_empty) return;
-  const bool there = headers.has(std::string_view(rule.name));
-  switch (rule.append) {
-    case Append::append_if_exists_or_add:
-      return add_field(headers, rule.name, value);
-    case Append::add_if_absent:
-      if (!there) headers.add(std::string_view(rule.name), value);
-      return;
-    case Append::overwrite_if_exists:
-      if (there) headers.set(std::string_view(rule.name), value);
-      return;
-    case Append::overwrite_if_exists_or_add:
-      return headers.set(std::string_view(rule.name), value);
-  }
-}
-
-void apply(const Remove& rule, HeaderMap& headers, const ext::StreamInfo&) {
-  headers.remove(std::string_view(rule.name));
-}
-
-void apply(const RemoveOnMatch& rule, HeaderMap& headers, const ext::StreamInfo&) {
-  headers.remove_if([&](const HeaderMap::Field& f) { return rule.name.matches(f.name); });
-}
-
-void apply_all(const std::vector<Mutation>& list, HeaderMap& headers, const ext::StreamInfo& info) {
-  for (const Mutation& m : list) std::visit([&](const auto& rule) { apply(rule, headers, info); }, m);
-}
-
 void apply(const QueryMutation& m, http::QueryParameters& parameters, const ext::StreamInfo& info) {
   auto named = [&](const auto& p) { return p.first == m.name; };
   if (m.remove) {
@@ -90,21 +51,25 @@ class HeaderMutation final : public ext::HttpFilter {
 
   ext::HeadersStatus on_request_headers(HeaderMap& headers, bool) override {
     each([&](const Mutations& m) {
-      apply_all(m.request, headers, context_->stream_info());
+      extensions::apply(m.request, headers, context_->stream_info());
       mutate_query(m.query, headers, context_->stream_info());
     });
     return ext::HeadersStatus::proceed;
   }
   ext::TrailersStatus on_request_trailers(HeaderMap& trailers) override {
-    each([&](const Mutations& m) { apply_all(m.request_trailers, trailers, context_->stream_info()); });
+    each([&](const Mutations& m) {
+      extensions::apply(m.request_trailers, trailers, context_->stream_info());
+    });
     return ext::TrailersStatus::proceed;
   }
   ext::HeadersStatus on_response_headers(HeaderMap& headers, bool) override {
-    each([&](const Mutations& m) { apply_all(m.response, headers, context_->stream_info()); });
+    each([&](const Mutations& m) { extensions::apply(m.response, headers, context_->stream_info()); });
     return ext::HeadersStatus::proceed;
   }
   ext::TrailersStatus on_response_trailers(HeaderMap& trailers) override {
-    each([&](const Mutations& m) { apply_all(m.response_trailers, trailers, context_->stream_info()); });
+    each([&](const Mutations& m) {
+      extensions::apply(m.response_trailers, trailers, context_->stream_info());
+    });
     return ext::TrailersStatus::proceed;
   }
 

@@ -2,23 +2,14 @@
 
 #include <memory>
 #include <string>
-#include <variant>
 #include <vector>
 
+#include "extensions/common/header_mutations.h"
 #include "model/matchers.h"
 #include "model/route.h"
 #include "sluice/ext/http_filter.h"
 
 namespace sluice::extensions::header_mutation {
-
-// envoy.config.common.mutation_rules.v3.HeaderMutation.
-struct Remove {
-  std::string name;  // in lower case
-};
-struct RemoveOnMatch {
-  model::StringMatcher name;
-};
-using Mutation = std::variant<model::HeaderRules::Add, Remove, RemoveOnMatch>;
 
 // envoy.config.core.v3.KeyValueMutation, of the query.
 struct QueryMutation {

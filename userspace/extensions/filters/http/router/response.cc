@@ -200,14 +200,20 @@ bool Router::prepare_redirect(const http::HeaderMap& headers, uint16_t status) {
   request_->set(Name::path, target->path);
   request_->set(Name::scheme, target->scheme);
   context_->clear_route_cache();
-  if (!context_->route()) {
+  auto restore = [&](stats::Counter& counter) {
     request_->set(Name::authority, host);
     request_->set(Name::path, path);
     request_->set(Name::scheme, scheme);
     for (const std::string& name : policy.copied_headers) copy_header(*before, name, *request_);
-    shared_->stats.passthrough_internal_redirect_no_route.add();
+    counter.add();
     return false;
-  }
+  };
+  const model::RouteMatch* route = context_->route();
+  if (!route) return restore(shared_->stats.passthrough_internal_redirect_no_route);
+  const auto& allowed = policy.allowed_routes;
+  if ((allowed && std::ranges::find(*allowed, route->route->name) == allowed->end()) ||
+      (policy.safe_cross_scheme && scheme != "https" && target->scheme == "https"))
+    return restore(shared_->stats.passthrough_internal_redirect_predicate);
   ++http_info().internal_redirects;
   request_->set("x-envoy-original-url", std::string(scheme) + "://" + std::string(host) + std::string(path));
   std::string_view method = request_->get(Name::method);

@@ -4,7 +4,9 @@
 #include <string>
 
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
+#include "envoy/extensions/http/early_header_mutation/header_mutation/v3/header_mutation.pb.h"
 #include "envoy/extensions/request_id/uuid/v3/uuid.pb.h"
+#include "extensions/common/proto_header_mutations.h"
 #include "extensions/common/proto_util.h"
 #include "extensions/filters/network/http_connection_manager/config_detail.h"
 #include "extensions/filters/network/http_connection_manager/settings.h"
@@ -101,6 +103,17 @@ Status add_headers_and_path(const Proto& in, ext::FactoryContext& context, const
       out.server_header = ServerHeader::overwrite;
   }
   out.via = in.via();
+  for (int i = 0; i < in.early_header_mutation_extensions_size(); ++i) {
+    const std::string at = path + ".early_header_mutation_extensions[" + std::to_string(i) + "].typed_config";
+    envoy::extensions::http::early_header_mutation::header_mutation::v3::HeaderMutation early;
+    const auto& config = in.early_header_mutation_extensions(i).typed_config();
+    if (!config.UnpackTo(&early))
+      return Error{at + ": " + config.type_url() +
+                   " is not supported by this version of Sluice; it has "
+                   "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"};
+    SLUICE_ASSIGN(auto made, to_mutations(early.mutations(), at + ".mutations"));
+    out.early_mutations.insert(out.early_mutations.end(), made.begin(), made.end());
+  }
   if (in.add_user_agent().value()) {
     if (context.node_cluster().empty())
       return Error{path +
@@ -252,7 +265,8 @@ ext::Extension<ext::NetworkFilterFactory> extension() {
                "request_headers_timeout drain_timeout delayed_close_timeout access_log "
                "access_log_flush_interval flush_access_log_on_new_request access_log_options "
                "use_remote_address xff_num_trusted_hops original_ip_detection_extensions "
-               "internal_address_config skip_xff_append via generate_request_id "
+               "early_header_mutation_extensions internal_address_config skip_xff_append via "
+               "generate_request_id "
                "preserve_external_request_id always_set_request_id_in_response forward_client_cert_details "
                "proxy_100_continue represent_ipv4_remote_address_as_ipv4_mapped_ipv6 upgrade_configs "
                "normalize_path merge_slashes path_with_escaped_slashes_action request_id_extension "
@@ -288,6 +302,8 @@ ext::Extension<ext::NetworkFilterFactory> extension() {
            .fields = "filter status_code body body_format_override headers_to_add"},
           {.message = "envoy.config.core.v3.SchemeHeaderTransformation",
            .fields = "scheme_to_overwrite match_upstream"},
+          {.message = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+           .fields = "mutations"},
           {.message = "envoy.extensions.http.original_ip_detection.xff.v3.XffConfig",
            .fields = "xff_num_trusted_hops xff_trusted_cidrs skip_xff_append"},
           {.message = "envoy.extensions.http.original_ip_detection.xff.v3.XffTrustedCidrs",

@@ -8,6 +8,7 @@
 
 #include "core/address.h"
 #include "core/time.h"
+#include "extensions/common/header_mutations.h"
 #include "extensions/filters/network/http_connection_manager/local_reply.h"
 #include "http/http1.h"
 #include "http/http2.h"
@@ -70,6 +71,7 @@ struct Settings {
   uint32_t keepalive_jitter_percent = 15;
 
   // ---- headers ----
+  std::vector<Mutation> early_mutations;  // early_header_mutation_extensions
   std::string server_name = "envoy";
   ServerHeader server_header = ServerHeader::overwrite;
   std::string via;

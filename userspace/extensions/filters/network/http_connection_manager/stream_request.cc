@@ -79,6 +79,7 @@ void Stream::on_headers(http::HeaderMapPtr map, bool end_stream) {
   if (!normalize(headers)) return;
 
   routes_ = connection_->runtime().routes();
+  apply(settings().early_mutations, headers, info_);
   const Address& remote = info_.downstream_remote;
   RequestVerdict verdict =
       mutate_request(settings(), {remote, info_.downstream_local, info_.transport_protocol == "tls"},
