@@ -75,13 +75,9 @@ const ext::Honoured kCluster[] = {
          "upstream_connection_options "
          "max_requests_per_connection "
          "common_http_protocol_options http_protocol_options http2_protocol_options protocol_selection "
-         "typed_extension_protocol_options",
-     .meaningless = {{"metadata", kShown},
-                     {"upstream_http_protocol_options", kNoUpstreamTls},
-                     {"close_connections_on_host_health_failure",
-                      "health_checks are refused; with outlier_detection this is refused"},
-                     {"ignore_health_on_host_removal",
-                      "health_checks are refused, so health holds no host back"}}},
+         "typed_extension_protocol_options health_checks close_connections_on_host_health_failure "
+         "ignore_health_on_host_removal",
+     .meaningless = {{"metadata", kShown}, {"upstream_http_protocol_options", kNoUpstreamTls}}},
     {.message = "envoy.config.cluster.v3.OutlierDetection",
      .fields =
          "interval base_ejection_time max_ejection_time max_ejection_time_jitter "
@@ -90,9 +86,24 @@ const ext::Honoured kCluster[] = {
          "enforcing_consecutive_local_origin_failure success_rate_minimum_hosts success_rate_request_volume "
          "success_rate_stdev_factor enforcing_success_rate enforcing_local_origin_success_rate "
          "failure_percentage_threshold failure_percentage_minimum_hosts failure_percentage_request_volume "
-         "enforcing_failure_percentage enforcing_failure_percentage_local_origin always_eject_one_host",
-     .meaningless = {{"successful_active_health_check_uneject_host",
-                      "health_checks are refused, so none succeeds"}}},
+         "enforcing_failure_percentage enforcing_failure_percentage_local_origin always_eject_one_host "
+         "successful_active_health_check_uneject_host"},
+    {.message = "envoy.config.core.v3.HealthCheck",
+     .fields = "timeout interval initial_jitter interval_jitter interval_jitter_percent unhealthy_threshold "
+               "healthy_threshold reuse_connection http_health_check tcp_health_check grpc_health_check "
+               "no_traffic_interval no_traffic_healthy_interval unhealthy_interval unhealthy_edge_interval "
+               "healthy_edge_interval event_log_path event_logger always_log_health_check_failures "
+               "always_log_health_check_success"},
+    {.message = "envoy.config.core.v3.HealthCheck.Payload", .fields = "text binary"},
+    {.message = "envoy.config.core.v3.HealthCheck.HttpHealthCheck",
+     .fields = "host path send receive response_buffer_size request_headers_to_add "
+               "request_headers_to_remove expected_statuses retriable_statuses codec_client_type "
+               "service_name_matcher method"},
+    {.message = "envoy.config.core.v3.HealthCheck.TcpHealthCheck", .fields = "send receive"},
+    {.message = "envoy.config.core.v3.HealthCheck.GrpcHealthCheck",
+     .fields = "service_name authority initial_metadata"},
+    {.message = "envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink",
+     .fields = "event_log_path"},
     {.message = "envoy.config.cluster.v3.Cluster.CustomClusterType", .fields = "name typed_config"},
     {.message = "envoy.config.cluster.v3.Cluster.RefreshRate", .fields = "*"},
     {.message = "envoy.config.cluster.v3.Cluster.OriginalDstLbConfig", .fields = "upstream_port_override"},
@@ -107,7 +118,7 @@ const ext::Honoured kCluster[] = {
     {.message = "envoy.config.cluster.v3.Cluster.RoundRobinLbConfig", .fields = "*"},
     {.message = "envoy.config.cluster.v3.Cluster.CommonLbConfig",
      .fields = "healthy_panic_threshold zone_aware_lb_config locality_weighted_lb_config "
-               "consistent_hashing_lb_config"},
+               "consistent_hashing_lb_config ignore_new_hosts_until_first_hc"},
     {.message = "envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig", .fields = ""},
     {.message = "envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig", .fields = "*"},
     {.message = "envoy.config.core.v3.RuntimeDouble",
@@ -184,9 +195,8 @@ const ext::Honoured kCluster[] = {
      .meaningless = {{"metadata", kShown}}},
     {.message = "envoy.config.endpoint.v3.LbEndpoint",
      .fields = "endpoint health_status load_balancing_weight metadata"},
-    {.message = "envoy.config.endpoint.v3.Endpoint",
-     .fields = "address hostname",
-     .meaningless = {{"health_check_config", "health_checks are refused, so nothing reads it"}}},
+    {.message = "envoy.config.endpoint.v3.Endpoint", .fields = "address hostname health_check_config"},
+    {.message = "envoy.config.endpoint.v3.Endpoint.HealthCheckConfig", .fields = "*"},
 };
 
 const ext::Honoured kDiscovery[] = {

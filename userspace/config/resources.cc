@@ -25,7 +25,9 @@ FactoryContext Resources::context() const {
 
 Result<std::shared_ptr<const model::Cluster>> Resources::cluster(const Message& message) const {
   SLUICE_TRY(check(message));
-  return translate(static_cast<const envoy::config::cluster::v3::Cluster&>(message), defaults_, FieldPath());
+  ClusterDefaults defaults = defaults_;
+  defaults.logs = &logs_;
+  return translate(static_cast<const envoy::config::cluster::v3::Cluster&>(message), defaults, FieldPath());
 }
 
 Result<std::shared_ptr<const model::Listener>> Resources::listener(const Message& message) const {

@@ -74,8 +74,10 @@ Result<ClusterDefaults> to_defaults(const Bootstrap& in) {
   return out;
 }
 
-Status add_clusters(const Bootstrap& in, const FieldPath& path, model::ConfigSet& out) {
-  SLUICE_ASSIGN(const ClusterDefaults defaults, to_defaults(in));
+Status add_clusters(const Bootstrap& in, ext::AccessLogManager& logs, const FieldPath& path,
+                    model::ConfigSet& out) {
+  SLUICE_ASSIGN(ClusterDefaults defaults, to_defaults(in));
+  defaults.logs = &logs;
   std::unordered_map<std::string_view, int> names;
   for (int i = 0; i < in.static_resources().clusters_size(); ++i) {
     const auto& cluster = in.static_resources().clusters(i);
@@ -150,7 +152,7 @@ Result<model::Bootstrap> translate(const Bootstrap& in, const ext::Registry& reg
   auto set = std::make_shared<model::ConfigSet>();
   set->generation = 1;
   const FieldPath resources("static_resources");
-  SLUICE_TRY(add_clusters(in, resources.field("clusters"), *set));
+  SLUICE_TRY(add_clusters(in, logs, resources.field("clusters"), *set));
   out.local_cluster = in.cluster_manager().local_cluster_name();
   SLUICE_TRY(check_local_cluster(out.local_cluster, *set));
   SLUICE_TRY(add_listeners(in, registry, logs, discovery, resources.field("listeners"), *set));

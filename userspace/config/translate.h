@@ -29,6 +29,7 @@ struct ClusterDefaults {
   std::vector<Address> dns_resolvers;
   Address bind_address;
   io::SocketOptions socket_options;  // with bind_address
+  ext::AccessLogManager* logs = nullptr;  // for the events of health checks
 };
 
 // One message → its immutable model. Messages must have passed validate() and HonouredFields::check(); what

@@ -4,6 +4,7 @@
 #include "config/translate.h"
 #include "config/translate_cluster_lb.h"
 #include "config/translate_dns.h"
+#include "config/translate_health_check.h"
 #include "config/translate_http_upstream.h"
 #include "config/translate_metadata.h"
 #include "config/translate_outlier.h"
@@ -85,6 +86,7 @@ Result<model::Endpoint> to_endpoint(const endpoint::LbEndpoint& in, ClusterType 
                   to_address(address, at, "Consider setting cluster type to 'STRICT_DNS' or 'LOGICAL_DNS'"));
   }
   out.hostname = in.endpoint().hostname();
+  SLUICE_TRY(add_endpoint_health(in.endpoint(), inner, out));
   out.weight = value_or(in.has_load_balancing_weight(), in.load_balancing_weight(), out.weight);
   SLUICE_ASSIGN(out.health, to_health(in, path));
   out.lb_metadata = to_lb_metadata(in.metadata());
@@ -215,12 +217,8 @@ Result<std::shared_ptr<const model::Cluster>> translate(const proto::Cluster& in
   if (in.has_outlier_detection()) {
     SLUICE_ASSIGN(out->outlier_detection,
                   to_outlier_detection(in.outlier_detection(), path.field("outlier_detection")));
-    if (in.close_connections_on_host_health_failure())
-      return refuse(
-          path.field("close_connections_on_host_health_failure"),
-          "is not supported by this version of Sluice together with outlier_detection: connections to an "
-          "ejected host stay; leave it out");
   }
+  SLUICE_TRY(add_health_check(in, defaults.logs, path, *out));
   out->hash = hash_of(in);
   return std::shared_ptr<const model::Cluster>(std::move(out));
 }

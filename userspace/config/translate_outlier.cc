@@ -30,6 +30,8 @@ Result<model::OutlierDetection> to_outlier_detection(const envoy::config::cluste
   SLUICE_VALUE(enforcing_failure_percentage_local_origin);
   SLUICE_VALUE(always_eject_one_host);
 #undef SLUICE_VALUE
+  if (in.has_successful_active_health_check_uneject_host())
+    out.active_check_lets_in = in.successful_active_health_check_uneject_host().value();
   out.split_external_local_origin_errors = in.split_external_local_origin_errors();
   // Envoy counts milliseconds.
   if (in.has_interval()) out.interval = to_milliseconds(in.interval());

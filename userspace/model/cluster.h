@@ -11,6 +11,7 @@
 #include "http/http1.h"
 #include "http/http2.h"
 #include "io/loop.h"
+#include "model/health_check.h"
 #include "model/matchers.h"
 #include "model/outlier_detection.h"
 #include "model/subsets.h"
@@ -33,6 +34,11 @@ struct Endpoint {
   bool canary = false;             // metadata envoy.lb: canary
   std::string hash_key;            // metadata envoy.lb: hash_key; empty: the address or the hostname
   std::shared_ptr<const LbMetadata> lb_metadata;  // envoy.lb as a whole; null: none
+  // health_check_config
+  Address health_address;          // unset: `address`, or what `dns_name` resolves to
+  uint16_t health_port = 0;        // 0: that address's own
+  std::string health_hostname;     // empty: what the check says
+  bool health_check_disabled = false;
 };
 
 struct LocalityName {
@@ -148,6 +154,10 @@ struct Cluster {
   uint32_t healthy_panic_threshold = 50;  // percent
   std::optional<Fraction> drop_overload;
   std::optional<OutlierDetection> outlier_detection;
+  std::optional<HealthCheck> health_check;
+  bool ignore_health_on_host_removal = false;
+  bool ignore_new_hosts_until_first_health_check = false;
+  bool close_connections_on_health_failure = false;  // those of TCP; HTTP's drain in any case
   uint64_t hash = 0;  // of the resource it came from
 };
 

@@ -16,6 +16,7 @@ struct OutlierDetection {
   Duration max_ejection_time_jitter{};
   uint32_t max_ejection_percent = 10;
   bool always_eject_one_host = false;
+  bool active_check_lets_in = true;  // successful_active_health_check_uneject_host
   bool split_external_local_origin_errors = false;
 
   uint32_t consecutive_5xx = 5, enforcing_consecutive_5xx = 100;

@@ -57,6 +57,7 @@ class Downstream final : public io::Deferred,
   void continue_reading() override;
   bool access_logged() const override { return !listener_->config->access_logs.empty(); }
   bool draining() const override;
+  bool health_check_failed() const override { return worker_.health_check_failed(); }
 
   // net::ConnectionHandler
   void on_data(net::Connection&, Buffer& data, bool end_stream) override;

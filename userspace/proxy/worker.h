@@ -74,6 +74,8 @@ class Worker {
   }
   // Tells connections that they are drained: HTTP ends its keep-alive; TCP goes on.
   void set_draining();
+  // What health checks of the proxy itself are answered; HTTP connections drain while they fail.
+  void set_health_check_failed(bool failed) { health_check_failed_ = failed; }
   // Resets what is still open; for the end of a drain. `which` null: all.
   void close_connections(const std::function<bool(const Downstream&)>& which);
   std::vector<ConnectionSnapshot> connections() const;
@@ -91,6 +93,7 @@ class Worker {
   const LoopGuard& loop_guard() const { return loop_guard_; }
   uint64_t next_connection_id();
   bool draining() const { return draining_; }
+  bool health_check_failed() const { return health_check_failed_; }
   stats::Scope stats_root() { return store_.root(options_.index + 1); }
   unsigned index() const { return options_.index; }
 
@@ -118,6 +121,7 @@ class Worker {
   uint64_t connections_made_ = 0;
   bool draining_ = false;
   Drainer drainer_;
+  bool health_check_failed_ = false;
   io::Timer trim_timer_;
 };
 

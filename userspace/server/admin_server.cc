@@ -188,7 +188,14 @@ void AdminServer::clusters(std::function<void(std::vector<admin::ClusterStatus>)
       s.healthy = d.health != model::HealthStatus::unhealthy;
       s.degraded = d.health == model::HealthStatus::degraded;
       const upstream::HostMonitor& m = h.host->monitor();
-      s.failed_outlier_check = m.has(upstream::HostMonitor::failed_outlier_check);
+      using Flag = upstream::HostMonitor;
+      s.failed_outlier_check = m.has(Flag::failed_outlier_check);
+      s.failed_active_check = m.has(Flag::failed_active_check);
+      s.degraded_active_check = m.has(Flag::degraded_active_check);
+      s.active_check_timeout = m.has(Flag::active_check_timeout);
+      s.pending_active_check = m.has(Flag::pending_active_check);
+      s.excluded_by_response = m.has(Flag::excluded_by_response);
+      s.pending_removal = m.has(Flag::pending_removal);
       s.success_rate = m.success_rate[0].load(std::memory_order_relaxed);
       s.local_origin_success_rate = m.success_rate[1].load(std::memory_order_relaxed);
       s.canary = d.canary;
@@ -201,6 +208,10 @@ void AdminServer::clusters(std::function<void(std::vector<admin::ClusterStatus>)
     all.push_back(std::move(c));
   }
   done(std::move(all));
+}
+
+void AdminServer::fail_health_checks(bool fail) {
+  server_.fail_health_checks(fail);
 }
 
 void AdminServer::quit() {

@@ -40,6 +40,7 @@ class AdminServer final : private admin::View {
   void clusters(std::function<void(std::vector<admin::ClusterStatus>)> done) override;
   void quit() override;
   void drain_listeners(const admin::DrainRequest& request) override;
+  void fail_health_checks(bool fail) override;
   void reopen_logs() override;
 
   Server& server_;

@@ -232,6 +232,10 @@ void Server::set_state(admin::State state) {
   stats_->state.set(static_cast<uint64_t>(state));
 }
 
+void Server::fail_health_checks(bool fail) {
+  for (auto& w : workers_) w->post([fail](proxy::Worker& me) { me.set_health_check_failed(fail); });
+}
+
 void Server::set_draining() {
   for (auto& w : workers_) w->post([](proxy::Worker& me) { me.set_draining(); });
 }

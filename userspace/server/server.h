@@ -51,6 +51,7 @@ class Server {
   void check_drained();
   void set_state(admin::State state);
   void set_draining();
+  void fail_health_checks(bool fail);
   // Closes listening sockets: all, or the inbound ones only.
   void stop_accepting(bool inbound_only);
   uint64_t connections();

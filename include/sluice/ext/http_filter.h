@@ -130,6 +130,7 @@ class HttpFilterContext {
 
   virtual bool access_logged() const = 0;  // somebody wants the record of this stream
   virtual bool draining() const = 0;
+  virtual bool health_check_failed() const = 0;  // an operator said so: /healthcheck/fail
 
  protected:
   ~HttpFilterContext() = default;

@@ -63,6 +63,8 @@ class HttpTry {
   // For outlier detection and the host's rq_success/rq_error/rq_timeout.
   virtual void report(TryResult result) = 0;
   virtual void report_status(uint16_t status) = 0;  // HTTP, or what a gRPC status maps to
+  // A response has x-envoy-immediate-health-check-fail: where there are health checks, the host has failed them.
+  virtual void report_immediate_health_check_fail() = 0;
 };
 
 // Request statistics of a cluster on one worker: "cluster.<name>.upstream_rq_*" as Envoy's router counts them.

@@ -28,6 +28,8 @@ class NetworkFilterContext {
   virtual void continue_reading() = 0;
   virtual bool access_logged() const = 0;      // the listener itself logs connections
   virtual bool draining() const = 0;           // the listener is being drained
+  // An operator said so (/healthcheck/fail): the proxy is not to be sent anything new.
+  virtual bool health_check_failed() const = 0;
 
  protected:
   ~NetworkFilterContext() = default;

@@ -134,6 +134,11 @@ class Cluster {
   // when nobody is there to connect to.
   virtual std::unique_ptr<Upstream> connect(const Upstream::Origin& origin,
                                             Upstream::Callbacks& callbacks) = 0;
+  // Its hosts, as this worker knows them.
+  struct Membership {
+    size_t total = 0, healthy = 0, degraded = 0;
+  };
+  virtual Membership membership() const = 0;
   // What HTTP asks of a cluster, see http_upstream.h; null: it carries TCP alone.
   virtual HttpCluster* http() { return nullptr; }
 };

@@ -23,6 +23,8 @@ struct Row {
 #define NAMED \
   "load_assignment: {cluster_name: c, " ENDPOINT("{socket_address: {address: localhost, port_value: 80}}") "}"
 #define CLUSTER(fields) "static_resources: {clusters: [{name: c, " fields "}]}"
+#define CHECK_TIMES "timeout: 1s, interval: 1s, unhealthy_threshold: 1, healthy_threshold: 1, "
+#define HEALTH(fields) "health_checks: [{" CHECK_TIMES fields "}], "
 #define TYPE(name) "\"@type\": type.googleapis.com/envoy.extensions." name
 #define ECHO "{name: envoy.filters.network.echo, typed_config: {" TYPE("filters.network.echo.v3.Echo") "}}"
 #define TCP(fields) \
@@ -176,9 +178,57 @@ inline constexpr Row kRows[] = {
     {"ejections that may not last as long as they do at least", Verdict::refused,
      CLUSTER("outlier_detection: {base_ejection_time: 10s, max_ejection_time: 5s}, " ASSIGNED),
      "max_ejection_time cannot be smaller than base_ejection_time"},
-    {"closing connections to ejected hosts", Verdict::stricter,
-     CLUSTER("outlier_detection: {}, close_connections_on_host_health_failure: true, " ASSIGNED),
-     "close_connections_on_host_health_failure"},
+    {"closing connections to ejected hosts", Verdict::accepted,
+     CLUSTER("outlier_detection: {}, close_connections_on_host_health_failure: true, " ASSIGNED)},
+    {"HTTP health checks", Verdict::accepted,
+     CLUSTER(HEALTH("http_health_check: {path: /}, initial_jitter: 1s, interval_jitter_percent: 10")
+                 ASSIGNED)},
+    {"TCP health checks", Verdict::accepted,
+     CLUSTER(HEALTH("tcp_health_check: {send: {text: \"0aFF\"}, receive: [{binary: YQ==}]}") ASSIGNED)},
+    {"gRPC health checks", Verdict::accepted,
+     CLUSTER(HEALTH("grpc_health_check: {}") "http2_protocol_options: {}, " ASSIGNED)},
+    {"gRPC health checks over HTTP/1", Verdict::refused, CLUSTER(HEALTH("grpc_health_check: {}") ASSIGNED),
+     "must support HTTP/2 for gRPC healthchecking"},
+    {"two health checks without names", Verdict::refused,
+     CLUSTER("health_checks: [{" CHECK_TIMES "tcp_health_check: {}}, {" CHECK_TIMES
+             "tcp_health_check: {}}], " ASSIGNED),
+     "health_checks"},
+    {"a health check without time-out", Verdict::refused,
+     CLUSTER("health_checks: [{interval: 1s, unhealthy_threshold: 1, healthy_threshold: 1, "
+             "tcp_health_check: {}}], " ASSIGNED),
+     "health_checks[0].timeout"},
+    {"a health check of no kind", Verdict::refused, CLUSTER("health_checks: [{" CHECK_TIMES "}], " ASSIGNED),
+     "health_checks[0]"},
+    {"bytes that are no hex", Verdict::refused,
+     CLUSTER(HEALTH("tcp_health_check: {receive: [{text: xyz}]}") ASSIGNED), "invalid hex string"},
+    {"half a byte", Verdict::refused,
+     CLUSTER(HEALTH("tcp_health_check: {receive: [{text: \"123\"}]}") ASSIGNED), "invalid hex string"},
+    {"statuses the wrong way round", Verdict::refused,
+     CLUSTER(HEALTH("http_health_check: {path: /, expected_statuses: [{start: 300, end: 200}]}") ASSIGNED),
+     "expecting start < end"},
+    {"statuses that are none", Verdict::refused,
+     CLUSTER(HEALTH("http_health_check: {path: /, retriable_statuses: [{start: 500, end: 601}]}") ASSIGNED),
+     "expecting end <= 600"},
+    {"a body behind GET", Verdict::refused,
+     CLUSTER(HEALTH("http_health_check: {path: /, send: {text: \"00\"}}") ASSIGNED),
+     "cannot specify a request payload"},
+    {"more expected than is looked at", Verdict::refused,
+     CLUSTER(HEALTH("http_health_check: {path: /, response_buffer_size: 1, receive: [{text: \"0000\"}]}")
+                 ASSIGNED),
+     "response_buffer_size"},
+    {"health checks over HTTP/3", Verdict::refused,
+     CLUSTER(HEALTH("http_health_check: {path: /, codec_client_type: HTTP3}") ASSIGNED), "codec_client_type"},
+    {"health checks of a kind to come", Verdict::stricter,
+     CLUSTER(HEALTH("custom_health_check: {name: envoy.health_checkers.redis, typed_config: {" TYPE(
+         "health_checkers.redis.v3.Redis") "}}") ASSIGNED),
+     "custom_health_check"},
+    {"health checks of an ORIGINAL_DST cluster", Verdict::stricter,
+     CLUSTER(HEALTH("tcp_health_check: {}") "type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED"),
+     "health_checks"},
+    {"where and how to ask", Verdict::accepted,
+     CLUSTER("load_assignment: {cluster_name: c, endpoints: [{lb_endpoints: [{endpoint: {address: "
+             "{socket_address: {address: 1.2.3.4, port_value: 1}}, health_check_config: {port_value: 2, "
+             "hostname: x, disable_active_health_check: true}}}]}]}")},
     {"slow start", Verdict::accepted,
      CLUSTER("round_robin_lb_config: {slow_start_config: {slow_start_window: 1s, min_weight_percent: {value: "
              "5}, aggression: {default_value: 2, runtime_key: x}}}, " ASSIGNED)},

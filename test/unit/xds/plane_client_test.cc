@@ -67,6 +67,7 @@ struct FakeCluster final : ext::Cluster,
     bool may_be_unseen() const override { return false; }
     void report(ext::TryResult) override {}
     void report_status(uint16_t) override {}
+    void report_immediate_health_check_fail() override {}
     FakeCluster& cluster;
     http::StreamReceiver& receiver;
     Callbacks& callbacks;
@@ -83,6 +84,7 @@ struct FakeCluster final : ext::Cluster,
   const std::string& name() const override { return name_; }
   const std::string& observability_name() const override { return name_; }
   void note_connect_attempts_exceeded() override {}
+  Membership membership() const override { return {}; }
   std::unique_ptr<ext::Upstream> connect(const ext::Upstream::Origin&, ext::Upstream::Callbacks&) override {
     return nullptr;
   }

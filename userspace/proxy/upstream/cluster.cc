@@ -1,5 +1,7 @@
 #include "proxy/upstream/cluster.h"
 
+#include <algorithm>
+
 #include "core/log.h"
 #include "proxy/upstream/http_pool.h"
 #include "proxy/upstream/upstream_connection.h"
@@ -95,6 +97,23 @@ void WorkerCluster::set_hosts(HostSetPtr hosts) {
   subsets_ ? subsets_->update(std::move(hosts)) : balancer_.update(std::move(hosts));
 }
 
+void WorkerCluster::hosts_failed(const HostVector& hosts) {
+  if (http_) http_->drain_hosts(hosts);
+  closable_.each([&](UpstreamConnection& c) {
+    const bool failed =
+        std::ranges::any_of(hosts, [&](const HostPtr& h) { return h->identity() == c.host()->identity(); });
+    if (failed) c.host_failed();  // may destroy it
+  });
+}
+
+ext::Cluster::Membership WorkerCluster::membership() const {
+  if (config().type == model::ClusterType::original_dst)
+    return {.total = original_dst_.size(), .healthy = original_dst_.size()};
+  const HostSetPtr& hosts = balancer_.hosts();
+  if (!hosts) return {};
+  return {.total = hosts->size(), .healthy = hosts->healthy(), .degraded = hosts->degraded()};
+}
+
 ext::HttpCluster* WorkerCluster::http() {
   if (!http_) http_ = std::make_unique<HttpPools>(*this);
   return http_.get();
@@ -116,6 +135,7 @@ std::unique_ptr<ext::Upstream> WorkerCluster::connect(const ext::Upstream::Origi
                                                       ext::Upstream::Callbacks& callbacks) {
   auto upstream = std::make_unique<UpstreamConnection>(shared_from_this(), callbacks);
   upstream->connect(origin);
+  if (config().close_connections_on_health_failure && upstream->host()) closable_.push_back(*upstream);
   return upstream;
 }
 

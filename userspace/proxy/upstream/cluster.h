@@ -11,7 +11,9 @@
 #include "model/cluster.h"
 #include "proxy/upstream/circuit_breaker.h"
 #include "proxy/upstream/cluster_stats.h"
+#include "proxy/upstream/health_checker.h"
 #include "proxy/upstream/host.h"
+#include "proxy/upstream/intrusive_list.h"
 #include "proxy/upstream/load_balancer.h"
 #include "proxy/upstream/outlier_detection.h"
 #include "proxy/upstream/subsets.h"
@@ -54,9 +56,19 @@ struct SharedCluster {
   Breakers breakers[2];
   OriginalDstHosts original_dst;
   OutlierReporter outlier;  // set before any worker has this
+  HealthReporter health;  // likewise
+  // A connection to a host of it was begun, for the first time or again.
+  void note_traffic() const {
+    if (!had_traffic()) traffic_.store(true, std::memory_order_relaxed);
+  }
+  bool had_traffic() const { return traffic_.load(std::memory_order_relaxed); }
+
+ private:
+  mutable std::atomic<bool> traffic_{false};
 };
 
 class HttpPools;
+class UpstreamConnection;
 
 // The circuit breakers of one routing priority, as one worker uses them.
 struct Breakers {
@@ -73,6 +85,8 @@ class WorkerCluster final : public ext::Cluster, public std::enable_shared_from_
 
   ~WorkerCluster() override;
   void set_hosts(HostSetPtr hosts);
+  // They have become unhealthy: HTTP connections to them drain, those of TCP are closed where the cluster says so.
+  void hosts_failed(const HostVector& hosts);
   // The cluster was replaced or removed: idle HTTP connections are closed, those in use when they fall idle.
   void drain();
   // The worker ends: no HTTP connection stays.
@@ -84,6 +98,7 @@ class WorkerCluster final : public ext::Cluster, public std::enable_shared_from_
   void note_connect_attempts_exceeded() override { stats_.upstream_cx_connect_attempts_exceeded.add(); }
   std::unique_ptr<ext::Upstream> connect(const ext::Upstream::Origin& origin,
                                          ext::Upstream::Callbacks& callbacks) override;
+  Membership membership() const override;
 
   ext::HttpCluster* http() override;
   // The HTTP connections opened in that network namespace are drained: its workload has gone.
@@ -127,6 +142,7 @@ class WorkerCluster final : public ext::Cluster, public std::enable_shared_from_
   std::unordered_map<Address, Remembered> original_dst_;
   io::Timer forget_timer_;
   uint64_t connection_ids_ = 0;
+  List<UpstreamConnection> closable_;  // with close_connections_on_health_failure
   std::unique_ptr<HttpPools> http_;  // made when HTTP first asks
 };
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/log.h"
+#include "proxy/upstream/members.h"
 
 namespace sluice::upstream {
 
@@ -52,6 +53,10 @@ void WorkerClusters::set_hosts(const std::string& name, const HostSetPtr& hosts)
   if (it->second.cluster) it->second.cluster->set_hosts(hosts);
 }
 
+void WorkerClusters::hosts_failed(const std::string& name, const HostVector& hosts) {
+  if (auto it = clusters_.find(name); it != clusters_.end()) it->second->hosts_failed(hosts);
+}
+
 void WorkerClusters::remove(const std::string& name) {
   auto it = clusters_.find(name);
   if (it == clusters_.end()) return;
@@ -72,7 +77,7 @@ void WorkerClusters::retire(std::shared_ptr<WorkerCluster> cluster) {
 
 // ---- control thread ----
 
-struct ClusterDirectory::Entry {
+struct ClusterDirectory::Entry final : HealthChecker::Owner {
   Entry(ClusterDirectory& d, std::shared_ptr<SharedCluster> s, const stats::Scope& scope)
       : directory(d),
         shared(std::move(s)),
@@ -83,18 +88,53 @@ struct ClusterDirectory::Entry {
     if (shared->config->lb.subsets) subset_stats.emplace(scope);
   }
   ~Entry() {
+    health.reset();
     directory.set_warming(*this, false);
     size_t remembered = shared->original_dst.all().size();  // counted by the workers
     members_total += remembered, members_healthy += remembered;
-    count_members(0, 0, 0);
+    count_members(HostSet());
+  }
+
+  void check_health(const stats::Scope& scope) {
+    health = std::make_shared<HealthChecker>(
+        directory.loop_, directory.random_, shared->config, scope,
+        [cluster = shared.get()] { return cluster->had_traffic(); }, *this);
+    shared->health = HealthReporter(directory.loop_, health);
+  }
+  // It is warm when every host has been asked once.
+  void await_health() {
+    if (!health) return directory.set_warming(*this, false);
+    directory.set_warming(*this, true);
+    first_round = true;
+    health->await_first_round();
+  }
+
+  // HealthChecker::Owner
+  void on_well(const HostPtr& host) override {
+    if (outlier) outlier->active_check_passed(host);
+  }
+  void on_health_changed(const HostVector& failed) override {
+    if (drop_failed_removals(members)) directory.members_changed(*this);
+    // Nobody is sent anywhere before the first round is over: one rebuild will do.
+    else if (!first_round)
+      directory.spread(*this);
+    directory.hosts_failed(*this, failed);
+  }
+  void on_first_round() override {
+    first_round = false;
+    directory.spread(*this);
+    directory.set_warming(*this, false);
   }
 
   // The gauges of one cluster are shared by name with its successor: only differences are written.
-  void count_members(uint64_t total, uint64_t healthy, uint64_t degraded) {
-    stats.membership_total.add(total - members_total);
-    stats.membership_healthy.add(healthy - members_healthy);
-    stats.membership_degraded.add(degraded - members_degraded);
-    members_total = total, members_healthy = healthy, members_degraded = degraded;
+  void count_members(const HostSet& set) {
+    auto count = [](stats::Gauge& gauge, uint64_t& before, uint64_t now) {
+      gauge.add(now - std::exchange(before, now));
+    };
+    count(stats.membership_total, members_total, set.size());
+    count(stats.membership_healthy, members_healthy, set.healthy());
+    count(stats.membership_degraded, members_degraded, set.degraded());
+    count(stats.membership_excluded, members_excluded, set.excluded());
   }
 
   // Of the last priority that has one, as Envoy.
@@ -113,9 +153,11 @@ struct ClusterDirectory::Entry {
   HostSetPtr hosts;
   HostVector members;
   std::shared_ptr<OutlierDetector> outlier;  // may be null
+  std::shared_ptr<HealthChecker> health;  // may be null
   std::unique_ptr<DnsCluster> dns;
   bool warming = false;
-  uint64_t members_total = 0, members_healthy = 0, members_degraded = 0;
+  bool first_round = false;  // of health checks; the cluster is not warm before its end
+  uint64_t members_total = 0, members_healthy = 0, members_degraded = 0, members_excluded = 0;
   io::Timer sweep_timer;   // ORIGINAL_DST
 };
 
@@ -200,16 +242,20 @@ HostVector configured_hosts(const model::Cluster& config, unsigned slots) {
         std::make_shared<const HostLocality>(HostLocality{l.region, l.zone, l.sub_zone, l.weight});
     for (const model::Endpoint& e : l.endpoints) {
       if (!e.address.valid()) continue;
-      hosts.push_back(std::make_shared<Host>(Host::Description{.address = e.address,
-                                                               .hostname = e.hostname,
-                                                               .weight = e.weight,
-                                                               .priority = l.priority,
-                                                               .health = e.health,
-                                                               .locality = locality,
-                                                               .canary = e.canary,
-                                                               .hash_key = e.hash_key,
-                                                               .lb_metadata = e.lb_metadata},
-                                             slots));
+      hosts.push_back(
+          std::make_shared<Host>(Host::Description{.address = e.address,
+                                                   .hostname = e.hostname,
+                                                   .weight = e.weight,
+                                                   .priority = l.priority,
+                                                   .health = e.health,
+                                                   .locality = locality,
+                                                   .canary = e.canary,
+                                                   .hash_key = e.hash_key,
+                                                   .lb_metadata = e.lb_metadata,
+                                                   .health_address = health_address(e, e.address),
+                                                   .health_hostname = e.health_hostname,
+                                                   .health_check_disabled = e.health_check_disabled},
+                                 slots));
     }
   }
   return hosts;
@@ -270,9 +316,13 @@ Status ClusterDirectory::apply(const model::ConfigSet& config) {
     Entry& e = *entry;
     if (c->outlier_detection) {
       e.outlier = std::make_shared<OutlierDetector>(*c->outlier_detection, loop_, random_, scope,
-                                                    [this, &e] { spread(e); });
+                                                    [this, &e](const HostVector& ejected) {
+                                                      spread(e);
+                                                      hosts_failed(e, ejected);
+                                                    });
       shared->outlier = OutlierReporter(*c->outlier_detection, loop_, e.outlier);
     }
+    if (c->health_check) e.check_health(scope);
     (is_new ? cluster_added_ : cluster_modified_).add();
     if (is_new) active_clusters_.add();
     HostVector hosts;
@@ -287,21 +337,43 @@ Status ClusterDirectory::apply(const model::ConfigSet& config) {
       if (c->wait_for_warm_on_init) set_warming(e, true);
       e.dns = std::make_unique<DnsCluster>(
           c, store_.slots(), *names, loop_, random_, e.stats,
-          [this, &e](const HostVector& all) { publish(e, all); }, [this, &e] { set_warming(e, false); });
+          [this, &e](const HostVector& all) { publish(e, all); },
+          [&e] {
+            if (e.warming) e.await_health();
+          });
       e.dns->start();
       continue;
     }
     if (!hosts.empty()) publish(e, hosts);
+    if (e.health) e.await_health();
     if (c->type == ClusterType::original_dst) e.sweep_timer.arm(loop_.now() + c->cleanup_interval);
   }
   return {};
 }
 
 void ClusterDirectory::publish(Entry& entry, const HostVector& hosts) {
-  entry.members = hosts;
+  const model::Cluster& config = *entry.shared->config;
+  entry.members = merge_members(config, entry.members, hosts);
+  members_changed(entry);
+}
+
+void ClusterDirectory::members_changed(Entry& entry) {
+  const model::Cluster& config = *entry.shared->config;
+  const bool first = entry.hosts->size() == 0;
   entry.stats.membership_change.add();
-  if (entry.outlier) entry.outlier->set_hosts(hosts);
+  if (entry.health)
+    entry.health->set_hosts(
+        entry.members,
+        config.ignore_new_hosts_until_first_health_check && config.type != ClusterType::static_,
+        config.type == ClusterType::logical_dns && !first);
+  if (entry.outlier) entry.outlier->set_hosts(entry.members);
   spread(entry);
+}
+
+void ClusterDirectory::hosts_failed(Entry& entry, const HostVector& hosts) {
+  if (hosts.empty()) return;
+  std::lock_guard lock(mutex_);
+  post([name = entry.shared->config->name, hosts](WorkerClusters& w) { w.hosts_failed(name, hosts); });
 }
 
 void ClusterDirectory::spread(Entry& entry) {
@@ -324,7 +396,7 @@ void ClusterDirectory::spread_alone(Entry& entry) {
   }
   HostSetPtr set = HostSet::make(*entry.shared->config, entry.members, &location_);
   entry.zone_stats.count(set->zones.get());
-  entry.count_members(set->size(), set->healthy(), set->degraded());
+  entry.count_members(*set);
   entry.count_table(*set);
   if (entry.subset_stats) entry.subset_stats->set(set->subsets);
   if (entry.shared->config->type != ClusterType::static_) entry.stats.max_host_weight.set(set->max_weight());
@@ -374,8 +446,10 @@ void ClusterDirectory::warming_timed_out(io::Timer& timer) {
   ClusterDirectory& self = *timer.owner<ClusterDirectory>();
   for (auto& [name, entry] : self.entries_) {
     if (!entry->warming) continue;
-    SLUICE_LOG(upstream, warn,
-               "cluster {}: not resolved in time, going on without its hosts; check its DNS names", name);
+    SLUICE_LOG(upstream, warn, "cluster {}: {}", name,
+               entry->first_round ? "the first health checks are not over in time, going on"
+                                  : "not resolved in time, going on without its hosts; check its DNS names");
+    if (std::exchange(entry->first_round, false)) self.spread(*entry);
     self.set_warming(*entry, false);
   }
 }

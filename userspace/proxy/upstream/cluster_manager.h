@@ -37,6 +37,7 @@ class WorkerClusters final : public ext::ClusterManager {
   // From the control thread's updates.
   void put(const std::shared_ptr<SharedCluster>& cluster, const HostSetPtr& hosts);
   void set_hosts(const std::string& name, const HostSetPtr& hosts);
+  void hosts_failed(const std::string& name, const HostVector& hosts);
   void remove(const std::string& name);
 
  private:
@@ -89,6 +90,8 @@ class ClusterDirectory {
   // Runs `f` on each worker's thread, while its clusters exist.
   void post(std::function<void(WorkerClusters&)> f);
   void publish(Entry& entry, const HostVector& hosts);  // other hosts than before
+  void members_changed(Entry& entry);  // entry.members
+  void hosts_failed(Entry& entry, const HostVector& hosts);
   void spread(Entry& entry);  // the same hosts, of another health
   void spread_alone(Entry& entry);
   Result<net::DnsResolver*> resolver(const model::Cluster& config);

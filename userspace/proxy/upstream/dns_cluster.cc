@@ -43,7 +43,10 @@ struct DnsCluster::Target {
             .locality = locality,
             .canary = endpoint.canary,
             .hash_key = endpoint.hash_key,
-            .lb_metadata = endpoint.lb_metadata};
+            .lb_metadata = endpoint.lb_metadata,
+            .health_address = health_address(endpoint, address),
+            .health_hostname = endpoint.health_hostname,
+            .health_check_disabled = endpoint.health_check_disabled};
   }
 
   DnsCluster& cluster;

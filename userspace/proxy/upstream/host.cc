@@ -15,10 +15,19 @@ using model::HealthStatus;
 Host::Host(Description description, unsigned slots)
     : d_(std::move(description)),
       counters_(std::make_shared<std::vector<HostCounters>>(slots)),
-      monitor_(std::make_shared<HostMonitor>()) {}
+      monitor_(std::make_shared<HostMonitor>()) {
+  if (!d_.health_address.valid()) d_.health_address = d_.address;
+}
 
 Host::Host(Description description, const Host& successor_of)
-    : d_(std::move(description)), counters_(successor_of.counters_), monitor_(successor_of.monitor_) {}
+    : d_(std::move(description)), counters_(successor_of.counters_), monitor_(successor_of.monitor_) {
+  if (!d_.health_address.valid()) d_.health_address = d_.address;
+}
+
+Address health_address(const model::Endpoint& endpoint, const Address& address) {
+  const Address& at = endpoint.health_address.valid() ? endpoint.health_address : address;
+  return endpoint.health_port == 0 ? at : at.with_port(endpoint.health_port);
+}
 
 uint64_t Host::sum(HostCounters::Cell HostCounters::* which) const {
   uint64_t n = 0;
@@ -60,8 +69,8 @@ double total_weight(const HostVector& hosts) {
 
 // Envoy's HostSetImpl::effectiveLocalityWeight.
 double effective_weight(const HostSet::Locality& l, size_t usable, uint32_t overprovisioning_factor) {
-  if (l.all.empty()) return 0;
-  const double available = static_cast<double>(usable) / static_cast<double>(l.all.size());
+  if (l.all.size() == l.excluded) return 0;
+  const double available = static_cast<double>(usable) / static_cast<double>(l.all.size() - l.excluded);
   return l.weight * std::min(1.0, overprovisioning_factor / 100.0 * available);
 }
 
@@ -81,7 +90,11 @@ void group_by_locality(Priority& p, uint32_t overprovisioning_factor, const Grou
     l.weight = name.weight;
     return l;
   };
-  for (const HostPtr& h : p.all) group(h).all.push_back(h);
+  for (const HostPtr& h : p.all) {
+    HostSet::Locality& l = group(h);
+    l.all.push_back(h);
+    if (h->excluded()) ++l.excluded;
+  }
   for (const HostPtr& h : p.healthy) group(h).healthy.push_back(h);
   for (const HostPtr& h : p.degraded) group(h).degraded.push_back(h);
   std::map<HostLocality, size_t> sizes;
@@ -145,6 +158,9 @@ size_t HostSet::healthy() const {
 }
 size_t HostSet::degraded() const {
   return total(*this, [](const Priority& p) { return p.degraded.size(); });
+}
+size_t HostSet::excluded() const {
+  return total(*this, [](const Priority& p) { return p.excluded; });
 }
 
 uint32_t HostSet::max_weight() const {
@@ -211,11 +227,20 @@ std::shared_ptr<HostSet> make_priorities(const model::Cluster& config, const Hos
   for (const HostPtr& h : hosts) {
     Priority& p = set->priorities[h->priority()];
     p.all.push_back(h);
-    if (h->health() == HealthStatus::healthy) p.healthy.push_back(h);
-    if (h->health() == HealthStatus::degraded) p.degraded.push_back(h);
+    const HealthStatus health = h->health();
+    if (health == HealthStatus::healthy) p.healthy.push_back(h);
+    if (health == HealthStatus::degraded) p.degraded.push_back(h);
+    if (h->excluded()) ++p.excluded;
   }
   spread_load(config, *set);
   return set;
+}
+
+uint64_t excluded_size(const model::Cluster& config, const Priority& p) {
+  if (!config.weighted_priority_health || p.excluded == 0) return p.excluded;
+  uint64_t weight = 0;
+  for (const HostPtr& h : p.all) weight += h->excluded() ? h->weight() : 0;
+  return weight;
 }
 
 void spread_load(const model::Cluster& config, HostSet& set) {
@@ -226,13 +251,14 @@ void spread_load(const model::Cluster& config, HostSet& set) {
   uint32_t sum = 0;
   for (size_t i = 0; i < priorities.size(); ++i) {
     const Priority& p = priorities[i];
-    if (p.all.empty()) continue;
+    if (p.all.size() == p.excluded) continue;
     auto size = [&](const HostVector& v) {
       return config.weighted_priority_health ? static_cast<uint64_t>(total_weight(v)) : v.size();
     };
+    const uint64_t counted = size(p.all) - excluded_size(config, p);
     auto percent = [&](const HostVector& v) {
       return static_cast<uint32_t>(
-          std::min<uint64_t>(100, config.overprovisioning_factor * size(v) / size(p.all)));
+          std::min<uint64_t>(100, config.overprovisioning_factor * size(v) / std::max<uint64_t>(counted, 1)));
     };
     availability[i] = {percent(p.healthy), percent(p.degraded)};
     set.available.healthy[i] = availability[i].healthy, set.available.degraded[i] = availability[i].degraded;
@@ -263,9 +289,10 @@ void spread_load(const model::Cluster& config, HostSet& set) {
   }
   bool total_panic = true;
   for (Priority& p : priorities) {
-    double usable = p.all.empty() ? 0
-                                  : 100.0 * static_cast<double>(p.healthy.size() + p.degraded.size()) /
-                                        static_cast<double>(p.all.size());
+    const size_t counted = p.all.size() - p.excluded;
+    const double usable = counted == 0 ? 0
+                                       : 100.0 * static_cast<double>(p.healthy.size() + p.degraded.size()) /
+                                             static_cast<double>(counted);
     p.panic = sum < 100 && usable < threshold;
     total_panic &= p.panic;
   }

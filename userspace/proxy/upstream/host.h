@@ -35,7 +35,17 @@ struct alignas(64) HostCounters {
 // What is found out about a host while it is used. Flags and rates are the control thread's to write, the rows of
 // failures all threads'.
 struct alignas(64) HostMonitor {
-  enum Flag : uint32_t { failed_outlier_check = 1 };
+  enum Flag : uint32_t {
+    failed_outlier_check = 1,
+    // Of active health checks.
+    failed_active_check = 2,
+    degraded_active_check = 4,
+    active_check_timeout = 8,  // failed, since it did not answer in time
+    pending_active_check = 16,  // not asked yet, and not to count until then
+    excluded_by_response = 32,  // x-envoy-immediate-health-check-fail: does not count either
+    // Discovery has removed it; it stays while it is healthy.
+    pending_removal = 64,
+  };
   bool has(Flag f) const { return (flags.load(std::memory_order_relaxed) & f) != 0; }
   void set(Flag f, bool on) {
     const uint32_t now = flags.load(std::memory_order_relaxed);
@@ -73,6 +83,9 @@ class Host final : public ext::UpstreamHost {
     bool canary = false;
     std::string hash_key = {};  // for RING_HASH and MAGLEV; empty: the address or the hostname
     std::shared_ptr<const model::LbMetadata> lb_metadata = {};  // may be null
+    Address health_address = {};  // where health checks go; unset: `address`
+    std::string health_hostname = {};  // of health checks; empty: what the check says
+    bool health_check_disabled = false;
   };
 
   // `slots`: threads that count, as in stats::Store.
@@ -94,7 +107,15 @@ class Host final : public ext::UpstreamHost {
   uint32_t priority() const override { return d_.priority; }
   // As configured, and as found out.
   model::HealthStatus health() const {
-    return monitor_->has(HostMonitor::failed_outlier_check) ? model::HealthStatus::unhealthy : d_.health;
+    using enum model::HealthStatus;
+    const uint32_t flags = monitor_->flags.load(std::memory_order_relaxed);
+    if (flags & (HostMonitor::failed_outlier_check | HostMonitor::failed_active_check)) return unhealthy;
+    return d_.health == healthy && (flags & HostMonitor::degraded_active_check) ? degraded : d_.health;
+  }
+  // Its health is not to be held against its priority: panic and load are reckoned without it.
+  bool excluded() const {
+    return (monitor_->flags.load(std::memory_order_relaxed) &
+            (HostMonitor::pending_active_check | HostMonitor::excluded_by_response)) != 0;
   }
   HostMonitor& monitor() const { return *monitor_; }
 
@@ -112,6 +133,9 @@ class Host final : public ext::UpstreamHost {
   std::shared_ptr<HostMonitor> monitor_;
 };
 
+// Where health checks of an endpoint at `address` go.
+Address health_address(const model::Endpoint& endpoint, const Address& address);
+
 using HostPtr = std::shared_ptr<const Host>;
 using HostVector = std::vector<HostPtr>;
 
@@ -119,12 +143,14 @@ using HostVector = std::vector<HostPtr>;
 struct HostSet {
   struct Locality {
     HostVector all, healthy, degraded;
+    size_t excluded = 0;  // of `all`
     uint32_t weight = 0;
     // `weight` by the share of hosts that can take load, which counts `overprovisioning_factor` percent.
     double healthy_weight = 0, degraded_weight = 0;
   };
   struct Priority {
     HostVector all, healthy, degraded;
+    size_t excluded = 0;  // of `all`: see Host::excluded()
     uint32_t healthy_load = 0, degraded_load = 0;  // percent; all priorities together give 100
     bool panic = false;  // too few are healthy: use all
     // With locality weights or a local cluster, else empty. The proxy's own is the first, if it has hosts.
@@ -140,6 +166,7 @@ struct HostSet {
   size_t size() const;
   size_t healthy() const;
   size_t degraded() const;
+  size_t excluded() const;
   uint32_t max_weight() const;
 
   // As Envoy's LoadBalancerBase: priorities filled by availability times overprovisioning, panic below the threshold.

@@ -40,6 +40,7 @@ ClusterStats& HttpConnection::stats() {
 
 void HttpConnection::connect() {
   started_ = cluster_->loop().now();
+  cluster_->shared().note_traffic();
   counted_ = true;
   stats().upstream_cx_total.add();
   stats().upstream_cx_active.add();

@@ -1,5 +1,6 @@
 #include "proxy/upstream/http_pool.h"
 
+#include <algorithm>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -188,6 +189,10 @@ void HttpPool::gone() {
 
 void HttpPool::drain() {
   draining_ = true;
+  drain_connections();
+}
+
+void HttpPool::drain_connections() {
   std::vector<HttpConnection*> all;
   for (auto* list : {&ready_, &busy_}) list->each([&](HttpConnection& c) { all.push_back(&c); });
   if (pending_.empty()) connecting_.each([&](HttpConnection& c) { all.push_back(&c); });
@@ -353,6 +358,13 @@ void HttpPools::retain(const HostSet& hosts) {
     for (const HostPtr& h : p.all) kept.insert(h->identity());
   for_all(pools_, [&](HttpPool& p) {
     if (!kept.contains(p.key().host)) p.drain();
+  });
+}
+
+void HttpPools::drain_hosts(const HostVector& hosts) {
+  for_all(pools_, [&](HttpPool& p) {
+    if (std::ranges::any_of(hosts, [&](const HostPtr& h) { return h->identity() == p.key().host; }))
+      p.drain_connections();
   });
 }
 

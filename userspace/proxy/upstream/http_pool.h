@@ -63,6 +63,8 @@ class HttpPool final : public io::Deferred {
   bool begin_request();
   void end_request();
 
+  // Those connections that are there: idle ones close now, the others when they fall idle. New ones may be made.
+  void drain_connections();
   void drain();  // idle connections close now, the others when they fall idle
   void close();  // all of them now; who waits is told
   void drop_try() { --tries_, maybe_retire(); }
@@ -131,6 +133,8 @@ class HttpPools final : public ext::HttpCluster {
   Drop drops() override;
   ext::HttpCodeStats* zone_stats(std::string_view to) override;
 
+  // Connections to these hosts drain.
+  void drain_hosts(const HostVector& hosts);
   // Pools of hosts that are not in `hosts` drain.
   void retain(const HostSet& hosts);
   void drain();

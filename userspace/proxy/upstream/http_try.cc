@@ -142,6 +142,10 @@ void HttpTry::report(ext::TryResult result) {
   }
 }
 
+void HttpTry::report_immediate_health_check_fail() {
+  if (host_) pool_->cluster().shared().health.failed_by_response(host_);
+}
+
 void HttpTry::report_status(uint16_t status) {
   if (!pool_) return;
   pool_->cluster().shared().outlier.status(host_, pool_->cluster().slot(), status);

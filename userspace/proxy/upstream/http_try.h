@@ -30,6 +30,7 @@ class HttpTry final : public ext::HttpTry,
   bool may_be_unseen() const override { return unseen_; }
   void report(ext::TryResult result) override;
   void report_status(uint16_t status) override;
+  void report_immediate_health_check_fail() override;
 
   // For the pool and its connections.
   void fail(ext::Upstream::Failure failure, std::string_view reason);  // may destroy this

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "core/log.h"
@@ -43,7 +44,8 @@ OutlierStats::OutlierStats(const stats::Scope& cluster) {
 }
 
 OutlierDetector::OutlierDetector(const model::OutlierDetection& config, io::Loop& loop, Random& random,
-                                 const stats::Scope& cluster, std::function<void()> on_change)
+                                 const stats::Scope& cluster,
+                                 std::function<void(const HostVector&)> on_change)
     : config_(config),
       loop_(loop),
       random_(random),
@@ -131,6 +133,7 @@ void OutlierDetector::eject(State& s, Ejection why) {
   if (s.backoff * config_.base_ejection_time < config_.max_ejection_time + config_.base_ejection_time)
     ++s.backoff;
   s.host->monitor().set(HostMonitor::failed_outlier_check, true);
+  newly_ejected_.push_back(s.host);
   SLUICE_LOG(upstream, debug, "{}: ejected: {}", s.host->address().to_string(),
              kNames[static_cast<size_t>(why)]);
   loop_.schedule(changed_);
@@ -146,7 +149,13 @@ void OutlierDetector::let_in(State& s) {
 }
 
 void OutlierDetector::changed(io::TurnEnd& hook) {
-  hook.owner<OutlierDetector>()->on_change_();
+  OutlierDetector& self = *hook.owner<OutlierDetector>();
+  self.on_change_(std::exchange(self.newly_ejected_, {}));
+}
+
+void OutlierDetector::active_check_passed(const HostPtr& host) {
+  if (!config_.active_check_lets_in) return;
+  if (auto it = hosts_.find(host->identity()); it != hosts_.end() && ejected(it->second)) let_in(it->second);
 }
 
 void OutlierDetector::check_return(State& s) {

@@ -47,14 +47,16 @@ class OutlierDetector {
   struct SuccessRates {
     double average = -1, ejection_threshold = -1;
   };
-  // `on_change`: hosts were ejected or let in. At most once a turn, at its end.
+  // `on_change`: hosts were ejected (these) or let in. At most once a turn, at its end.
   OutlierDetector(const model::OutlierDetection& config, io::Loop& loop, Random& random,
-                  const stats::Scope& cluster, std::function<void()> on_change);
+                  const stats::Scope& cluster, std::function<void(const HostVector& ejected)> on_change);
   ~OutlierDetector();
 
   void set_hosts(const HostVector& hosts);
   // Workers have seen the host fail so many times in a row.
   void consecutive(const HostPtr& host, Ejection what);
+  // An active health check went well: an ejected host is let in.
+  void active_check_passed(const HostPtr& host);
   const SuccessRates& rates(bool local_origin) const { return rates_[local_origin]; }
 
  private:
@@ -88,7 +90,8 @@ class OutlierDetector {
   io::Loop& loop_;
   Random& random_;
   OutlierStats stats_;
-  std::function<void()> on_change_;
+  std::function<void(const HostVector&)> on_change_;
+  HostVector newly_ejected_;
   std::unordered_map<const void*, State> hosts_;  // by Host::identity()
   uint64_t ejected_ = 0;
   SuccessRates rates_[2];

@@ -61,6 +61,7 @@ void UpstreamConnection::connect(const Origin& origin) {
     return fail_later(Failure::overflow, "");
   }
   started_ = cluster_->loop().now();
+  cluster_->shared().note_traffic();
   counted_ = pending_ = true;
   stats.upstream_rq_pending_total.add();
   stats.upstream_rq_pending_active.add();
@@ -109,6 +110,13 @@ void UpstreamConnection::connect_timeout(io::Timer& timer) {
   self.cluster_->stats().upstream_cx_connect_timeout.add();
   self.connection_.reset();
   self.fail(Failure::timeout, "");  // Envoy gives no reason
+}
+
+void UpstreamConnection::host_failed() {
+  if (state_ == State::open) return connection_->close(ext::CloseKind::no_flush);
+  if (state_ != State::connecting) return;
+  connection_.reset();
+  fail(Failure::connect_failed, "");
 }
 
 void UpstreamConnection::on_connect_failed(net::Connection&, int error) {

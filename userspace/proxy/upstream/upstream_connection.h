@@ -5,18 +5,25 @@
 
 #include "net/connection.h"
 #include "proxy/upstream/cluster.h"
+#include "proxy/upstream/intrusive_list.h"
 #include "sluice/ext/upstream.h"
 
 namespace sluice::upstream {
 
 // One upstream connection from the choice of its host to its end, with all that is counted on the way.
-class UpstreamConnection final : public ext::Upstream, private net::ConnectionHandler {
+class UpstreamConnection final : public ext::Upstream,
+                                 public ListNode<UpstreamConnection>,
+                                 private net::ConnectionHandler {
  public:
   UpstreamConnection(std::shared_ptr<WorkerCluster> cluster, ext::Upstream::Callbacks& callbacks);
   ~UpstreamConnection() override;
 
   // Once. What fails at once is told at the end of the loop turn.
   void connect(const Origin& origin);
+
+  const HostPtr& host() const { return host_; }  // null: nobody was chosen
+  // Its host has become unhealthy, and connections to it are to go. May destroy this.
+  void host_failed();
 
   // ext::Upstream
   ext::Connection& connection() override { return *connection_; }

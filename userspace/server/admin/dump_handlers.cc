@@ -64,9 +64,15 @@ std::string short_number(double value) {
 // In the order of Envoy's flags.
 std::string health_flags(const HostStatus& h) {
   std::string flags;
+  if (h.failed_active_check) flags += "/failed_active_hc";
   if (h.failed_outlier_check) flags += "/failed_outlier_check";
   if (!h.healthy) flags += "/failed_eds_health";
+  if (h.degraded_active_check) flags += "/degraded_active_hc";
   if (h.healthy && h.degraded) flags += "/degraded_eds_health";
+  if (h.pending_removal) flags += "/pending_dynamic_removal";
+  if (h.pending_active_check) flags += "/pending_active_hc";
+  if (h.excluded_by_response) flags += "/excluded_via_immediate_hc_fail";
+  if (h.active_check_timeout) flags += "/active_hc_timeout";
   return flags.empty() ? "healthy" : flags;
 }
 
@@ -144,6 +150,12 @@ void add_host(const HostStatus& h, HostList* out) {
                                                        : h.degraded ? DEGRADED
                                                                     : HEALTHY);
   host->mutable_health_status()->set_failed_outlier_check(h.failed_outlier_check);
+  host->mutable_health_status()->set_failed_active_health_check(h.failed_active_check);
+  host->mutable_health_status()->set_failed_active_degraded_check(h.degraded_active_check);
+  host->mutable_health_status()->set_pending_dynamic_removal(h.pending_removal);
+  host->mutable_health_status()->set_pending_active_hc(h.pending_active_check);
+  host->mutable_health_status()->set_excluded_via_immediate_hc_fail(h.excluded_by_response);
+  host->mutable_health_status()->set_active_hc_timeout(h.active_check_timeout);
   if (h.success_rate >= 0) host->mutable_success_rate()->set_value(h.success_rate);
   if (h.local_origin_success_rate >= 0)
     host->mutable_local_origin_success_rate()->set_value(h.local_origin_success_rate);

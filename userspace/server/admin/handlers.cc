@@ -141,11 +141,13 @@ void Handlers::add_lifecycle(Router& router) {
   router.add({.path = "/healthcheck/fail", .help = "cause the server to fail health checks", .mutates = true},
              [this](const Request&) {
                failed_ = true;
+               view_.fail_health_checks(true);
                return ok();
              });
   router.add({.path = "/healthcheck/ok", .help = "cause the server to pass health checks", .mutates = true},
              [this](const Request&) {
                failed_ = false;
+               view_.fail_health_checks(false);
                return ok();
              });
   router.add({.path = "/reopen_logs", .help = "reopen access logs", .mutates = true}, [this](const Request&) {

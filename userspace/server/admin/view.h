@@ -39,6 +39,9 @@ struct HostStatus {
   uint64_t rq_active = 0, rq_error = 0, rq_pending_active = 0, rq_success = 0, rq_timeout = 0, rq_total = 0;
   bool healthy = true, degraded = false;  // as configured
   bool failed_outlier_check = false;
+  // Of active health checks.
+  bool failed_active_check = false, degraded_active_check = false, active_check_timeout = false,
+       pending_active_check = false, excluded_by_response = false, pending_removal = false;
   double success_rate = -1, local_origin_success_rate = -1;  // percent; -1: not known
   bool canary = false;
   uint32_t weight = 1;
@@ -106,6 +109,7 @@ class View {
   virtual void quit() = 0;
   virtual void drain_listeners(const DrainRequest& request) = 0;
   virtual void reopen_logs() = 0;
+  virtual void fail_health_checks(bool fail) = 0;  // those of the proxy itself
 
  protected:
   ~View() = default;

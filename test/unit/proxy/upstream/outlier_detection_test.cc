@@ -24,7 +24,8 @@ struct Detection {
       d.address = Address(IpAddress::v4(0x0100000a), static_cast<uint16_t>(i + 1));
       hosts.push_back(std::make_shared<Host>(d, 2));
     }
-    detector = std::make_shared<OutlierDetector>(config, loop, random, store.root(0), [this] { ++changes; });
+    detector = std::make_shared<OutlierDetector>(config, loop, random, store.root(0),
+                                                 [this](const HostVector&) { ++changes; });
     detector->set_hosts(hosts);
     reporter = OutlierReporter(config, loop, detector);
   }

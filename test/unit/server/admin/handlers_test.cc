@@ -45,12 +45,14 @@ struct FakeView final : admin::View {
   void quit() override { ++quits; }
   void drain_listeners(const admin::DrainRequest& r) override { drain = r; }
   void reopen_logs() override { ++reopens; }
+  void fail_health_checks(bool fail) override { fails_health_checks = fail; }
 
   admin::State state_ = admin::State::live;
   server::Options options_;
   admin::Discovered discovered_;
   std::shared_ptr<Bootstrap> bootstrap_ = std::make_shared<Bootstrap>();
   int quits = 0, reopens = 0;
+  bool fails_health_checks = false;
   std::optional<admin::DrainRequest> drain;
 };
 
@@ -89,8 +91,10 @@ TEST_CASE("/ready follows the state and /healthcheck") {
   CHECK(w.body("POST /healthcheck/fail") == "OK\n");
   CHECK(w.status("GET /ready") == "503");
   CHECK(w.body("GET /ready") == "DRAINING\n");
+  CHECK(w.view.fails_health_checks);
   CHECK(w.body("POST /healthcheck/ok") == "OK\n");
   CHECK(w.status("GET /ready") == "200");
+  CHECK_FALSE(w.view.fails_health_checks);
   w.view.state_ = admin::State::pre_initializing;
   CHECK(w.status("GET /ready") == "503");
   CHECK(w.body("GET /ready") == "PRE_INITIALIZING\n");

@@ -64,6 +64,7 @@ class FakeCluster final : public ext::Cluster, public ext::HttpCluster {
     std::abort();
   }
   ext::HttpCluster* http() override { return this; }
+  Membership membership() const override { return members; }
   std::shared_ptr<ext::HttpCluster> hold() override { return {std::shared_ptr<void>(), this}; }
   ext::HttpClusterCodeStats& code_stats() override { return codes_; }
   Duration max_stream_duration() const override { return {}; }
@@ -78,6 +79,7 @@ class FakeCluster final : public ext::Cluster, public ext::HttpCluster {
   void release_retry(ext::RoutingPriority) override {}
   Drop drops() override { return Drop::no; }
   ext::HttpCodeStats* zone_stats(std::string_view) override { return nullptr; }
+  Membership members;
 
   std::function<std::unique_ptr<ext::HttpTry>(http::StreamReceiver&, ext::HttpTry::Callbacks&)> tries;
 
@@ -256,6 +258,7 @@ class FakeStream final : public ext::HttpFilterContext {
   bool downstream_above_high_watermark() const override { return false; }
   bool access_logged() const override { return false; }
   bool draining() const override { return drains; }
+  bool health_check_failed() const override { return failed; }
 
  private:
   FakeWorker& worker_;
@@ -278,7 +281,7 @@ class FakeStream final : public ext::HttpFilterContext {
   std::string responded_body;
   bool response_ended = false;
   size_t released = 0;  // bytes of the response that were stopped
-  bool has_route = true, drains = false;
+  bool has_route = true, drains = false, failed = false;
   std::unique_ptr<ext::HttpFilter> filter;
 };
 

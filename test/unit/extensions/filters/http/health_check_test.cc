@@ -86,6 +86,44 @@ TEST_CASE("health_check: passed through and remembered") {
   CHECK(s.request(kCheck) == ext::HeadersStatus::proceed);
 }
 
+TEST_CASE("health_check: as healthy as the clusters are") {
+  Settings s = settings(false);
+  s.cluster_min_healthy = {{"a", 50}, {"b", 0}};
+  test::FakeWorker w(make_factory(s));
+  auto ask = [&](uint16_t status, const std::string& details, const char* flags) {
+    test::FakeStream stream(w);
+    stream.request(kCheck);
+    CHECK(stream.replies.at(0).status == status);
+    CHECK(stream.replies[0].details == details);
+    CHECK(stream.info.flags.to_short_string() == flags);
+  };
+  ask(503, "health_check_failed_no_cluster_found", "LH");
+  auto& a = w.clusters.add("a");
+  w.clusters.add("b");  // nobody is needed there
+  ask(503, "health_check_failed_cluster_empty", "LH");
+  a.members = {.total = 4, .healthy = 1, .degraded = 1};
+  ask(200, "health_check_ok_cluster_healthy", "-");
+  a.members = {.total = 5, .healthy = 2};
+  ask(503, "health_check_failed_cluster_unhealthy", "LH");
+  for (const char* name : {"not_found", "empty", "unhealthy"})
+    CHECK(w.stat(std::string("http.test.health_check.failed_cluster_") + name) == 1);
+  CHECK(w.stat("http.test.health_check.failed") == 3);
+}
+
+TEST_CASE("health_check: failing on purpose") {
+  test::FakeWorker w(make_factory(settings(true)));
+  test::FakeStream s(w);
+  s.failed = true;
+  CHECK(s.request(kCheck) == ext::HeadersStatus::stop);
+  CHECK(s.replies.at(0).status == 503);
+  CHECK(s.replies[0].details == "health_check_failed");
+  test::FakeStream other(w);
+  other.failed = true;
+  other.request({{":path", "/x"}});
+  other.response({{":status", "200"}});
+  CHECK(other.response_headers_map.get("x-envoy-immediate-health-check-fail") == "true");
+}
+
 TEST_CASE("health_check: draining") {
   test::FakeWorker w(make_factory(settings(true)));
   test::FakeStream s(w);

@@ -1,5 +1,7 @@
 #include "extensions/filters/http/health_check/config.h"
 
+#include <algorithm>
+
 #include "envoy/extensions/filters/http/health_check/v3/health_check.pb.h"
 #include "extensions/common/proto_matchers.h"
 #include "extensions/common/proto_util.h"
@@ -23,6 +25,14 @@ Result<ext::HttpFilterFactory> create(const google::protobuf::Message& message, 
     out.cache_time = to_duration(in.cache_time());
   }
   SLUICE_ASSIGN(out.headers, to_header_matchers(in.headers(), std::string(path) + ".headers"));
+  for (const auto& [name, percent] : in.cluster_min_healthy_percentages())
+    out.cluster_min_healthy.emplace_back(name, percent.value());
+  std::ranges::sort(out.cluster_min_healthy);
+  if (out.pass_through && !out.cluster_min_healthy.empty())
+    return Error{
+        std::string(path) +
+        ".cluster_min_healthy_percentages: cannot be used with pass_through_mode: what stands behind "
+        "answers then"};
   out.cluster_name = context.node_cluster();
   return make_factory(std::move(out));
 }
@@ -34,9 +44,8 @@ ext::HttpFilterExtension extension() {
   e.name = "envoy.filters.http.health_check";
   e.type = "envoy.extensions.filters.http.health_check.v3.HealthCheck";
   e.create = &create;
-  // cluster_min_healthy_percentages is refused: a filter cannot see how many hosts of a cluster are healthy.
   e.honoured = {{.message = "envoy.extensions.filters.http.health_check.v3.HealthCheck",
-                 .fields = "pass_through_mode cache_time headers"}};
+                 .fields = "pass_through_mode cache_time headers cluster_min_healthy_percentages"}};
   return e;
 }
 

@@ -18,11 +18,12 @@ struct Stats {
     failed = counter("failed");
     cached_response = counter("cached_response");
     degraded = counter("degraded");
-    // Of cluster_min_healthy_percentages, which is refused; Envoy shows them all the same.
-    for (auto name : {"failed_cluster_empty", "failed_cluster_not_found", "failed_cluster_unhealthy"})
-      counter(name);
+    failed_cluster_empty = counter("failed_cluster_empty");
+    failed_cluster_not_found = counter("failed_cluster_not_found");
+    failed_cluster_unhealthy = counter("failed_cluster_unhealthy");
   }
-  stats::Counter request_total, ok, failed, cached_response, degraded;
+  stats::Counter request_total, ok, failed, cached_response, degraded, failed_cluster_empty,
+      failed_cluster_not_found, failed_cluster_unhealthy;
 };
 
 // The last answer that came from behind, shared by all workers; a torn pair would be of two true answers.
@@ -43,7 +44,7 @@ class HealthCheck final : public ext::HttpFilter {
                                 [&](const model::HeaderMatcher& m) { return m.matches(headers); });
     if (!health_check_) return ext::HeadersStatus::proceed;
     context_->stream_info().http->health_check = true;
-    handling_ = !settings_.pass_through || context_->draining() || cached();
+    handling_ = !settings_.pass_through || failing() || cached();
     if (!handling_) return ext::HeadersStatus::proceed;
     if (end_stream) answer();
     return ext::HeadersStatus::stop;
@@ -63,13 +64,14 @@ class HealthCheck final : public ext::HttpFilter {
     if (health_check_) {
       if (settings_.cache_time && !handling_) remember(headers);
       headers.set(Name::x_envoy_upstream_healthchecked_cluster, settings_.cluster_name);
-    } else if (context_->draining()) {
+    } else if (failing()) {
       headers.set_static(Name::x_envoy_immediate_health_check_fail, "true");
     }
     return ext::HeadersStatus::proceed;
   }
 
  private:
+  bool failing() const { return context_->draining() || context_->health_check_failed(); }
   bool cached() const {
     return settings_.cache_time && context_->loop().now().time_since_epoch().count() <
                                        cache_.good_until_ns.load(std::memory_order_acquire);
@@ -85,12 +87,36 @@ class HealthCheck final : public ext::HttpFilter {
                                std::memory_order_release);
   }
 
+  // Sets %RESPONSE_CODE_DETAILS%.
+  uint16_t ask_clusters(std::string_view& details) {
+    auto failed = [&](stats::Counter& counter, std::string_view why) {
+      counter.add();
+      details = why;
+      return uint16_t{503};
+    };
+    for (const auto& [name, percent] : settings_.cluster_min_healthy) {
+      const ext::Cluster* cluster = context_->clusters().find(name);
+      if (cluster == nullptr)
+        return failed(stats_.failed_cluster_not_found, "health_check_failed_no_cluster_found");
+      const auto minimum = static_cast<uint64_t>(percent);
+      const ext::Cluster::Membership hosts = cluster->membership();
+      if (hosts.total == 0) {
+        if (minimum == 0) continue;
+        return failed(stats_.failed_cluster_empty, "health_check_failed_cluster_empty");
+      }
+      if (100 * (hosts.healthy + hosts.degraded) < hosts.total * minimum)
+        return failed(stats_.failed_cluster_unhealthy, "health_check_failed_cluster_unhealthy");
+    }
+    details = "health_check_ok_cluster_healthy";
+    return 200;
+  }
+
   void answer() {
     stats_.request_total.add();
     uint16_t status = 200;
     bool degraded = false;
     std::string_view details = "health_check_ok";
-    if (context_->draining()) {
+    if (failing()) {
       status = 503;
       details = "health_check_failed";
     } else if (cached()) {
@@ -98,6 +124,8 @@ class HealthCheck final : public ext::HttpFilter {
       degraded = cache_.degraded.load(std::memory_order_relaxed);
       details = "health_check_cached";
       stats_.cached_response.add();
+    } else if (!settings_.cluster_min_healthy.empty()) {
+      status = ask_clusters(details);
     }
     if (degraded) stats_.degraded.add();
     const bool ok = status >= 200 && status < 300;

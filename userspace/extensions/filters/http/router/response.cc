@@ -66,6 +66,7 @@ void Router::on_headers(http::HeaderMapPtr headers, bool end_stream) {
         std::chrono::duration_cast<std::chrono::milliseconds>(last_activity_ - request_complete_).count();
     headers->set_integer(Name::x_envoy_upstream_service_time, static_cast<uint64_t>(ms));
   }
+  if (headers->has(Name::x_envoy_immediate_health_check_fail)) try_->report_immediate_health_check_fail();
   if (retries(*headers, status) || redirects(*headers, status)) return;
   report_host(status, *headers, end_stream);
   charge(status, headers.get(), false);

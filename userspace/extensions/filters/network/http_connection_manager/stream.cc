@@ -167,7 +167,8 @@ void Stream::send_headers(HeaderMap& headers, bool end_stream) {
   const HeaderMap* request = filters_.request_headers();
   mutate_response(settings(), request, headers);
 
-  if (network().draining() && !connection_->draining()) {
+  // Who fails health checks drains, as in Envoy (drain_type DEFAULT).
+  if ((network().draining() || network().health_check_failed()) && !connection_->draining()) {
     stats().downstream_cx_drain_close.add();
     connection_->start_drain();
   }

@@ -279,7 +279,9 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
 
   void upstream_closed(const ext::CloseEvent& event) {
     switch (event.cause) {
-      case CloseCause::local:
+      case CloseCause::local:  // its host has failed: close_connections_on_host_health_failure
+        if (downstream().open()) downstream().close(CloseKind::flush);
+        break;
       case CloseCause::remote_close:
         break;  // both ends said FIN: the downstream side has it all queued and ends when that is sent
       case CloseCause::remote_reset:

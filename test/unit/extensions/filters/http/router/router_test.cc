@@ -64,6 +64,7 @@ struct FakeTry final : ext::HttpTry, public http::Stream {
   uint64_t connection_streams() const override { return 2; }
   bool may_be_unseen() const override { return seen.unseen; }
   void report(ext::TryResult result) override { seen.result = result; }
+  void report_immediate_health_check_fail() override {}
   void report_status(uint16_t) override {}
   void send_headers(const http::HeaderMap& headers, bool end_stream) override {
     seen.head = list(headers);

@@ -157,6 +157,7 @@ struct Chain final : FilterManager::Host, ext::NetworkFilterContext {
   ext::ClusterManager& clusters() override { std::abort(); }
   void continue_reading() override {}
   bool draining() const override { return false; }
+  bool health_check_failed() const override { return false; }
   io::Loop& loop() override { return loop_; }
 
   sim::SimNet net{1};
