@@ -247,7 +247,8 @@ BootstrapPtr parsed(const std::string& bytes) {
 }  // namespace
 
 KeptBootstrap::KeptBootstrap(const Bootstrap& bootstrap)
-    : bytes_(bootstrap.SerializePartialAsString()), rest_(without(bytes_, Bootstrap::kStaticResourcesFieldNumber)) {}
+    : bytes_(bootstrap.SerializePartialAsString()),
+      rest_(without(bytes_, Bootstrap::kStaticResourcesFieldNumber)) {}
 
 BootstrapPtr KeptBootstrap::without_static_resources() const {
   return parsed(rest_);

@@ -54,7 +54,8 @@ void WorkerClusters::set_hosts(const std::string& name, const HostSetPtr& hosts)
 }
 
 void WorkerClusters::hosts_failed(const std::string& name, const HostVector& hosts) {
-  if (auto it = clusters_.find(name); it != clusters_.end()) it->second->hosts_failed(hosts);
+  if (auto it = clusters_.find(name); it != clusters_.end() && it->second.cluster)
+    it->second.cluster->hosts_failed(hosts);
 }
 
 void WorkerClusters::remove(const std::string& name) {

@@ -25,7 +25,9 @@ class TcpTry final : public ext::HttpTry, private http::Stream, private ext::Ups
   MonotonicTime connect_done() const override { return done_; }
   uint64_t connection_streams() const override { return 1; }
   void report(ext::TryResult) override {}  // the connection has told what it found out
+  bool may_be_unseen() const override { return false; }  // nobody may send a tunnel's bytes twice
   void report_status(uint16_t) override {}
+  void report_immediate_health_check_fail() override {}
 
  private:
   // http::Stream, towards the router

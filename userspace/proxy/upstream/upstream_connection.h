@@ -30,7 +30,6 @@ class UpstreamConnection final : public ext::Upstream,
   const Address& host_address() const override;
   const std::string& host_name() const override;
   Address local_address() const override;
-  const HostPtr& host() const { return host_; }  // null: nobody was chosen
 
  private:
   enum class State : uint8_t { idle, failing, connecting, open, done };

@@ -122,7 +122,8 @@ TEST_CASE("HTTP/2: whatever happens, each try is told once and counted once, and
     if (random.chance(1, 2)) sim.net.blackhole(hosts[2]);  // else it refuses
 
     stats::Store store{2};
-    const stats::Lease kept = store.root(0).scope("cluster").scope("c").lease();  // they are looked at in the end
+    const stats::Lease kept =
+        store.root(0).scope("cluster").scope("c").lease();  // they are looked at in the end
     model::ConfigSet config;
     ClusterDirectory directory(sim.loop, store, {.seed = sim.net.seed()});
     auto c = std::make_shared<model::Cluster>();
