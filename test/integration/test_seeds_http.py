@@ -374,10 +374,6 @@ def test_file_system(world, run_proxy, app, server, kind, v1):
         typed = [{"@type": f"type.googleapis.com/envoy.config.{message}", **resource} for resource in resources]
         (world.directory / f"{name}.yaml").write_text(yaml.safe_dump({"resources": typed}))
     text = seed("file_system", directory=world.directory)
-    if kind == "sluiced":  # clusters from a file are the next step of issue 5; until then they stand in the bootstrap
-        refusal = proxies.start(world, kind, text, app.path, wait=False).process
-        assert refusal.wait() not in (0, None) and "dynamic_resources.cds_config" in refusal.stderr()
-        text = without(text, "dynamic_resources.cds_config") + yaml.safe_dump({"static_resources": {"clusters": tree["clusters"]}})
     proxy = run_proxy(text)
     wait_until(lambda: get(app, "http://127.0.0.1:8080/", "-H", "host: abc.com").body == "v1\n", 10, "the article's answer",
                alive=proxy.process.check_running)

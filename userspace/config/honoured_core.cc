@@ -65,7 +65,8 @@ const ext::Honoured kListener[] = {
 const ext::Honoured kCluster[] = {
     {.message = "envoy.config.cluster.v3.Cluster",
      .fields =
-         "name alt_stat_name type cluster_type connect_timeout per_connection_buffer_limit_bytes lb_policy "
+         "name alt_stat_name type cluster_type eds_cluster_config connect_timeout "
+         "per_connection_buffer_limit_bytes lb_policy "
          "load_balancing_policy load_assignment circuit_breakers dns_refresh_rate dns_jitter "
          "dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_resolvers use_tcp_for_dns_lookups "
          "dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init cleanup_interval "
@@ -104,6 +105,7 @@ const ext::Honoured kCluster[] = {
      .fields = "service_name authority initial_metadata"},
     {.message = "envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink",
      .fields = "event_log_path"},
+    {.message = "envoy.config.cluster.v3.Cluster.EdsClusterConfig", .fields = "*"},
     {.message = "envoy.config.cluster.v3.Cluster.CustomClusterType", .fields = "name typed_config"},
     {.message = "envoy.config.cluster.v3.Cluster.RefreshRate", .fields = "*"},
     {.message = "envoy.config.cluster.v3.Cluster.OriginalDstLbConfig", .fields = "upstream_port_override"},
@@ -186,7 +188,7 @@ const ext::Honoured kCluster[] = {
     {.message = "envoy.config.cluster.v3.UpstreamConnectionOptions", .fields = "tcp_keepalive"},
     {.message = "envoy.config.endpoint.v3.ClusterLoadAssignment", .fields = "cluster_name endpoints policy"},
     {.message = "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy",
-     .fields = "overprovisioning_factor weighted_priority_health drop_overloads"},
+     .fields = "overprovisioning_factor weighted_priority_health drop_overloads endpoint_stale_after"},
     {.message = "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload",
      .fields = "drop_percentage",
      .meaningless = {{"category", "named in load reports alone, and there are none"}}},

@@ -3,6 +3,7 @@
 #include "config/translate_route.h"
 #include "config/validate.h"
 #include "envoy/config/cluster/v3/cluster.pb.h"
+#include "envoy/config/endpoint/v3/endpoint.pb.h"
 #include "envoy/config/listener/v3/listener.pb.h"
 #include "envoy/config/route/v3/route.pb.h"
 
@@ -28,6 +29,12 @@ Result<std::shared_ptr<const model::Cluster>> Resources::cluster(const Message& 
   ClusterDefaults defaults = defaults_;
   defaults.logs = &logs_;
   return translate(static_cast<const envoy::config::cluster::v3::Cluster&>(message), defaults, FieldPath());
+}
+
+Result<std::shared_ptr<const model::Assignment>> Resources::assignment(const Message& message) const {
+  SLUICE_TRY(check(message));
+  return translate(static_cast<const envoy::config::endpoint::v3::ClusterLoadAssignment&>(message),
+                   FieldPath());
 }
 
 Result<std::shared_ptr<const model::Listener>> Resources::listener(const Message& message) const {

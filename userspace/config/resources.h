@@ -37,8 +37,9 @@ class Resources {
   // Clusters that are there, for routes which want that checked (validate_clusters).
   void set_has_cluster(HasCluster has_cluster) { has_cluster_ = std::move(has_cluster); }
 
-  // `message` is an envoy.config.<kind>.v3 Cluster, Listener or RouteConfiguration.
+  // `message` is an envoy.config.<kind>.v3 Cluster, ClusterLoadAssignment, Listener or RouteConfiguration.
   Result<std::shared_ptr<const model::Cluster>> cluster(const google::protobuf::Message& message) const;
+  Result<std::shared_ptr<const model::Assignment>> assignment(const google::protobuf::Message& message) const;
   Result<std::shared_ptr<const model::Listener>> listener(const google::protobuf::Message& message) const;
   Result<std::shared_ptr<const model::RouteConfig>> routes(const google::protobuf::Message& message) const;
 

@@ -102,6 +102,31 @@ Status check_local_cluster(const std::string& name, const model::ConfigSet& set)
   return {};
 }
 
+// What a control plane needs in the bootstrap.
+Status check_plane(const model::ControlPlane& plane, const Bootstrap& in, const model::ConfigSet& set,
+                   const FieldPath& path) {
+  if (in.node().id().empty() || in.node().cluster().empty())
+    return refuse(
+        path,
+        "node 'id' and 'cluster' are required. Set it either in 'node' config or via --service-node and "
+        "--service-cluster options.");
+  const std::string& name = plane.services.front().cluster;
+  for (const auto& cluster : set.clusters) {
+    if (cluster->name == name && cluster->type != model::ClusterType::eds) return {};
+  }
+  return refuse(path, "must have a statically defined non-EDS cluster: '" + name +
+                          "' does not exist, was added via api, or is an EDS cluster");
+}
+
+Status check_source(const model::ConfigSource& source, const Bootstrap& in, const model::ConfigSet& set,
+                    const FieldPath& path) {
+  if (source.kind == model::ConfigSource::Kind::control_plane)
+    return check_plane(source.control_plane, in, set, path);
+  if (source.kind == model::ConfigSource::Kind::ads && !in.dynamic_resources().has_ads_config())
+    return refuse(path, "ads: there is no stream to share, dynamic_resources.ads_config is not set");
+  return {};
+}
+
 Status add_listeners(const Bootstrap& in, const ext::Registry& registry, ext::AccessLogManager& logs,
                      Discovery* discovery, const FieldPath& path, model::ConfigSet& out) {
   NoDiscovery nothing;
@@ -157,7 +182,11 @@ Result<model::Bootstrap> translate(const Bootstrap& in, const ext::Registry& reg
   SLUICE_TRY(check_local_cluster(out.local_cluster, *set));
   SLUICE_TRY(add_listeners(in, registry, logs, discovery, resources.field("listeners"), *set));
   if (in.has_dynamic_resources()) {
-    SLUICE_ASSIGN(out.dynamic, to_dynamic_resources(in.dynamic_resources(), top.field("dynamic_resources")));
+    const FieldPath dynamic("dynamic_resources");
+    SLUICE_ASSIGN(out.dynamic, to_dynamic_resources(in.dynamic_resources(), dynamic));
+    if (out.dynamic.ads) SLUICE_TRY(check_plane(*out.dynamic.ads, in, *set, dynamic.field("ads_config")));
+    if (out.dynamic.cds) SLUICE_TRY(check_source(*out.dynamic.cds, in, *set, dynamic.field("cds_config")));
+    if (out.dynamic.lds) SLUICE_TRY(check_source(*out.dynamic.lds, in, *set, dynamic.field("lds_config")));
   }
   out.config = std::move(set);
   return out;

@@ -9,6 +9,9 @@
 namespace envoy::config::cluster::v3 {
 class Cluster;
 }
+namespace envoy::config::endpoint::v3 {
+class ClusterLoadAssignment;
+}
 namespace envoy::config::listener::v3 {
 class Listener;
 }
@@ -38,6 +41,9 @@ struct ClusterDefaults {
 Result<std::shared_ptr<const model::Cluster>> translate(const envoy::config::cluster::v3::Cluster& cluster,
                                                         const ClusterDefaults& defaults,
                                                         const FieldPath& path);
+// What EDS sends; addresses are IP addresses or pipes.
+Result<std::shared_ptr<const model::Assignment>> translate(
+    const envoy::config::endpoint::v3::ClusterLoadAssignment& assignment, const FieldPath& path);
 Result<std::shared_ptr<const model::Listener>> translate(
     const envoy::config::listener::v3::Listener& listener, FactoryContext& context, const FieldPath& path);
 

@@ -3,6 +3,7 @@
 #include "config/convert.h"
 #include "config/translate.h"
 #include "config/translate_cluster_lb.h"
+#include "config/translate_config_source.h"
 #include "config/translate_dns.h"
 #include "config/translate_health_check.h"
 #include "config/translate_http_upstream.h"
@@ -25,6 +26,17 @@ bool is_dns(ClusterType type) {
   return type == ClusterType::strict_dns || type == ClusterType::logical_dns;
 }
 
+Status add_eds(const proto::Cluster& in, const FieldPath& path, model::Cluster& out) {
+  const FieldPath at = path.field("eds_cluster_config");
+  if (!in.eds_cluster_config().has_eds_config())
+    return refuse(at.field("eds_config"), "cannot create an EDS cluster without an EDS config");
+  SLUICE_ASSIGN(out.eds_source,
+                to_config_source(in.eds_cluster_config().eds_config(), at.field("eds_config")));
+  out.eds_service_name = in.eds_cluster_config().service_name();
+  if (out.eds_service_name.empty()) out.eds_service_name = in.name();
+  return {};
+}
+
 Status add_type(const proto::Cluster& in, const ClusterDefaults& defaults, const FieldPath& path,
                 model::Cluster& out) {
   if (in.has_cluster_type()) return add_dns_cluster_type(in, defaults, path, out);
@@ -41,11 +53,15 @@ Status add_type(const proto::Cluster& in, const ClusterDefaults& defaults, const
     case proto::Cluster::ORIGINAL_DST:
       out.type = ClusterType::original_dst;
       break;
+    case proto::Cluster::EDS:
+      out.type = ClusterType::eds;
+      SLUICE_TRY(add_eds(in, path, out));
+      break;
     default:
       return refuse(path.field("type"),
                     proto::Cluster::DiscoveryType_Name(in.type()) +
                         " is not supported by this version of Sluice; it has STATIC, STRICT_DNS, "
-                        "LOGICAL_DNS and ORIGINAL_DST");
+                        "LOGICAL_DNS, ORIGINAL_DST and EDS");
   }
   return add_dns(in, defaults, path, out);
 }
@@ -99,41 +115,62 @@ Result<model::Endpoint> to_endpoint(const endpoint::LbEndpoint& in, ClusterType 
   return out;
 }
 
-Status add_endpoints(const proto::Cluster& in, const FieldPath& path, model::Cluster& out) {
-  const FieldPath at = path.field("load_assignment");
-  if (out.type == ClusterType::original_dst && in.has_load_assignment())
-    return refuse(at, "ORIGINAL_DST clusters must have no load assignment configured");
-  const auto& assignment = in.load_assignment();
+Status add_policy(const endpoint::ClusterLoadAssignment& assignment, const FieldPath& at,
+                  model::Cluster& out) {
+  const FieldPath policy = at.field("policy");
+  if (assignment.policy().has_endpoint_stale_after())
+    return refuse(policy.field("endpoint_stale_after"), "only what EDS sends can become stale; leave it out");
   if (assignment.policy().has_overprovisioning_factor())
     out.overprovisioning_factor = assignment.policy().overprovisioning_factor().value();
   out.weighted_priority_health = assignment.policy().weighted_priority_health();
   const auto& drops = assignment.policy().drop_overloads();
   if (drops.size() > 1)
-    return refuse(at.field("policy").field("drop_overloads"), "Cluster drop_overloads config has " +
-                                                                  std::to_string(drops.size()) +
-                                                                  " categories. Envoy only support one.");
+    return refuse(policy.field("drop_overloads"), "Cluster drop_overloads config has " +
+                                                      std::to_string(drops.size()) +
+                                                      " categories. Envoy only support one.");
   if (!drops.empty() && drops[0].drop_percentage().numerator() > 0)
     out.drop_overload = extensions::to_fraction(drops[0].drop_percentage());
-  const FieldPath list = at.field("endpoints");
-  size_t total = 0;
-  for (int i = 0; i < assignment.endpoints_size(); ++i) {
-    const auto& locality = assignment.endpoints(i);
+  return {};
+}
+
+Result<std::vector<model::Locality>> to_localities(const endpoint::ClusterLoadAssignment& in,
+                                                   ClusterType type, const FieldPath& path) {
+  std::vector<model::Locality> out;
+  const FieldPath list = path.field("endpoints");
+  for (int i = 0; i < in.endpoints_size(); ++i) {
+    const auto& locality = in.endpoints(i);
     const FieldPath item = list.item(static_cast<size_t>(i));
     const FieldPath endpoints = item.field("lb_endpoints");
-    model::Locality made;
+    model::Locality& made = out.emplace_back();
     made.region = locality.locality().region();
     made.zone = locality.locality().zone();
     made.sub_zone = locality.locality().sub_zone();
     made.priority = locality.priority();
     made.weight = locality.load_balancing_weight().value();
+    made.endpoints.reserve(static_cast<size_t>(locality.lb_endpoints_size()));
     for (int k = 0; k < locality.lb_endpoints_size(); ++k) {
       SLUICE_ASSIGN(auto one,
-                    to_endpoint(locality.lb_endpoints(k), out.type, endpoints.item(static_cast<size_t>(k))));
+                    to_endpoint(locality.lb_endpoints(k), type, endpoints.item(static_cast<size_t>(k))));
       made.endpoints.push_back(std::move(one));
     }
-    total += made.endpoints.size();
-    out.localities.push_back(std::move(made));
   }
+  return out;
+}
+
+Status add_endpoints(const proto::Cluster& in, const FieldPath& path, model::Cluster& out) {
+  const FieldPath at = path.field("load_assignment");
+  if (out.type == ClusterType::original_dst && in.has_load_assignment())
+    return refuse(at, "ORIGINAL_DST clusters must have no load assignment configured");
+  if (out.type == ClusterType::eds && in.has_load_assignment())
+    return refuse(at,
+                  "an EDS cluster gets its endpoints from eds_cluster_config; leave this out, or use STATIC");
+  if (in.has_eds_cluster_config() && out.type != ClusterType::eds)
+    return refuse(path.field("eds_cluster_config"), "eds_cluster_config set in a non-EDS cluster");
+  const auto& assignment = in.load_assignment();
+  SLUICE_TRY(add_policy(assignment, at, out));
+  SLUICE_ASSIGN(out.localities, to_localities(assignment, out.type, at));
+  size_t total = 0;
+  for (const auto& locality : out.localities) total += locality.endpoints.size();
   if (out.type == ClusterType::logical_dns && (out.localities.size() != 1 || total != 1))
     return refuse(
         at, "LOGICAL_DNS clusters must have a single locality_lb_endpoint and a single lb_endpoint, not " +
@@ -221,6 +258,23 @@ Result<std::shared_ptr<const model::Cluster>> translate(const proto::Cluster& in
   SLUICE_TRY(add_health_check(in, defaults.logs, path, *out));
   out->hash = hash_of(in);
   return std::shared_ptr<const model::Cluster>(std::move(out));
+}
+
+Result<std::shared_ptr<const model::Assignment>> translate(const endpoint::ClusterLoadAssignment& in,
+                                                           const FieldPath& path) {
+  auto out = std::make_shared<model::Assignment>();
+  const auto& policy = in.policy();
+  const FieldPath at = path.field("policy");
+  if (!policy.drop_overloads().empty())
+    return refuse(
+        at.field("drop_overloads"),
+        "is not supported by this version of Sluice where EDS sends it; a STATIC cluster may have it");
+  if (policy.has_overprovisioning_factor())
+    out->overprovisioning_factor = policy.overprovisioning_factor().value();
+  out->weighted_priority_health = policy.weighted_priority_health();
+  if (policy.has_endpoint_stale_after()) out->stale_after = to_milliseconds(policy.endpoint_stale_after());
+  SLUICE_ASSIGN(out->localities, to_localities(in, ClusterType::eds, path));
+  return std::shared_ptr<const model::Assignment>(std::move(out));
 }
 
 }  // namespace sluice::config

@@ -11,6 +11,7 @@
 #include "http/http1.h"
 #include "http/http2.h"
 #include "io/loop.h"
+#include "model/config_source.h"
 #include "model/health_check.h"
 #include "model/matchers.h"
 #include "model/outlier_detection.h"
@@ -18,7 +19,7 @@
 
 namespace sluice::model {
 
-enum class ClusterType : uint8_t { static_, strict_dns, logical_dns, original_dst };
+enum class ClusterType : uint8_t { static_, strict_dns, logical_dns, original_dst, eds };
 enum class LbPolicy : uint8_t { round_robin, least_request, random, ring_hash, maglev, cluster_provided };
 enum class DnsFamily : uint8_t { auto_, v4_only, v6_only, v4_preferred, all };
 enum class HealthStatus : uint8_t { healthy, unhealthy, degraded };
@@ -51,6 +52,14 @@ struct Locality {
   uint32_t priority = 0;
   uint32_t weight = 0;             // without locality weights: not looked at
   std::vector<Endpoint> endpoints;
+};
+
+// envoy.config.endpoint.v3.ClusterLoadAssignment: the endpoints of an EDS cluster, as they come and change.
+struct Assignment {
+  std::vector<Locality> localities;
+  uint32_t overprovisioning_factor = 140;
+  bool weighted_priority_health = false;
+  Duration stale_after{};  // without another one by then there are no endpoints any more; 0: they stay
 };
 
 // envoy.config.cluster.v3.CircuitBreakers.Thresholds of one routing priority; Envoy's defaults.
@@ -130,7 +139,9 @@ struct Cluster {
   LoadBalancing lb;
   Duration connect_timeout = std::chrono::seconds(5);
   uint32_t buffer_limit = 1 << 20;
-  std::vector<Locality> localities;
+  std::vector<Locality> localities;  // not of EDS
+  std::optional<ConfigSource> eds_source;  // EDS
+  std::string eds_service_name;  // EDS; never empty
   CircuitBreaker circuit_breaker[2];  // RoutingPriority DEFAULT, HIGH
 
   HttpUpstreamOptions http;

@@ -16,10 +16,12 @@ struct LbMetadata {
     std::string key, value;
     bool list = false;
     std::vector<std::string> elements = {};  // of a list
+    bool operator==(const Field&) const = default;
   };
   std::vector<Field> fields;  // sorted by key
 
   const Field* find(std::string_view key) const;  // null: not there
+  bool operator==(const LbMetadata&) const = default;
 };
 
 // Whether `metadata` (may be null) has all criteria; with `list_as_any` a list has each of its elements, but not itself.

@@ -2,24 +2,15 @@
 
 #include "core/log.h"
 #include "envoy/config/bootstrap/v3/bootstrap.pb.h"
+#include "xds/node.h"
 #include "xds/subscriptions.h"
 
 namespace sluice::server {
 namespace {
 
-// As control planes see it: what the bootstrap says, and what this is.
-envoy::config::core::v3::Node full_node(envoy::config::core::v3::Node node, const ext::Registry& registry) {
-  if (node.user_agent_name().empty()) node.set_user_agent_name("sluice");
-  if (node.user_agent_version_type_case() == envoy::config::core::v3::Node::USER_AGENT_VERSION_TYPE_NOT_SET)
-    node.set_user_agent_version(SLUICE_VERSION);
-  if (node.extensions().empty())
-    registry.for_each([&](std::string_view category, const std::string& name, const std::string& type) {
-      auto* extension = node.add_extensions();
-      extension->set_name(name);
-      extension->set_category("envoy.filters." + std::string(category));
-      extension->add_type_urls(type);
-    });
-  return node;
+// Needs no control plane: Envoy's InitializePhase::Primary.
+bool is_primary(const model::Cluster& c) {
+  return c.type != model::ClusterType::eds || c.eds_source->kind == model::ConfigSource::Kind::file;
 }
 
 }  // namespace
@@ -30,28 +21,51 @@ DynamicConfig::DynamicConfig(io::Loop& loop, stats::Store& store, const ext::Reg
 
 DynamicConfig::~DynamicConfig() = default;
 
-Status DynamicConfig::start(const config::Configuration& configuration, upstream::ClusterDirectory& clusters,
-                            uint64_t seed) {
+Status DynamicConfig::start_primary_clusters(const config::Configuration& configuration,
+                                             upstream::ClusterDirectory& clusters, uint64_t seed) {
   sources_ = configuration.model.dynamic;
-  if (sources_.cds)
-    return Error{
-        "dynamic_resources.cds_config: this version of Sluice does not discover clusters; write them as "
-        "static_resources.clusters"};
+  static_ = configuration.model.config;
+  directory_ = &clusters;
   resources_ = std::make_unique<config::Resources>(registry_, logs_, configuration.model.node.cluster);
   const auto bootstrap = configuration.bootstrap.without_static_resources();
   SLUICE_ASSIGN(auto defaults, config::cluster_defaults(*bootstrap));
   resources_->set_cluster_defaults(std::move(defaults));
   resources_->set_discovery(&discoveries_);
+  resources_->set_has_cluster([this](std::string_view name) { return directory_->has(name); });
   clusters_ = clusters.make_worker(loop_, 0, seed);
-  resources_->set_has_cluster([this](std::string_view name) { return clusters_->has(name); });
   xds::Subscriptions::Options options;
-  options.node = full_node(bootstrap->node(), registry_);
+  options.node = xds::make_node(bootstrap->node(), registry_, SLUICE_VERSION);
   options.ads = sources_.ads;
-  for (const auto& c : configuration.model.config->clusters) options.primary_clusters.insert(c->name);
+  for (const auto& c : static_->clusters) {
+    if (c->type != model::ClusterType::eds) options.primary_clusters.insert(c->name);
+  }
   options.seed = seed;
   subscriptions_ = std::make_unique<xds::Subscriptions>(loop_, *clusters_, store_, std::move(options));
-  SLUICE_TRY(subscriptions_->check());
+  eds_ = std::make_unique<xds::Eds>(loop_, *subscriptions_, *resources_, store_);
+  clusters.set_endpoint_discovery(eds_.get());
+  return put_clusters(true);
+}
+
+Status DynamicConfig::put_clusters(bool primary) {
+  for (const auto& c : static_->clusters) {
+    if (is_primary(*c) != primary) continue;
+    if (auto done = directory_->put(c); !done) return std::move(done).error();
+  }
+  return {};
+}
+
+Status DynamicConfig::start_secondary_clusters() {
+  if (Status s = subscriptions_->check(); !s)
+    return std::move(s).error().prefixed("dynamic_resources.ads_config");
   subscriptions_->start_ads();
+  return put_clusters(false);
+}
+
+Status DynamicConfig::start_cds() {
+  if (!sources_.cds) return {};
+  cds_ = std::make_unique<xds::Cds>(loop_, *subscriptions_, *resources_, *directory_, store_.root(0));
+  if (Status s = cds_->start(*sources_.cds); !s)
+    return std::move(s).error().prefixed("dynamic_resources.cds_config");
   return {};
 }
 
@@ -69,6 +83,11 @@ Status DynamicConfig::start_listeners(ListenerManager& listeners) {
 void DynamicConfig::stop() {
   if (subscriptions_) subscriptions_->stop();
   if (clusters_) clusters_->close();
+}
+
+void DynamicConfig::release() {
+  cds_.reset();
+  clusters_.reset();
 }
 
 ListenerOrigin DynamicConfig::origin(const xds::Resource& resource) const {

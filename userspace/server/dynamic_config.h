@@ -11,7 +11,9 @@
 #include "io/loop.h"
 #include "proxy/upstream/cluster_manager.h"
 #include "server/listener_manager.h"
+#include "xds/cds.h"
 #include "xds/discoveries.h"
+#include "xds/eds.h"
 #include "xds/lds.h"
 
 namespace sluice::xds {
@@ -21,7 +23,8 @@ class Subscriptions;
 namespace sluice::server {
 
 // What sluiced learns while it runs: from watched files and control planes, into clusters, listeners and routes. In
-// Envoy's order: the clusters of the bootstrap, then the aggregated stream and CDS, then LDS.
+// Envoy's order: the clusters of the bootstrap that need no control plane; the aggregated stream, and clusters of the
+// bootstrap that do; CDS, and what it brings; then LDS. Each waits until the clusters of the one before are warm.
 // https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/operations/init  Control thread.
 class DynamicConfig final : private xds::ListenerSink {
  public:
@@ -32,18 +35,25 @@ class DynamicConfig final : private xds::ListenerSink {
   // For listeners of the bootstrap, before anything is started.
   config::Discovery& discovery() { return discoveries_; }
 
-  // Clusters of the bootstrap serve: control planes behind them can be called. `clusters` outlives this. An error: the
-  // bootstrap names a source that cannot be used.
-  Status start(const config::Configuration& configuration, upstream::ClusterDirectory& clusters,
-               uint64_t seed);
+  // Errors: the bootstrap names a source that cannot be used. `configuration` and `clusters` outlive this, but for what
+  // release() lets go of.
+  Status start_primary_clusters(const config::Configuration& configuration,
+                                upstream::ClusterDirectory& clusters, uint64_t seed);
+  Status start_secondary_clusters();
+  Status start_cds();
+  // CDS has said what there is, or was waited for long enough; its clusters may still warm.
+  bool clusters_known() const { return !cds_ || cds_->initialized(); }
   // Clusters are there: listeners may come.
   Status start_listeners(ListenerManager& listeners);
   // All that was asked for at first has come, or will not.
   bool initialized() const { return !lds_ || lds_->initialized(); }
-  // No more updates: the process ends. Its connections are closed in the turns of the loop that follow.
+  // No more updates: the process ends. Its connections are closed in the turns of the loop that follow; then release() of
+  // what the cluster directory made for this, the directory, and this.
   void stop();
+  void release();
 
   const xds::Discoveries& discoveries() const { return discoveries_; }
+  const xds::Cds* cds() const { return cds_.get(); }  // null: none is configured
   std::string listeners_version() const { return lds_ ? lds_->version() : ""; }
 
  private:
@@ -54,6 +64,7 @@ class DynamicConfig final : private xds::ListenerSink {
   void note_refused_listener(const xds::Resource& resource, const std::string& why) override;
   std::vector<std::string> discovered_listeners() const override;
   ListenerOrigin origin(const xds::Resource& resource) const;
+  Status put_clusters(bool primary);
 
   io::Loop& loop_;
   stats::Store& store_;
@@ -61,9 +72,13 @@ class DynamicConfig final : private xds::ListenerSink {
   ext::AccessLogManager& logs_;
   xds::Discoveries discoveries_;
   model::DynamicResources sources_;
+  std::shared_ptr<const model::ConfigSet> static_;
+  upstream::ClusterDirectory* directory_ = nullptr;
   std::unique_ptr<config::Resources> resources_;
   std::unique_ptr<ext::ClusterManager> clusters_;  // of this thread
   std::unique_ptr<xds::Subscriptions> subscriptions_;
+  std::unique_ptr<xds::Eds> eds_;
+  std::unique_ptr<xds::Cds> cds_;
   std::unique_ptr<xds::Lds> lds_;
   ListenerManager* listeners_ = nullptr;
 };

@@ -74,8 +74,10 @@ Server::~Server() {
   settle();
   listeners_.reset();
   configuration_ = {};  // holds what dynamic_ gave out
-  dynamic_.reset();
+  // Clusters' interest in endpoints ends before what they come from.
+  if (dynamic_) dynamic_->release();
   clusters_.reset();
+  dynamic_.reset();
   settle();
   admin_.reset();
   signals_.reset();
@@ -115,8 +117,8 @@ Status Server::start() {
   admin_ = std::make_unique<AdminServer>(*this);
   SLUICE_TRY(admin_->start_admin());
   SLUICE_TRY(start_workers());
-  if (!wait_for_clusters()) return Status();
-  SLUICE_TRY(dynamic_->start(configuration_, *clusters_, random_seed()));
+  SLUICE_ASSIGN(const bool clusters_ready, start_clusters());
+  if (!clusters_ready) return {};
   SLUICE_TRY(start_listeners());
   if (ended_) return {};
   SLUICE_TRY(admin_->start_control());
@@ -153,7 +155,7 @@ Status Server::start_workers() {
       upstream::ClusterDirectory::Options{.seed = random_seed(),
                                           .locality = {node.region, node.zone, node.sub_zone},
                                           .local_cluster = configuration_.model.local_cluster});
-  SLUICE_TRY(clusters_->apply(*configuration_.model.config));
+  SLUICE_TRY(dynamic_->start_primary_clusters(configuration_, *clusters_, random_seed()));
   for (unsigned i = 0; i < options_.concurrency; ++i) {
     proxy::Worker::Options w{
         .index = i, .seed = random_seed(), .original_destinations = original_destinations_.get()};
@@ -164,6 +166,17 @@ Status Server::start_workers() {
   }
   stats_->workers_started.set(1);
   return {};
+}
+
+Result<bool> Server::start_clusters() {
+  if (!wait_for_clusters()) return false;
+  SLUICE_TRY(dynamic_->start_secondary_clusters());
+  if (!wait_for_clusters()) return false;
+  SLUICE_TRY(dynamic_->start_cds());
+  while (!dynamic_->clusters_known() && !ended_) loop_->run_once(std::chrono::seconds(1));
+  if (ended_ || !wait_for_clusters()) return false;
+  clusters_->set_initialized();
+  return true;
 }
 
 // Names are resolved before anybody is served, as in Envoy: the admin interface answers meanwhile. False: told to stop.
@@ -215,7 +228,10 @@ void Server::on_signal(int signal) {
       SLUICE_LOG(main, info, "access logs reopened");
       break;
     case SIGHUP:
-      SLUICE_LOG(main, info, "SIGHUP has no meaning here: the configuration is read at start");
+      SLUICE_LOG(main, info,
+                 "SIGHUP has no meaning here: the bootstrap is read at start, and what changes comes from "
+                 "watched files "
+                 "and control planes (dynamic_resources)");
       break;
     default:
       if (stopping_) {

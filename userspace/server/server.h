@@ -44,6 +44,8 @@ class Server {
 
   Status start_redirect();
   Status start_workers();
+  // In Envoy's order; false: told to stop.
+  Result<bool> start_clusters();
   bool wait_for_clusters();
   Status start_listeners();
   void start_workloads();

@@ -32,6 +32,7 @@ PlaneClient::PlaneClient(io::Loop& loop, ext::ClusterManager& clusters, Random& 
       config_(std::move(config)),
       path_(path),
       scope_(scope.scope("control_plane")),
+      lease_((scope.prefix().empty() ? scope_ : scope).lease()),
       mux_(make_mux(config_.delta, *this, std::move(options))),
       stream_(loop, clusters, config_.services.front(), path, *this),
       back_off_(config_.services.front().retry_base, config_.services.front().retry_max),

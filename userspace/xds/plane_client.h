@@ -60,6 +60,7 @@ class PlaneClient final : private Mux::Transport, private GrpcStream::Callbacks 
   const model::ControlPlane config_;
   const std::string path_;
   const stats::Scope scope_;
+  const stats::Lease lease_;  // the scope may be a cluster's, which may go first
   stats::Gauge connected_state_, pending_requests_;
   stats::Counter rate_limit_enforced_;
   std::string identifier_;

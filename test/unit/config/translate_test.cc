@@ -420,7 +420,7 @@ static_resources:
 
 TEST_CASE("late errors say their line") {
   CHECK(refused("static_resources:\n  clusters:\n  - name: c\n    type: EDS\n")
-            .starts_with("--config-yaml:4:5: static_resources.clusters[0].type: EDS is not supported"));
+            .starts_with("--config-yaml:3:5: static_resources.clusters[0].eds_cluster_config.eds_config: "));
   CHECK(refused("static_resources:\n  clusters:\n  - name: c\n  - name: c\n")
             .starts_with("--config-yaml:4:5: static_resources.clusters[1].name"));
   CHECK(refused("static_resources: {listeners: [{address: {socket_address: {address: 127.0.0.1, port_value: "

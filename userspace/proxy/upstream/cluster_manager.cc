@@ -5,162 +5,13 @@
 #include <utility>
 
 #include "core/log.h"
+#include "proxy/upstream/cluster_entry.h"
+#include "proxy/upstream/endpoint_hosts.h"
 #include "proxy/upstream/members.h"
 
 namespace sluice::upstream {
 
 using model::ClusterType;
-
-// ---- on a worker ----
-
-WorkerClusters::WorkerClusters(io::Loop& loop, stats::Scope stats_root, uint64_t seed)
-    : loop_(loop), stats_root_(std::move(stats_root)), random_(seed) {}
-
-WorkerClusters::~WorkerClusters() {
-  close();
-}
-
-void WorkerClusters::close() {
-  for (auto& [name, known] : clusters_)
-    if (known.cluster) known.cluster->close();
-}
-
-void WorkerClusters::forget_origin(uint64_t netns_cookie) {
-  for (auto& [name, known] : clusters_)
-    if (known.cluster) known.cluster->forget_origin(netns_cookie);
-}
-
-ext::Cluster* WorkerClusters::find(std::string_view name) {
-  auto it = clusters_.find(name);
-  if (it == clusters_.end()) return nullptr;
-  Known& known = it->second;
-  if (!known.cluster) {
-    known.cluster = std::make_shared<WorkerCluster>(known.shared, loop_, stats_root_, random_);
-    known.cluster->set_hosts(known.hosts);
-  }
-  return known.cluster.get();
-}
-
-void WorkerClusters::put(const std::shared_ptr<SharedCluster>& shared, const HostSetPtr& hosts) {
-  remove(shared->config->name);  // the key is a part of what goes
-  clusters_.emplace(shared->config->name, Known{shared, hosts});
-}
-
-void WorkerClusters::set_hosts(const std::string& name, const HostSetPtr& hosts) {
-  auto it = clusters_.find(name);
-  if (it == clusters_.end()) return;
-  it->second.hosts = hosts;
-  if (it->second.cluster) it->second.cluster->set_hosts(hosts);
-}
-
-void WorkerClusters::hosts_failed(const std::string& name, const HostVector& hosts) {
-  if (auto it = clusters_.find(name); it != clusters_.end() && it->second.cluster)
-    it->second.cluster->hosts_failed(hosts);
-}
-
-void WorkerClusters::remove(const std::string& name) {
-  auto it = clusters_.find(name);
-  if (it == clusters_.end()) return;
-  const Known gone = std::move(it->second);
-  clusters_.erase(it);
-  retire(gone.cluster);
-}
-
-// Whoever has the pointer from find() may use it until the turn ends; connections keep their cluster.
-void WorkerClusters::retire(std::shared_ptr<WorkerCluster> cluster) {
-  if (cluster) cluster->drain();
-  struct Retired final : io::Deferred {
-    explicit Retired(std::shared_ptr<WorkerCluster> c) : cluster(std::move(c)) {}
-    std::shared_ptr<WorkerCluster> cluster;
-  };
-  if (cluster) loop_.defer_delete(std::make_unique<Retired>(std::move(cluster)));
-}
-
-// ---- control thread ----
-
-struct ClusterDirectory::Entry final : HealthChecker::Owner {
-  Entry(ClusterDirectory& d, std::shared_ptr<SharedCluster> s, const stats::Scope& scope)
-      : directory(d),
-        shared(std::move(s)),
-        stats(scope),
-        table_stats(scope, shared->config->lb.policy),
-        zone_stats(scope),
-        sweep_timer(d.loop_.timers(), &sweep, this) {
-    if (shared->config->lb.subsets) subset_stats.emplace(scope);
-  }
-  ~Entry() {
-    health.reset();
-    directory.set_warming(*this, false);
-    size_t remembered = shared->original_dst.all().size();  // counted by the workers
-    members_total += remembered, members_healthy += remembered;
-    count_members(HostSet());
-  }
-
-  void check_health(const stats::Scope& scope) {
-    health = std::make_shared<HealthChecker>(
-        directory.loop_, directory.random_, shared->config, scope,
-        [cluster = shared.get()] { return cluster->had_traffic(); }, *this);
-    shared->health = HealthReporter(directory.loop_, health);
-  }
-  // It is warm when every host has been asked once.
-  void await_health() {
-    if (!health) return directory.set_warming(*this, false);
-    directory.set_warming(*this, true);
-    first_round = true;
-    health->await_first_round();
-  }
-
-  // HealthChecker::Owner
-  void on_well(const HostPtr& host) override {
-    if (outlier) outlier->active_check_passed(host);
-  }
-  void on_health_changed(const HostVector& failed) override {
-    if (drop_failed_removals(members)) directory.members_changed(*this);
-    // Nobody is sent anywhere before the first round is over: one rebuild will do.
-    else if (!first_round)
-      directory.spread(*this);
-    directory.hosts_failed(*this, failed);
-  }
-  void on_first_round() override {
-    first_round = false;
-    directory.spread(*this);
-    directory.set_warming(*this, false);
-  }
-
-  // The gauges of one cluster are shared by name with its successor: only differences are written.
-  void count_members(const HostSet& set) {
-    auto count = [](stats::Gauge& gauge, uint64_t& before, uint64_t now) {
-      gauge.add(now - std::exchange(before, now));
-    };
-    count(stats.membership_total, members_total, set.size());
-    count(stats.membership_healthy, members_healthy, set.healthy());
-    count(stats.membership_degraded, members_degraded, set.degraded());
-    count(stats.membership_excluded, members_excluded, set.excluded());
-  }
-
-  // Of the last priority that has one, as Envoy.
-  void count_table(const HostSet& set) {
-    for (const HostSet::Priority& p : set.priorities) {
-      if (p.table) table_stats.set(p.table->size());
-    }
-  }
-
-  ClusterDirectory& directory;
-  std::shared_ptr<SharedCluster> shared;
-  ClusterUpdateStats stats;
-  HashTableStats table_stats;
-  std::optional<SubsetStats> subset_stats;
-  ZoneStats zone_stats;
-  HostSetPtr hosts;
-  HostVector members;
-  std::shared_ptr<OutlierDetector> outlier;  // may be null
-  std::shared_ptr<HealthChecker> health;  // may be null
-  std::unique_ptr<DnsCluster> dns;
-  bool warming = false;
-  bool first_round = false;  // of health checks; the cluster is not warm before its end
-  uint64_t members_total = 0, members_healthy = 0, members_degraded = 0, members_excluded = 0;
-  io::Timer sweep_timer;   // ORIGINAL_DST
-};
 
 // One worker as the directory knows it. `clusters` is null once the worker has let go.
 struct ClusterDirectory::Worker {
@@ -204,8 +55,9 @@ ClusterDirectory::ClusterDirectory(io::Loop& control_loop, stats::Store& store, 
   cluster_removed_ = scope.counter("cluster_removed");
   active_clusters_ = scope.gauge("active_clusters");
   warming_clusters_ = scope.gauge("warming_clusters");
-  for (const char* name : {"cluster_updated", "cluster_updated_via_merge", "update_merge_cancelled",
-                           "update_out_of_merge_window"}) {
+  cluster_updated_ = scope.counter("cluster_updated");
+  for (const char* name :
+       {"cluster_updated_via_merge", "update_merge_cancelled", "update_out_of_merge_window"}) {
     scope.counter(name);
   }
 }
@@ -220,7 +72,9 @@ std::unique_ptr<ext::ClusterManager> ClusterDirectory::make_worker(io::Loop& loo
   auto worker = std::make_shared<Worker>(loop);
   worker->clusters = std::make_shared<WorkerClusters>(loop, store_.root(slot), seed);
   std::lock_guard lock(mutex_);
-  for (auto& [name, entry] : entries_) worker->clusters->put(entry->shared, entry->hosts);
+  for (auto& [name, slot] : entries_) {
+    if (slot.active) worker->clusters->put(slot.active->shared, slot.active->hosts);
+  }
   workers_.push_back(worker);
   return std::make_unique<Handle>(*this, worker);
 }
@@ -235,32 +89,6 @@ void ClusterDirectory::post(std::function<void(WorkerClusters&)> f) {
 }
 
 namespace {
-
-HostVector configured_hosts(const model::Cluster& config, unsigned slots) {
-  HostVector hosts;
-  for (const model::Locality& l : config.localities) {
-    auto locality =
-        std::make_shared<const HostLocality>(HostLocality{l.region, l.zone, l.sub_zone, l.weight});
-    for (const model::Endpoint& e : l.endpoints) {
-      if (!e.address.valid()) continue;
-      hosts.push_back(
-          std::make_shared<Host>(Host::Description{.address = e.address,
-                                                   .hostname = e.hostname,
-                                                   .weight = e.weight,
-                                                   .priority = l.priority,
-                                                   .health = e.health,
-                                                   .locality = locality,
-                                                   .canary = e.canary,
-                                                   .hash_key = e.hash_key,
-                                                   .lb_metadata = e.lb_metadata,
-                                                   .health_address = health_address(e, e.address),
-                                                   .health_hostname = e.health_hostname,
-                                                   .health_check_disabled = e.health_check_disabled},
-                                 slots));
-    }
-  }
-  return hosts;
-}
 
 void declare_remaining(const model::Cluster& config, const stats::Scope& cluster) {
   for (int i = 0; i < 2; ++i) {
@@ -283,73 +111,135 @@ Status ClusterDirectory::apply(const model::ConfigSet& config) {
     if (!wanted.insert(c->name).second)
       return Error{"cluster '" + c->name + "' is defined twice; give each its own name"};
   }
-  for (auto it = entries_.begin(); it != entries_.end();) {
-    if (wanted.contains(it->first)) {
-      ++it;
-      continue;
-    }
-    SLUICE_LOG(upstream, info, "cluster {}: removed", it->first);
-    cluster_removed_.add();
-    active_clusters_.sub();
-    std::lock_guard lock(mutex_);
-    post([name = it->first](WorkerClusters& w) { w.remove(name); });
-    it = entries_.erase(it);
+  std::vector<std::string> gone;
+  for (const auto& [name, slot] : entries_) {
+    if (!wanted.contains(name)) gone.push_back(name);
   }
-  for (const auto& c : config.clusters) {
-    auto old = entries_.find(c->name);
-    bool is_new = old == entries_.end();
-    if (!is_new) {
-      const auto& before = old->second->shared->config;
-      if (before == c || (c->hash != 0 && before->hash == c->hash)) continue;
-    }
-    bool dns = c->type == ClusterType::strict_dns || c->type == ClusterType::logical_dns;
-    net::DnsResolver* names = nullptr;
-    if (dns) {
-      auto r = resolver(*c);
-      if (!r.ok()) return std::move(r).error().prefixed("cluster '" + c->name + "'");
-      names = *r;
-    }
-    auto shared = std::make_shared<SharedCluster>(c, store_, options_.locality.zone);
-    stats::Scope scope = store_.root(0).scope("cluster").scope(shared->observability_name);
-    ClusterStats::declare_all(scope);
-    declare_remaining(*c, scope);
-    auto entry = std::make_unique<Entry>(*this, shared, scope);
-    Entry& e = *entry;
-    if (c->outlier_detection) {
-      e.outlier = std::make_shared<OutlierDetector>(*c->outlier_detection, loop_, random_, scope,
-                                                    [this, &e](const HostVector& ejected) {
-                                                      spread(e);
-                                                      hosts_failed(e, ejected);
-                                                    });
-      shared->outlier = OutlierReporter(*c->outlier_detection, loop_, e.outlier);
-    }
-    if (c->health_check) e.check_health(scope);
-    (is_new ? cluster_added_ : cluster_modified_).add();
-    if (is_new) active_clusters_.add();
-    HostVector hosts;
-    if (c->type == ClusterType::static_) hosts = configured_hosts(*c, store_.slots());
-    {
-      std::lock_guard lock(mutex_);
-      e.hosts = HostSet::make(*c, {}, &location_);
-      entries_[c->name] = std::move(entry);
-      post([shared, set = e.hosts](WorkerClusters& w) { w.put(shared, set); });
-    }
-    if (dns) {
-      if (c->wait_for_warm_on_init) set_warming(e, true);
-      e.dns = std::make_unique<DnsCluster>(
-          c, store_.slots(), *names, loop_, random_, e.stats,
-          [this, &e](const HostVector& all) { publish(e, all); },
-          [&e] {
-            if (e.warming) e.await_health();
-          });
-      e.dns->start();
-      continue;
-    }
-    if (!hosts.empty()) publish(e, hosts);
-    if (e.health) e.await_health();
-    if (c->type == ClusterType::original_dst) e.sweep_timer.arm(loop_.now() + c->cleanup_interval);
-  }
+  for (const std::string& name : gone) remove(name);
+  for (const auto& c : config.clusters) SLUICE_TRY(put(c));
   return {};
+}
+
+bool ClusterDirectory::remove(const std::string& name) {
+  auto it = entries_.find(name);
+  if (it == entries_.end()) return false;
+  SLUICE_LOG(upstream, info, "cluster {}: removed", name);
+  cluster_removed_.add();
+  Slot gone = std::move(it->second);
+  std::lock_guard lock(mutex_);
+  if (gone.active) {
+    active_clusters_.sub();
+    post([name](WorkerClusters& w) { w.remove(name); });
+  }
+  entries_.erase(it);
+  return true;
+}
+
+bool ClusterDirectory::is_static(std::string_view name) const {
+  auto it = entries_.find(name);
+  return it != entries_.end() && !it->second.discovered;
+}
+
+bool ClusterDirectory::warming(std::string_view name) const {
+  auto it = entries_.find(name);
+  return it != entries_.end() && (it->second.next || (it->second.active && it->second.active->warming));
+}
+
+Result<std::unique_ptr<ClusterDirectory::Entry>> ClusterDirectory::make_entry(
+    std::shared_ptr<const model::Cluster> c) {
+  const bool dns = c->type == ClusterType::strict_dns || c->type == ClusterType::logical_dns;
+  net::DnsResolver* names = nullptr;
+  if (dns) {
+    auto r = resolver(*c);
+    if (!r.ok()) return std::move(r).error().prefixed("cluster '" + c->name + "'");
+    names = *r;
+  }
+  auto shared = std::make_shared<SharedCluster>(c, store_, options_.locality.zone);
+  stats::Scope scope = store_.root(0).scope("cluster").scope(shared->observability_name);
+  auto entry = std::make_unique<Entry>(*this, shared, scope);
+  Entry& e = *entry;
+  if (c->type == ClusterType::eds) {
+    if (discovery_ == nullptr)
+      return Error{"cluster '" + c->name + "': there is nothing here that could discover its endpoints"};
+    SLUICE_ASSIGN(e.feed, discovery_->discover(c, e));
+  }
+  ClusterStats::declare_all(scope);
+  declare_remaining(*c, scope);
+  if (c->outlier_detection) {
+    e.outlier = std::make_shared<OutlierDetector>(*c->outlier_detection, loop_, random_, scope,
+                                                  [this, &e](const HostVector& ejected) {
+                                                    spread(e);
+                                                    hosts_failed(e, ejected);
+                                                  });
+    shared->outlier = OutlierReporter(*c->outlier_detection, loop_, e.outlier);
+  }
+  if (c->health_check) e.check_health(scope);
+  e.hosts = HostSet::make(*c, {}, &location_);
+  if (dns)
+    e.dns = std::make_unique<DnsCluster>(
+        c, store_.slots(), *names, loop_, random_, e.stats,
+        [this, &e](const HostVector& all) { publish(e, all); },
+        [&e] {
+          if (e.warming) e.await_health();
+        });
+  return entry;
+}
+
+Result<bool> ClusterDirectory::put(std::shared_ptr<const model::Cluster> c, bool discovered) {
+  auto old = entries_.find(c->name);
+  if (old != entries_.end()) {
+    for (const auto* version : {old->second.next.get(), old->second.active.get()}) {
+      if (version == nullptr) continue;
+      const auto& before = version->shared->config;
+      if (before == c || (c->hash != 0 && before->hash == c->hash)) return false;
+      break;  // the newest counts
+    }
+  }
+  SLUICE_ASSIGN(auto entry, make_entry(c));
+  Entry& e = *entry;
+  const bool is_new = old == entries_.end();
+  (is_new ? cluster_added_ : cluster_modified_).add();
+  std::unique_ptr<Entry> replaced;
+  {
+    std::lock_guard lock(mutex_);
+    Slot& slot = entries_[c->name];
+    slot.discovered = discovered;
+    replaced = std::exchange(slot.next, std::move(entry));
+    e.slot = &slot;
+  }
+  replaced.reset();
+  const bool waits = e.feed || (e.dns ? c->wait_for_warm_on_init : e.health != nullptr);
+  // At the start nobody is served yet: a cluster can be there before its hosts are.
+  if (!waits || (!initialized_ && !e.slot->active)) activate(*e.slot);
+  if (waits) set_warming(e, true);
+  start(e);
+  return true;
+}
+
+void ClusterDirectory::start(Entry& e) {
+  const model::Cluster& c = *e.shared->config;
+  if (c.type == ClusterType::static_) {
+    HostVector hosts = hosts_of(c.localities, store_.slots());
+    if (!hosts.empty()) publish(e, hosts);
+  }
+  if (c.type == ClusterType::original_dst) e.sweep_timer.arm(loop_.now() + c.cleanup_interval);
+  if (e.health && !e.dns && !e.feed) e.await_health();
+  if (e.dns) e.dns->start();
+  if (e.feed) e.feed->start();
+}
+
+void ClusterDirectory::activate(Slot& slot) {
+  std::unique_ptr<Entry> old;
+  Entry& e = *slot.next;
+  {
+    std::lock_guard lock(mutex_);
+    old = std::exchange(slot.active, std::move(slot.next));
+    post([shared = e.shared, set = e.hosts](WorkerClusters& w) { w.put(shared, set); });
+  }
+  if (!old) active_clusters_.add();
+  old.reset();
+  count(e);
+  if (on_active_) on_active_(e.shared->config->name);
 }
 
 void ClusterDirectory::publish(Entry& entry, const HostVector& hosts) {
@@ -358,10 +248,10 @@ void ClusterDirectory::publish(Entry& entry, const HostVector& hosts) {
   members_changed(entry);
 }
 
-void ClusterDirectory::members_changed(Entry& entry) {
+void ClusterDirectory::members_changed(Entry& entry, bool membership) {
   const model::Cluster& config = *entry.shared->config;
   const bool first = entry.hosts->size() == 0;
-  entry.stats.membership_change.add();
+  if (membership) entry.stats.membership_change.add();
   if (entry.health)
     entry.health->set_hosts(
         entry.members,
@@ -374,7 +264,28 @@ void ClusterDirectory::members_changed(Entry& entry) {
 void ClusterDirectory::hosts_failed(Entry& entry, const HostVector& hosts) {
   if (hosts.empty()) return;
   std::lock_guard lock(mutex_);
+  if (entry.slot == nullptr || entry.slot->active.get() != &entry) return;
   post([name = entry.shared->config->name, hosts](WorkerClusters& w) { w.hosts_failed(name, hosts); });
+}
+
+void ClusterDirectory::assign(Entry& entry, const model::Assignment& assignment) {
+  HostUpdate update = update_hosts(entry.members, assignment.localities, store_.slots());
+  bool changed = update.changed || !entry.assigned;
+  const model::Cluster& by = *entry.spread_by;
+  if (by.overprovisioning_factor != assignment.overprovisioning_factor ||
+      by.weighted_priority_health != assignment.weighted_priority_health) {
+    auto other = std::make_shared<model::Cluster>(*entry.shared->config);
+    other->overprovisioning_factor = assignment.overprovisioning_factor;
+    other->weighted_priority_health = assignment.weighted_priority_health;
+    entry.spread_by = std::move(other);
+    changed = true;
+  }
+  entry.assigned = true;
+  HostVector members = merge_members(*entry.shared->config, entry.members, update.hosts);
+  if (!changed && members == entry.members) return entry.stats.update_no_rebuild.add();
+  const bool membership = update.membership && !same_hosts(members, entry.members);
+  entry.members = std::move(members);
+  members_changed(entry, membership);
 }
 
 void ClusterDirectory::spread(Entry& entry) {
@@ -382,8 +293,10 @@ void ClusterDirectory::spread(Entry& entry) {
   if (entry.shared->config->name != options_.local_cluster) return;
   // How much each zone of any cluster gets depends on where the proxies are.
   location_.proxies = entry.hosts;
-  for (auto& [name, other] : entries_) {
-    if (other->shared->config->lb.by_zones()) spread_alone(*other);
+  for (auto& [name, slot] : entries_) {
+    for (auto* other : {slot.active.get(), slot.next.get()}) {
+      if (other && other != &entry && other->shared->config->lb.by_zones()) spread_alone(*other);
+    }
   }
 }
 
@@ -395,15 +308,23 @@ void ClusterDirectory::spread_alone(Entry& entry) {
         h->monitor().healthy_since.store(loop_.now(), std::memory_order_relaxed);
     }
   }
-  HostSetPtr set = HostSet::make(*entry.shared->config, entry.members, &location_);
-  entry.zone_stats.count(set->zones.get());
-  entry.count_members(*set);
-  entry.count_table(*set);
-  if (entry.subset_stats) entry.subset_stats->set(set->subsets);
-  if (entry.shared->config->type != ClusterType::static_) entry.stats.max_host_weight.set(set->max_weight());
+  HostSetPtr set = HostSet::make(*entry.spread_by, entry.members, &location_);
   std::lock_guard lock(mutex_);
   entry.hosts = set;
+  // A version that warms is told to nobody.
+  if (entry.slot == nullptr || entry.slot->active.get() != &entry) return;
+  count(entry);
+  if (initialized_) cluster_updated_.add();
   post([name = entry.shared->config->name, set](WorkerClusters& w) { w.set_hosts(name, set); });
+}
+
+void ClusterDirectory::count(Entry& entry) {
+  const HostSet& set = *entry.hosts;
+  entry.zone_stats.count(set.zones.get());
+  entry.count_members(set);
+  entry.count_table(set);
+  if (entry.subset_stats) entry.subset_stats->set(set.subsets);
+  if (entry.shared->config->type != ClusterType::static_) entry.stats.max_host_weight.set(set.max_weight());
 }
 
 Result<net::DnsResolver*> ClusterDirectory::resolver(const model::Cluster& config) {
@@ -436,6 +357,11 @@ void ClusterDirectory::set_warming(Entry& entry, bool warming) {
   if (warming_ == 0 && on_warm_) loop_.schedule(check_warm_);
 }
 
+void ClusterDirectory::warmed(Entry& entry) {
+  set_warming(entry, false);
+  if (entry.slot != nullptr && entry.slot->next.get() == &entry) activate(*entry.slot);
+}
+
 void ClusterDirectory::check_warm(io::TurnEnd& hook) {
   ClusterDirectory& self = *hook.owner<ClusterDirectory>();
   if (self.warming_ > 0 || !self.on_warm_) return;
@@ -445,13 +371,19 @@ void ClusterDirectory::check_warm(io::TurnEnd& hook) {
 
 void ClusterDirectory::warming_timed_out(io::Timer& timer) {
   ClusterDirectory& self = *timer.owner<ClusterDirectory>();
-  for (auto& [name, entry] : self.entries_) {
-    if (!entry->warming) continue;
-    SLUICE_LOG(upstream, warn, "cluster {}: {}", name,
+  // EDS has time-outs of its own (initial_fetch_timeout); health checks of its hosts do not.
+  std::vector<Entry*> late;
+  for (auto& [name, slot] : self.entries_) {
+    for (auto* entry : {slot.active.get(), slot.next.get()}) {
+      if (entry && entry->warming && (!entry->feed || entry->first_round)) late.push_back(entry);
+    }
+  }
+  for (Entry* entry : late) {
+    SLUICE_LOG(upstream, warn, "cluster {}: {}", entry->shared->config->name,
                entry->first_round ? "the first health checks are not over in time, going on"
                                   : "not resolved in time, going on without its hosts; check its DNS names");
     if (std::exchange(entry->first_round, false)) self.spread(*entry);
-    self.set_warming(*entry, false);
+    self.warmed(*entry);
   }
 }
 
@@ -468,10 +400,20 @@ void ClusterDirectory::sweep(io::Timer& timer) {
 
 std::vector<ClusterView> ClusterDirectory::view() const {
   std::vector<ClusterView> out;
-  for (const auto& [name, entry] : entries_) {
+  for (const auto& [name, slot] : entries_) {
+    if (slot.active) view_entry(*slot.active, slot.discovered, out);
+    if (slot.next) view_entry(*slot.next, slot.discovered, out);
+  }
+  return out;
+}
+
+void ClusterDirectory::view_entry(const Entry& e, bool discovered, std::vector<ClusterView>& out) const {
+  const Entry* entry = &e;
+  {
     ClusterView& v = out.emplace_back();
     v.config = entry->shared->config;
     v.observability_name = entry->shared->observability_name;
+    v.added_via_api = discovered;
     v.warming = entry->warming;
     if (entry->outlier) v.outlier = std::array{entry->outlier->rates(false), entry->outlier->rates(true)};
     HostVector hosts = entry->shared->original_dst.all();
@@ -493,7 +435,6 @@ std::vector<ClusterView> ClusterDirectory::view() const {
                          .rq_total = rq_total});
     }
   }
-  return out;
 }
 
 }  // namespace sluice::upstream

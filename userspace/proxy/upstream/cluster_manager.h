@@ -17,6 +17,7 @@
 #include "proxy/upstream/cluster.h"
 #include "proxy/upstream/cluster_view.h"
 #include "proxy/upstream/dns_cluster.h"
+#include "proxy/upstream/endpoint_discovery.h"
 
 namespace sluice::upstream {
 
@@ -34,7 +35,8 @@ class WorkerClusters final : public ext::ClusterManager {
   void forget_origin(uint64_t netns_cookie) override;
   void close() override;
 
-  // From the control thread's updates.
+  // From the control thread's updates. What a cluster needs here is made when somebody first asks for it: of thousands
+  // that a control plane sends, a worker uses few.
   void put(const std::shared_ptr<SharedCluster>& cluster, const HostSetPtr& hosts);
   void set_hosts(const std::string& name, const HostSetPtr& hosts);
   void hosts_failed(const std::string& name, const HostVector& hosts);
@@ -74,28 +76,54 @@ class ClusterDirectory {
   std::unique_ptr<ext::ClusterManager> make_worker(io::Loop& loop, unsigned slot, uint64_t seed);
 
   // ---- control thread ----
+  // For clusters of type EDS; before the first of them.
+  void set_endpoint_discovery(EndpointDiscovery* discovery) { discovery_ = discovery; }
   // Adds, replaces and removes until there are exactly the clusters of `config`; unchanged ones (by hash) keep hosts
   // and connections.
   Status apply(const model::ConfigSet& config);
-  // Runs `f` at the end of the turn in which every cluster has been resolved once (clusters with wait_for_warm_on_init
-  // only), or at the warming time-out: before that, listeners had better not start. One waits at a time.
+  // One cluster: added, or put in the place of the one of its name, which serves until the new one is warm (its names
+  // were resolved once, its endpoints have come). The same again (by hash) changes nothing: false.
+  Result<bool> put(std::shared_ptr<const model::Cluster> config, bool discovered = false);
+  bool remove(const std::string& name);  // false: there is none
+  bool has(std::string_view name) const { return entries_.find(name) != entries_.end(); }
+  bool is_static(std::string_view name) const;  // of the bootstrap: a control plane does not change it
+  bool warming(std::string_view name) const;  // a version of it waits
+  // The start is over: from now on a new cluster is not there before it is warm.
+  void set_initialized() { initialized_ = true; }
+  // Told of each version that begins to serve.
+  void when_active(std::function<void(const std::string& name)> f) { on_active_ = std::move(f); }
+  // Runs `f` at the end of the turn in which no cluster warms any more (clusters with wait_for_warm_on_init only), or at
+  // the warming time-out: before that, listeners had better not start. One waits at a time.
   void when_warm(std::function<void()> f);
   std::vector<ClusterView> view() const;
 
  private:
-  struct Entry;
+  struct Entry;  // one version of a cluster
+  struct Slot {
+    std::unique_ptr<Entry> active, next;
+    bool discovered = false;
+  };
+  using Slots = std::map<std::string, Slot, std::less<>>;
   struct Worker;
   class Handle;
 
   // Runs `f` on each worker's thread, while its clusters exist.
   void post(std::function<void(WorkerClusters&)> f);
+  Result<std::unique_ptr<Entry>> make_entry(std::shared_ptr<const model::Cluster> config);
+  void start(Entry& entry);
+  void activate(Slot& slot);  // its next version serves
   void publish(Entry& entry, const HostVector& hosts);  // other hosts than before
-  void members_changed(Entry& entry);  // entry.members
+  // entry.members are others, or (not `membership`) the same as other objects.
+  void members_changed(Entry& entry, bool membership = true);
   void hosts_failed(Entry& entry, const HostVector& hosts);
+  void assign(Entry& entry, const model::Assignment& assignment);
   void spread(Entry& entry);  // the same hosts, of another health
   void spread_alone(Entry& entry);
+  void count(Entry& entry);
+  void view_entry(const Entry& entry, bool discovered, std::vector<ClusterView>& out) const;
   Result<net::DnsResolver*> resolver(const model::Cluster& config);
   void set_warming(Entry& entry, bool warming);
+  void warmed(Entry& entry);  // nothing is waited for any more; may end the version it replaces
   static void sweep(io::Timer& timer);
   static void warming_timed_out(io::Timer& timer);
   static void check_warm(io::TurnEnd& hook);
@@ -105,16 +133,19 @@ class ClusterDirectory {
   Options options_;
   Random random_;
   ProxyLocation location_;
-  stats::Counter cluster_added_, cluster_modified_, cluster_removed_;
+  stats::Counter cluster_added_, cluster_modified_, cluster_removed_, cluster_updated_;
   stats::Gauge active_clusters_, warming_clusters_;
   std::vector<std::pair<net::DnsOptions, std::unique_ptr<net::DnsResolver>>> resolvers_;
+  EndpointDiscovery* discovery_ = nullptr;
+  bool initialized_ = false;
+  std::function<void(const std::string&)> on_active_;
   size_t warming_ = 0;
   std::function<void()> on_warm_;
   io::Timer warming_timer_;
   io::TurnEnd check_warm_;
 
   mutable std::mutex mutex_;  // guards what make_worker() reads: `entries_`, `workers_`
-  std::map<std::string, std::unique_ptr<Entry>, std::less<>> entries_;
+  Slots entries_;
   std::vector<std::shared_ptr<Worker>> workers_;
 };
 

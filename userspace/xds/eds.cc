@@ -1,0 +1,183 @@
+#include "xds/eds.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "core/log.h"
+
+namespace sluice::xds {
+
+// Attached to a watch while a version of the cluster exists.
+class Eds::FeedImpl final : public Feed {
+ public:
+  FeedImpl(Eds& e, Watch& w, Sink& s);
+  ~FeedImpl() override;
+  void start() override;
+
+  Eds& eds;
+  Watch& watch;
+  Sink& sink;
+  bool started = false;
+};
+
+class Eds::Watch final : public Subscriber {
+ public:
+  Watch(Eds& eds, const model::Cluster& cluster)
+      : source(*cluster.eds_source),
+        name(cluster.eds_service_name),
+        eds_(eds),
+        cluster_(cluster.name),
+        scope_(eds.store_.root(0).scope("cluster").scope(
+            cluster.alt_stat_name.empty() ? cluster.name : cluster.alt_stat_name)),
+        lease_(scope_.lease()),
+        stale_timer_(eds.loop_.timers(), &stale, this) {
+    update_empty_ = scope_.counter("update_empty");
+    assignment_stale_ = scope_.counter("assignment_stale");
+    assignment_timeout_received_ = scope_.counter("assignment_timeout_received");
+    scope_.counter("assignment_use_cached");
+  }
+
+  Status subscribe() {
+    SLUICE_ASSIGN(subscription_, eds_.factory_.subscribe(source, ResourceType::endpoints, *this, scope_));
+    return {};
+  }
+
+  void attach(FeedImpl& feed) { feeds_.push_back(&feed); }
+  void detach(FeedImpl& feed) {
+    std::erase(feeds_, &feed);
+    if (feeds_.empty()) eds_.release(*this);
+  }
+
+  void begin(FeedImpl& feed) {
+    if (!std::exchange(begun_, true)) {
+      subscription_->start({name});
+      return;
+    }
+    // A later version of the cluster: what is known is good for it too.
+    if (assignment_) feed.sink.on_assignment(assignment_);
+    if (answered_) feed.sink.on_answered();
+  }
+
+  Status on_update(const Update& update) override {
+    if (update.resources.empty()) {
+      SLUICE_LOG(upstream, debug, "cluster {}: no ClusterLoadAssignment {} in the answer", cluster_, name);
+      update_empty_.add();
+      answered();
+      return {};
+    }
+    const Resource& resource = update.resources.front();
+    if (assignment_ && resource.hash == hash_) {
+      arm();
+      tell([](Sink& sink) { sink.on_unchanged(); });
+      answered();
+      return {};
+    }
+    SLUICE_ASSIGN(auto message, resource.unpack());
+    auto made = eds_.resources_.assignment(*message);
+    if (!made.ok()) return std::move(made).error().prefixed(name);
+    assignment_ = std::move(*made);
+    hash_ = resource.hash;
+    arm();
+    tell([this](Sink& sink) { sink.on_assignment(assignment_); });
+    answered();
+    return {};
+  }
+
+  void on_failure(FetchFailure) override { answered(); }
+
+  const model::ConfigSource source;
+  const std::string name;
+  const std::string& cluster() const { return cluster_; }
+
+ private:
+  template <typename F>
+  void tell(F f) {
+    // A version that becomes active ends the one before it, in here.
+    const std::vector<FeedImpl*> all = feeds_;
+    for (FeedImpl* feed : all) {
+      if (std::ranges::find(feeds_, feed) != feeds_.end() && feed->started) f(feed->sink);
+    }
+  }
+  void answered() {
+    answered_ = true;
+    tell([](Sink& sink) { sink.on_answered(); });
+  }
+  void arm() {
+    stale_timer_.cancel();
+    if (assignment_->stale_after == Duration(0)) return;
+    assignment_timeout_received_.add();
+    stale_timer_.arm(eds_.loop_.now() + assignment_->stale_after);
+  }
+  static void stale(io::Timer& timer) {
+    Watch& self = *timer.owner<Watch>();
+    SLUICE_LOG(upstream, info, "cluster {}: its endpoints are stale (endpoint_stale_after) and go",
+               self.cluster_);
+    self.assignment_stale_.add();
+    auto nobody = std::make_shared<model::Assignment>();
+    nobody->overprovisioning_factor = self.assignment_->overprovisioning_factor;
+    self.assignment_ = std::move(nobody);
+    self.hash_ = 0;
+    self.tell([&](Sink& sink) { sink.on_assignment(self.assignment_); });
+  }
+
+  Eds& eds_;
+  const std::string cluster_;
+  const stats::Scope scope_;
+  const stats::Lease lease_;
+  stats::Counter update_empty_, assignment_stale_, assignment_timeout_received_;
+  io::Timer stale_timer_;
+  std::unique_ptr<Subscription> subscription_;
+  std::vector<FeedImpl*> feeds_;
+  std::shared_ptr<const model::Assignment> assignment_;
+  uint64_t hash_ = 0;
+  bool begun_ = false, answered_ = false;
+};
+
+Eds::FeedImpl::FeedImpl(Eds& e, Watch& w, Sink& s) : eds(e), watch(w), sink(s) {
+  watch.attach(*this);
+}
+
+Eds::FeedImpl::~FeedImpl() {
+  watch.detach(*this);
+}
+
+void Eds::FeedImpl::start() {
+  started = true;
+  watch.begin(*this);
+}
+
+Eds::Eds(io::Loop& loop, SubscriptionFactory& factory, const config::Resources& resources,
+         stats::Store& store)
+    : loop_(loop), factory_(factory), resources_(resources), store_(store) {}
+
+Eds::~Eds() = default;
+
+Result<std::unique_ptr<upstream::EndpointDiscovery::Feed>> Eds::discover(
+    const std::shared_ptr<const model::Cluster>& cluster, Sink& sink) {
+  auto at = watches_.find(cluster->name);
+  if (at != watches_.end() &&
+      (at->second->source != *cluster->eds_source || at->second->name != cluster->eds_service_name)) {
+    // Another source: the old version keeps its watch until it goes, under a name that nobody looks up.
+    auto old = watches_.extract(at);
+    old.key() += '\0';
+    while (watches_.contains(old.key())) old.key() += '\0';
+    watches_.insert(std::move(old));
+    at = watches_.end();
+  }
+  if (at == watches_.end()) {
+    auto watch = std::make_unique<Watch>(*this, *cluster);
+    SLUICE_TRY(watch->subscribe());
+    at = watches_.emplace(cluster->name, std::move(watch)).first;
+  }
+  return std::unique_ptr<Feed>(std::make_unique<FeedImpl>(*this, *at->second, sink));
+}
+
+void Eds::release(Watch& watch) {
+  for (auto at = watches_.lower_bound(watch.cluster()); at != watches_.end(); ++at) {
+    if (at->second.get() != &watch) continue;
+    watches_.erase(at);
+    return;
+  }
+}
+
+}  // namespace sluice::xds
