@@ -8,7 +8,7 @@ import pytest
 
 from differential import cases  # noqa: F401  (fills CASES)
 from differential import exchange, exchange2, observe
-from differential.case import CASES
+from differential.case import CASES, Close, Reset
 from differential.configs import CONFIGS
 from differential.differences import DIFFERENCES
 from differential.upstream import Upstream
@@ -38,9 +38,17 @@ class Side:
             text = text.replace(found, name)
         return text
 
+    def hang_up(self):
+        """No upstream connection is left: what a request meets that is the first on its connection does not depend on earlier cases."""
+        for u in self.upstreams:
+            u.hang_up()
+        wait_until(lambda: not any(v for k, v in self.proxy.admin.stats().items() if k.endswith(".upstream_cx_active")), 5, "upstream connections end")
+
     def run(self, case):
         for u in self.upstreams:
             u.begin(case.replies)
+        if {Close, Reset} & set(case.replies if isinstance(case.replies, tuple) else (case.replies,)):
+            self.hang_up()
         before, logged = self.proxy.admin.stats(), len(self.log.lines())
         with self.app.connect(self.app.ipv4, self.place.port) as sock:
             found, connection = (exchange2 if case.streams else exchange).run(sock, case)

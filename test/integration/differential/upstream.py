@@ -24,6 +24,14 @@ class Upstream:
             self.epoch += 1
             self.lock.notify_all()
 
+    def hang_up(self):
+        """Ends the connections that earlier cases have left open."""
+        for sock in list(self.sockets):
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # it has ended by itself
+
     def seen(self):
         with self.lock:
             return list(self.requests)
