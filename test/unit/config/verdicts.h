@@ -37,6 +37,7 @@ struct Row {
   "load_balancing_policy: {policies: [{typed_extension_config: {name: x, typed_config: {" TYPE( \
       "load_balancing_policies." name) "}}}]}"
 
+#define NODE "node: {id: a, cluster: b}\n"
 #define SERVICE(cluster) "grpc_services: [{envoy_grpc: {cluster_name: " cluster "}}]"
 #define ADS(fields) "ads_config: {transport_api_version: V3, " fields "}"
 #define DYNAMIC(ads) "dynamic_resources: {" ads ", cds_config: {ads: {}, resource_api_version: V3}}"
@@ -428,51 +429,46 @@ inline constexpr Row kRows[] = {
 
     // ---- discovery ----
     {"EDS", Verdict::accepted,
-     CLUSTER("type: EDS, eds_cluster_config: {eds_config: {ads: {}, resource_api_version: V3}}")},
+     NODE CLUSTER("type: EDS, eds_cluster_config: {eds_config: {ads: {}, resource_api_version: V3}}")},
     {"EDS without a source", Verdict::refused, CLUSTER("type: EDS"), "without an EDS config"},
     {"a source without an API version is v3", Verdict::accepted,
-     CLUSTER("type: EDS, eds_cluster_config: {eds_config: {ads: {}}}")},
+     NODE CLUSTER("type: EDS, eds_cluster_config: {eds_config: {ads: {}}}")},
     {"a source of v2", Verdict::stricter,
-     CLUSTER("type: EDS, eds_cluster_config: {eds_config: {ads: {}, resource_api_version: V2}}"), "write V3"},
+     NODE CLUSTER("type: EDS, eds_cluster_config: {eds_config: {ads: {}, resource_api_version: V2}}"),
+     "write V3"},
     {"EDS with endpoints beside", Verdict::stricter,
-     CLUSTER("type: EDS, eds_cluster_config: {eds_config: {ads: {}}}, " ASSIGNED), "load_assignment"},
+     NODE CLUSTER("type: EDS, eds_cluster_config: {eds_config: {ads: {}}}, " ASSIGNED), "load_assignment"},
     {"a source for a cluster that is not EDS", Verdict::refused,
-     CLUSTER("type: STATIC, eds_cluster_config: {eds_config: {ads: {}}}, " ASSIGNED), "non-EDS"},
-    {"the source self", Verdict::refused, CLUSTER("type: EDS, eds_cluster_config: {eds_config: {self: {}}}"),
-     "self"},
-    {"ADS", Verdict::accepted,
-     "node: {id: a, cluster: b}\n" CLUSTER(ASSIGNED) "\n" DYNAMIC(ADS("api_type: GRPC, " SERVICE("c")))},
+     NODE CLUSTER("type: STATIC, eds_cluster_config: {eds_config: {ads: {}}}, " ASSIGNED), "non-EDS"},
+    {"the source self", Verdict::refused,
+     NODE CLUSTER("type: EDS, eds_cluster_config: {eds_config: {self: {}}}"), "self"},
+    {"ADS", Verdict::accepted, NODE CLUSTER(ASSIGNED) "\n" DYNAMIC(ADS("api_type: GRPC, " SERVICE("c")))},
     {"ADS, delta", Verdict::accepted,
-     "node: {id: a, cluster: b}\n" CLUSTER(ASSIGNED) "\n" DYNAMIC(
-         ADS("api_type: DELTA_GRPC, " SERVICE("c")))},
+     NODE CLUSTER(ASSIGNED) "\n" DYNAMIC(ADS("api_type: DELTA_GRPC, " SERVICE("c")))},
     {"ADS that says it is aggregated", Verdict::refused,
-     "node: {id: a, cluster: b}\n" CLUSTER(ASSIGNED) "\n" DYNAMIC(
-         ADS("api_type: AGGREGATED_GRPC, " SERVICE("c"))),
+     NODE CLUSTER(ASSIGNED) "\n" DYNAMIC(ADS("api_type: AGGREGATED_GRPC, " SERVICE("c"))),
      "dynamic_resources.ads_config.api_type"},
     {"ADS without a node", Verdict::refused,
      CLUSTER(ASSIGNED) "\n" DYNAMIC(ADS("api_type: GRPC, " SERVICE("c"))), "node 'id'"},
     {"ADS behind a cluster that is not there", Verdict::refused,
-     "node: {id: a, cluster: b}\n" CLUSTER(ASSIGNED) "\n" DYNAMIC(ADS("api_type: GRPC, " SERVICE("d"))),
-     "'d' does not exist"},
+     NODE CLUSTER(ASSIGNED) "\n" DYNAMIC(ADS("api_type: GRPC, " SERVICE("d"))), "'d' does not exist"},
     {"ADS with two services", Verdict::refused,
-     "node: {id: a, cluster: b}\n" CLUSTER(ASSIGNED) "\n" DYNAMIC(
+     NODE CLUSTER(ASSIGNED) "\n" DYNAMIC(
          ADS("api_type: GRPC, grpc_services: [{envoy_grpc: {cluster_name: c}}, {envoy_grpc: {cluster_name: "
              "c}}]")),
      "no more than 1"},
     {"ADS with cluster names", Verdict::refused,
-     "node: {id: a, cluster: b}\n" CLUSTER(ASSIGNED) "\n" DYNAMIC(
-         ADS("api_type: GRPC, cluster_names: [c], " SERVICE("c"))),
+     NODE CLUSTER(ASSIGNED) "\n" DYNAMIC(ADS("api_type: GRPC, cluster_names: [c], " SERVICE("c"))),
      "cluster_names"},
     {"ADS with a back-off upside down", Verdict::refused,
-     "node: {id: a, cluster: b}\n" CLUSTER(ASSIGNED) "\n" DYNAMIC(
+     NODE CLUSTER(ASSIGNED) "\n" DYNAMIC(
          ADS("api_type: GRPC, grpc_services: [{envoy_grpc: {cluster_name: c, retry_policy: {retry_back_off: "
              "{base_interval: 1s, max_interval: 0.5s}}}}]")),
      "max_interval"},
     {"CDS by REST", Verdict::stricter,
-     "node: {id: a, cluster: b}\n" CLUSTER(
-         ASSIGNED) "\ndynamic_resources: {cds_config: {resource_api_version: V3, api_config_source: "
-                   "{api_type: REST, "
-                   "transport_api_version: V3, cluster_names: [c], refresh_delay: 1s}}}",
+     NODE CLUSTER(ASSIGNED) "\ndynamic_resources: {cds_config: {resource_api_version: V3, api_config_source: "
+                            "{api_type: REST, "
+                            "transport_api_version: V3, cluster_names: [c], refresh_delay: 1s}}}",
      "REST"},
 };
 
