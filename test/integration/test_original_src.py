@@ -200,3 +200,36 @@ def test_another_mark_is_refused(node):
     assert "listeners[0].listener_filters[1].typed_config.mark: 123 is not supported together with --redirect ebpf" in \
         node.proxy.process.stderr()
     node.proxy = None
+
+
+def test_a_listener_that_is_discovered(node, app, caller, world):
+    """The way back is made when a listener with original_src comes, in pods that are enrolled by then, too."""
+    directory = world.directory / f"lds-{world.next_number()}"
+    directory.mkdir()
+
+    def publish(version, static):
+        kind = "type.googleapis.com/envoy.config.listener.v3.Listener"
+        resources = [{"@type": kind, **entry} for entry in static["static_resources"]["listeners"]]
+        (directory / "new").write_text(json.dumps({"version_info": version, "resources": resources}))
+        (directory / "new").rename(directory / "lds.json")
+
+    full = keep_callers(node.log)
+    plain = json.loads(json.dumps(full))
+    inbound = plain["static_resources"]["listeners"][0]
+    inbound["listener_filters"] = [f for f in inbound["listener_filters"] if "original_src" not in f["name"]]
+    publish("1", plain)
+    node.start({**full, "node": {"id": "node", "cluster": "test"},
+                "dynamic_resources": {"lds_config": {"path_config_source": {"path": str(directory / "lds.json")}, "resource_api_version": "V3"}},
+                "static_resources": {"clusters": full["static_resources"]["clusters"]}})
+    node.enrol(app)
+    before = routing(app)
+    with Peer(app.listen(), peers.echo) as peer:
+        assert ask(lambda: caller.connect(app.ipv4, peer.port), b"x") == b"x"
+    assert node.log.wait()[0].split()[0] == caller.ipv4
+    assert node.log.lines()[0].split()[1] != caller.ipv4
+    publish("2", full)
+    node.proxy.wait_stat("listener_manager.listener_modified", 1)
+    assert routing(app) != before
+    with Peer(app.listen(), peers.echo) as peer:
+        assert ask(lambda: caller.connect(app.ipv4, peer.port), b"x") == b"x"
+    assert node.log.wait(2)[1].split()[1] == caller.ipv4

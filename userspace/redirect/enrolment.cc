@@ -6,6 +6,7 @@
 #include <cstring>
 #include <map>
 #include <optional>
+#include <utility>
 
 #include "core/log.h"
 #include "redirect/host.h"
@@ -155,6 +156,17 @@ Status Redirector::renew_return_path(uint64_t cookie) {
 }
 
 // A file that is lost took with it what the sysctl was: that is left, and does nothing without the rule.
+Status Redirector::enable_return_path() {
+  if (std::exchange(impl_->options.return_path, true)) return {};
+  SLUICE_ASSIGN(auto all, workloads());
+  for (const Workload& w : all)
+    if (Status s = renew_return_path(w.netns_cookie); !s && s.error().code != ENOENT) {
+      impl_->options.return_path = false;
+      return s;
+    }
+  return {};
+}
+
 void Redirector::Impl::drop_return_path(const WorkloadState& s) const {
   auto netns = open_netns_of(s);
   if (!netns.ok() && netns.error().code == ENOENT) return;

@@ -35,6 +35,9 @@ class Redirector {
   // Brings the return path of an enrolled workload to what Options::return_path says: made (again), or removed. For who
   // adopts pins. ENOENT: no such workload, or its state file is gone.
   Status renew_return_path(uint64_t netns_cookie);
+  // Options::return_path from now on, and made for every workload that is enrolled: a listener with original_src has come
+  // while the process runs.
+  Status enable_return_path();
   // By name, or by netns cookie in decimal. Connections already redirected keep their record. ENOENT: no such workload.
   Status release(const std::string& name);
   // Releases workloads whose netns nobody uses any more (only our handle keeps it); returns their names. A workload that

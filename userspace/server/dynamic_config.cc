@@ -97,7 +97,9 @@ ListenerOrigin DynamicConfig::origin(const xds::Resource& resource) const {
 
 Status DynamicConfig::put_listener(std::shared_ptr<const model::Listener> listener,
                                    const xds::Resource& resource) {
-  return listeners_->put(std::move(listener), origin(resource));
+  ListenerOrigin from = origin(resource);
+  if (listener_check_ && from.message) SLUICE_TRY(listener_check_(*from.message));
+  return listeners_->put(std::move(listener), std::move(from));
 }
 
 void DynamicConfig::remove_listener(const std::string& name) {

@@ -47,6 +47,9 @@ class DynamicConfig final : private xds::ListenerSink {
   Status start_listeners(ListenerManager& listeners);
   // All that was asked for at first has come, or will not.
   bool initialized() const { return !lds_ || lds_->initialized(); }
+  // Asked before a discovered listener is taken, with its envoy.config.listener.v3.Listener; an error refuses it.
+  using ListenerCheck = std::function<Status(const google::protobuf::Message& listener)>;
+  void set_listener_check(ListenerCheck check) { listener_check_ = std::move(check); }
   // No more updates: the process ends. Its connections are closed in the turns of the loop that follow; then release() of
   // what the cluster directory made for this, the directory, and this.
   void stop();
@@ -81,6 +84,7 @@ class DynamicConfig final : private xds::ListenerSink {
   std::unique_ptr<xds::Cds> cds_;
   std::unique_ptr<xds::Lds> lds_;
   ListenerManager* listeners_ = nullptr;
+  ListenerCheck listener_check_;
 };
 
 }  // namespace sluice::server

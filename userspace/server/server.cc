@@ -8,6 +8,7 @@
 #include "core/memory.h"
 #include "core/random.h"
 #include "envoy/config/bootstrap/v3/bootstrap.pb.h"
+#include "envoy/config/listener/v3/listener.pb.h"
 #include "extensions/access_loggers/file/log_manager.h"
 #include "server/admin_server.h"
 #include "server/original_src.h"
@@ -197,6 +198,12 @@ Status Server::start_listeners() {
       workers_);
   for (const auto& listener : configuration_.model.config->listeners)
     SLUICE_TRY(listeners_->put(listener, {false, "", config_loaded_at_, nullptr}));
+  if (redirector_)
+    dynamic_->set_listener_check([this](const google::protobuf::Message& message) -> Status {
+      const auto& listener = static_cast<const envoy::config::listener::v3::Listener&>(message);
+      SLUICE_ASSIGN(bool uses, uses_original_src(listener, redirector_->options().transparent_mark, ""));
+      return uses ? redirector_->enable_return_path() : Status();
+    });
   SLUICE_TRY(dynamic_->start_listeners(*listeners_));
   listeners_->start();
   while (!(listeners_->warm() && dynamic_->initialized()) && !ended_)
