@@ -48,6 +48,7 @@ class Load:
 
     def __init__(self, app, port, path):
         self.bad, self.count, self.bodies, self.over = [], 0, set(), threading.Event()
+        call(app, port, path)  # from this thread: what the pod needs to make sockets lives as long as the thread that asked first
 
         def run():
             while not self.over.is_set():
@@ -121,6 +122,37 @@ def test_clusters_and_endpoints_come_change_and_go(control_plane, run_proxy, app
     assert stats["cluster.web.membership_total"] == 1
     assert stats["cluster_manager.cds.update_rejected"] == 0
     assert stats["control_plane.connected_state"] == 1
+
+
+@pytest.mark.slow
+def test_a_thousand_pushes_under_load(control_plane, run_proxy, app, webs, delta):
+    """Endpoints, clusters and bad ones among them, as fast as they come: no request fails."""
+    one, two, three = webs("one"), webs("two"), webs("three")
+    plane = control_plane()
+    plane.set(cluster("web", eds=True), assignment("web", one))
+    port = app.free_port()
+    proxy = run_proxy(config(port, xds_cluster(*PLANE), **dynamic(delta, lds=False)))
+    targets = [(one,), (one, two), (two,), (two, three), (three,), (one, three)]
+    with Load(app, port, "/web") as load, Load(app, port, "/web") as other:
+        for n in range(1000):
+            changes = [assignment("web", *targets[n % len(targets)])]
+            if n % 10 == 3:
+                changes.append(cluster(f"extra-{n % 7}", one, connect_timeout=f"{n + 1}s"))
+            if n % 50 == 7:
+                changes.append(cluster("bad", ("no-address", 9)))
+            plane.set(*changes)
+            if n % 50 == 8:
+                plane.remove(cluster=["bad"])
+            if n % 100 == 0:
+                load.more(2)
+        plane.set(assignment("web", one))
+        plane.wait_ack("endpoints", seconds=30)
+        load.more()
+        other.more()
+    assert not load.bad and not other.bad, (load.bad[:3], other.bad[:3])
+    wait_until(lambda: body_of(app, port, "/web") == "one", 10, "the last version")
+    proxy.wait_stat("cluster_manager.warming_clusters", 0)
+    assert proxy.admin.stat("cluster.web.membership_total") == 1
 
 
 def test_a_bad_resource_is_refused_and_the_good_ones_serve(control_plane, run_proxy, app, webs, delta):

@@ -224,7 +224,7 @@ class ControlPlane:
     def wait_ack(self, kind, version=None, seconds=10, node=None):
         """Until the version (the newest one set) was acknowledged."""
         version = version or self.versions[url(kind)]
-        wait_until(lambda: version in self.acks(kind, node=node), seconds, f"{kind} {version} acknowledged: {self.requests(kind)[-3:]}",
+        wait_until(lambda: version in self.acks(kind, node=node), seconds, f"{kind} {version} acknowledged: {str(self.requests(kind)[-3:])[:1000]}",
                    alive=self.process.check_running)
 
     def wait_nack(self, kind, seconds=10, since=0, node=None):
