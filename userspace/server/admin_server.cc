@@ -4,6 +4,7 @@
 #include <map>
 
 #include "core/log.h"
+#include "envoy/config/cluster/v3/cluster.pb.h"
 #include "envoy/config/core/v3/base.pb.h"
 #include "server/control.h"
 #include "server/server.h"
@@ -117,6 +118,43 @@ std::vector<std::string> waits_for(const model::Listener& listener) {
 
 }  // namespace
 
+namespace {
+
+using envoy::config::cluster::v3::Cluster;
+
+admin::DiscoveredResource::State cluster_state(const xds::Cds::Config& config) {
+  auto message = std::make_shared<Cluster>();
+  if (!message->ParseFromString(config.bytes)) return {};  // it was parsed when it came: cannot be
+  return {config.version, config.at, std::move(message)};
+}
+
+std::vector<std::string> waits_for(const Cluster& cluster) {
+  std::vector<std::string> out;
+  if (cluster.type() == Cluster::EDS) out.push_back("endpoints (eds)");
+  if (cluster.type() == Cluster::STRICT_DNS || cluster.type() == Cluster::LOGICAL_DNS)
+    out.push_back("addresses (dns)");
+  if (cluster.health_checks_size() > 0) out.push_back("the first health checks");
+  return out;
+}
+
+void add_clusters(const xds::Cds& cds, admin::Discovered& out) {
+  out.clusters_version = cds.version();
+  for (const auto& [name, c] : cds.clusters()) {
+    admin::DiscoveredResource& r = out.clusters.emplace_back();
+    r.name = name;
+    if (c.active) r.active = cluster_state(*c.active);
+    if (c.warming) {
+      r.warming = cluster_state(*c.warming);
+      r.waits_for = waits_for(static_cast<const Cluster&>(*r.warming.message));
+    }
+    if (!c.failure) continue;
+    r.refused = cluster_state(c.failure->config);
+    r.why_refused = c.failure->details;
+  }
+}
+
+}  // namespace
+
 admin::Discovered AdminServer::discovered() {
   using admin::DiscoveredResource;
   admin::Discovered out;
@@ -153,6 +191,7 @@ admin::Discovered AdminServer::discovered() {
   add(server_.dynamic_->discoveries().route_views(), out.routes);
   add(server_.dynamic_->discoveries().filter_views(), out.filters);
   out.listeners_version = server_.dynamic_->listeners_version();
+  if (const xds::Cds* cds = server_.dynamic_->cds()) add_clusters(*cds, out);
   return out;
 }
 

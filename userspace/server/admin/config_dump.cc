@@ -77,7 +77,10 @@ std::unique_ptr<v3::EndpointsConfigDump> endpoints_dump(const std::vector<Cluste
       endpoint->set_health_status(!h.healthy ? UNHEALTHY : h.degraded ? DEGRADED : HEALTHY);
       endpoint->mutable_load_balancing_weight()->set_value(h.weight);
     }
-    dump->add_static_endpoint_configs()->mutable_endpoint_config()->PackFrom(assignment);
+    if (c.added_via_api)
+      dump->add_dynamic_endpoint_configs()->mutable_endpoint_config()->PackFrom(assignment);
+    else
+      dump->add_static_endpoint_configs()->mutable_endpoint_config()->PackFrom(assignment);
   }
   return dump;
 }
