@@ -59,7 +59,12 @@ std::shared_ptr<model::Assignment> assignment(
   return a;
 }
 
-struct Rig : Harness {
+// Outlives the directory, whose clusters have feeds of it.
+struct Discovery {
+  FakeDiscovery discovery;
+};
+
+struct Rig : Discovery, Harness {
   Rig() { directory.set_endpoint_discovery(&discovery); }
   bool put(const std::shared_ptr<const model::Cluster>& c, bool discovered = true) {
     auto done = directory.put(c, discovered);
@@ -73,7 +78,6 @@ struct Rig : Harness {
     auto* cluster = static_cast<WorkerCluster*>(find(name));
     return cluster ? cluster->config().hash : 0;
   }
-  FakeDiscovery discovery;
 };
 
 TEST_CASE("put: added, the same again, changed, removed; each is counted") {
