@@ -12,7 +12,7 @@ from support.peers import Peer
 from support.wait import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
-SIZE = (32 if paths.sanitized() else 256) << 20
+SIZE = (64 if paths.sanitized() else 256) << 20
 BLOCK = bytes(range(256)) * 4096  # 1 MiB
 GROWTH_KIB_MAX = 16 << 10  # two buffers of 1 MiB, windows of HTTP/2 of 16 MiB at most, some slack; sanitizers have their own
 
