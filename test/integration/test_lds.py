@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from support.control_plane import ads_source, dynamic, url, xds_cluster
+from support.control_plane import ads_source, cluster, dynamic, url, xds_cluster
 from support.pod import inside
 from support.wait import wait_until
 
@@ -305,3 +305,14 @@ def test_a_static_listener_with_discovered_routes(control_plane, run_proxy, app,
     static = {k: v for k, v in listener(http_chain("c", rds="local")).items() if k != "@type"}
     run_proxy({**made, "static_resources": {"clusters": [xds_cluster("127.0.0.1", 18000)], "listeners": [static]}})
     wait_answer(app, "one")
+
+
+def test_told_to_drain_before_there_is_a_listener(control_plane, run_proxy, delta):
+    """The admin interface answers while the first clusters are waited for, which listeners come after."""
+    plane = control_plane()
+    plane.hold("cluster")
+    plane.set(cluster("web", ("127.0.0.1", 9)))
+    proxy = run_proxy({**dynamic(delta), "static_resources": {"clusters": [xds_cluster("127.0.0.1", 18000)]}}, wait=False)
+    wait_until(lambda: plane.requests("cluster"), 10, "clusters are asked for")
+    assert proxy.admin.post("/drain_listeners").strip() == "OK"
+    assert proxy.admin.get("/server_info")

@@ -228,7 +228,6 @@ Result<std::shared_ptr<const model::Listener>> translate(const proto::Listener& 
   }
   SLUICE_TRY(add_socket_settings(in, path, *out));
   out->max_connections_per_event = in.max_connections_to_accept_per_socket_event().value();
-  if (in.drain_type() == proto::Listener::MODIFY_ONLY) out->drain_type = model::DrainType::modify_only;
   out->hash = hash_of(in);
   proto::Listener frame(in);
   frame.clear_filter_chains();

@@ -18,8 +18,6 @@
 namespace sluice::model {
 
 enum class TrafficDirection : uint8_t { unspecified, inbound, outbound };
-// What drains a listener's connections: its removal and change alone, or /healthcheck/fail too (Envoy: MODIFY_ONLY, DEFAULT).
-enum class DrainType : uint8_t { always, modify_only };
 
 // envoy.config.listener.v3.FilterChain, immutable.
 struct FilterChain {
@@ -55,7 +53,6 @@ struct Listener {
   uint32_t tcp_backlog = 128;  // Envoy: net.core.somaxconn
   uint32_t max_connections_per_event = 0;  // max_connections_to_accept_per_socket_event; 0: no limit
   uint64_t max_connections = ~0ull;  // runtime/limit of the listener
-  DrainType drain_type = DrainType::always;
   uint64_t hash = 0;  // of the resource it came from
   // Of all but the filter chains: two listeners of which this is equal differ in chains alone, and those chains that
   // are in both keep their connections.

@@ -155,13 +155,6 @@ void ListenerManager::note_failure(const std::string& name, std::string details,
   entry.failure = std::make_shared<Failure>(Failure{std::move(details), std::move(origin)});
 }
 
-void ListenerManager::forget_failure(const std::string& name) {
-  auto it = entries_.find(name);
-  if (it == entries_.end()) return;
-  it->second.failure.reset();
-  if (!it->second.active.listener && !it->second.warming.listener) entries_.erase(it);
-}
-
 void ListenerManager::start() {
   started_ = true;
   check_warming();

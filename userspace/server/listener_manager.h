@@ -71,7 +71,6 @@ class ListenerManager {
   bool remove(const std::string& name);
   // An update of `name` was refused before it came here.
   void note_failure(const std::string& name, std::string details, ListenerOrigin origin);
-  void forget_failure(const std::string& name);
   bool is_static(const std::string& name) const;
   // From now on listeners whose needs are met serve.
   void start();

@@ -265,7 +265,8 @@ void Server::set_draining() {
 
 void Server::stop_accepting(bool inbound_only) {
   if (workloads_ && !inbound_only) workloads_->close_listeners();
-  listeners_->stop_accepting(inbound_only);
+  if (listeners_)
+    listeners_->stop_accepting(inbound_only);  // the admin interface answers before there are any
 }
 
 void Server::shut_down(const char* why) {

@@ -58,7 +58,7 @@ def rows_of(headlines, result):
 def table(result):
     """Markdown lines."""
     about = (f"Measured {result['when'][:10]} on {result['cpus']} cores of {result['cpu'].strip() or 'a virtual machine'}, kernel "
-             f"{result['kernel'].split('-')[0]}, TCP congestion control {result['congestion_control']}; one worker each, interleaved in one run, median of the ratios within a round; Envoy = 1. "
+             f"{result['kernel'].split('-')[0]}, TCP congestion control {result['congestion_control']}; one worker each, the proxies of a scenario interleaved in one run, median of the ratios within a round; Envoy = 1. "
              "`direct` is no proxy at all.")
     tcp, http = rows_of(TCP, result), rows_of(HTTP, result)
     return [about, *(["", "TCP on intercepted traffic (Envoy and HAProxy behind iptables REDIRECT):", *tcp] if tcp else []),
