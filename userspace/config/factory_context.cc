@@ -11,6 +11,7 @@
 #include "envoy/config/accesslog/v3/accesslog.pb.h"
 #include "envoy/config/route/v3/route.pb.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
+#include "envoy/extensions/transport_sockets/tls/v3/secret.pb.h"
 #include "extensions/access_loggers/config.h"
 
 namespace sluice::config {
@@ -103,6 +104,40 @@ Result<std::shared_ptr<const model::RouteSource>> FactoryContext::discover_route
   if (!routes.ok()) return refuse(source_at, routes.error().message);
   needs_.push_back(*routes);
   return routes;
+}
+
+template <typename T>
+Result<std::shared_ptr<const model::SecretSource<T>>> FactoryContext::find_secret(const pb::Message& message,
+                                                                                  std::string_view at,
+                                                                                  Find<T> find) {
+  using Config = envoy::extensions::transport_sockets::tls::v3::SdsSecretConfig;
+  const auto& config = static_cast<const Config&>(message);
+  const FieldPath path(at);
+  if (config.name().empty()) return refuse(path.field("name"), "is necessary: which secret is it?");
+  if (!around_.secrets) return refuse(path, "there is nothing here that could find secrets");
+  std::optional<model::ConfigSource> source;
+  if (config.has_sds_config()) {
+    SLUICE_ASSIGN(source, to_config_source(config.sds_config(), path.field("sds_config")));
+  }
+  auto secret = (around_.secrets->*find)(config.name(), source ? &*source : nullptr);
+  if (!secret.ok()) return refuse(path.field(source ? "sds_config" : "name"), secret.error().message);
+  needs_.push_back(*secret);
+  return secret;
+}
+
+Result<std::shared_ptr<const model::CertificateSource>> FactoryContext::find_certificate(
+    const pb::Message& config, std::string_view path) {
+  return find_secret<tls::Certificate>(config, path, &Secrets::certificate);
+}
+
+Result<std::shared_ptr<const model::ValidationSource>> FactoryContext::find_validation(
+    const pb::Message& config, std::string_view path) {
+  return find_secret<tls::Validation>(config, path, &Secrets::validation);
+}
+
+Result<std::shared_ptr<const model::TicketKeySource>> FactoryContext::find_ticket_keys(
+    const pb::Message& config, std::string_view path) {
+  return find_secret<tls::TicketKeys>(config, path, &Secrets::ticket_keys);
 }
 
 }  // namespace sluice::config

@@ -13,6 +13,7 @@
 #include "model/config_source.h"
 #include "model/listener.h"
 #include "model/route.h"
+#include "model/secret.h"
 #include "sluice/ext/registry.h"
 
 namespace google::protobuf {
@@ -39,6 +40,21 @@ class Discovery {
   ~Discovery() = default;
 };
 
+// Where secrets come from. What is asked for with equal arguments is shared. `source` null: static_resources.secrets, or
+// the workload's own. An error: there is no such secret, or the source cannot be used.
+class Secrets {
+ public:
+  virtual Result<std::shared_ptr<const model::CertificateSource>> certificate(
+      const std::string& name, const model::ConfigSource* source) = 0;
+  virtual Result<std::shared_ptr<const model::ValidationSource>> validation(
+      const std::string& name, const model::ConfigSource* source) = 0;
+  virtual Result<std::shared_ptr<const model::TicketKeySource>> ticket_keys(
+      const std::string& name, const model::ConfigSource* source) = 0;
+
+ protected:
+  ~Secrets() = default;
+};
+
 // What factories get while one resource is translated.
 class FactoryContext final : public ext::FactoryContext {
  public:
@@ -47,6 +63,7 @@ class FactoryContext final : public ext::FactoryContext {
     std::string node_cluster = {};
     std::string node_id = {};
     Discovery* discovery = nullptr;  // null: nothing can be discovered
+    Secrets* secrets = nullptr;  // null: none can be named
   };
   FactoryContext(const ext::Registry& registry, ext::AccessLogManager& logs)
       : FactoryContext(registry, logs, Surroundings()) {}
@@ -70,8 +87,21 @@ class FactoryContext final : public ext::FactoryContext {
   Result<std::shared_ptr<const model::RouteSource>> discover_routes(const google::protobuf::Message& rds,
                                                                     const std::string& stat_prefix,
                                                                     std::string_view path) override;
+  Result<std::shared_ptr<const model::CertificateSource>> find_certificate(
+      const google::protobuf::Message& config, std::string_view path) override;
+  Result<std::shared_ptr<const model::ValidationSource>> find_validation(
+      const google::protobuf::Message& config, std::string_view path) override;
+  Result<std::shared_ptr<const model::TicketKeySource>> find_ticket_keys(
+      const google::protobuf::Message& config, std::string_view path) override;
 
  private:
+  template <typename T>
+  using Find = Result<std::shared_ptr<const model::SecretSource<T>>> (Secrets::*)(const std::string&,
+                                                                                  const model::ConfigSource*);
+  template <typename T>
+  Result<std::shared_ptr<const model::SecretSource<T>>> find_secret(const google::protobuf::Message& config,
+                                                                    std::string_view path, Find<T> find);
+
   const ext::Registry& registry_;
   ext::AccessLogManager& logs_;
   const Surroundings around_;

@@ -72,7 +72,7 @@ const ext::Honoured kCluster[] = {
          "dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init cleanup_interval "
          "upstream_bind_config original_dst_lb_config least_request_lb_config round_robin_lb_config "
          "ring_hash_lb_config maglev_lb_config lb_subset_config outlier_detection common_lb_config "
-         "transport_socket "
+         "transport_socket transport_socket_matches "
          "upstream_connection_options "
          "max_requests_per_connection "
          "common_http_protocol_options http_protocol_options http2_protocol_options protocol_selection "
@@ -105,6 +105,7 @@ const ext::Honoured kCluster[] = {
      .fields = "service_name authority initial_metadata"},
     {.message = "envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink",
      .fields = "event_log_path"},
+    {.message = "envoy.config.cluster.v3.Cluster.TransportSocketMatch", .fields = "*"},
     {.message = "envoy.config.cluster.v3.Cluster.EdsClusterConfig", .fields = "*"},
     {.message = "envoy.config.cluster.v3.Cluster.CustomClusterType", .fields = "name typed_config"},
     {.message = "envoy.config.cluster.v3.Cluster.RefreshRate", .fields = "*"},

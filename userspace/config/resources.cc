@@ -21,14 +21,17 @@ FactoryContext Resources::context() const {
                         {.has_cluster = has_cluster_,
                          .node_cluster = node_cluster_,
                          .node_id = node_id_,
-                         .discovery = discovery_});
+                         .discovery = discovery_,
+                         .secrets = secrets_});
 }
 
 Result<std::shared_ptr<const model::Cluster>> Resources::cluster(const Message& message) const {
   SLUICE_TRY(check(message));
   ClusterDefaults defaults = defaults_;
   defaults.logs = &logs_;
-  return translate(static_cast<const envoy::config::cluster::v3::Cluster&>(message), defaults, FieldPath());
+  FactoryContext made = context();
+  return translate(static_cast<const envoy::config::cluster::v3::Cluster&>(message), defaults, made,
+                   FieldPath());
 }
 
 Result<std::shared_ptr<const model::Assignment>> Resources::assignment(const Message& message) const {

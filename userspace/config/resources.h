@@ -34,6 +34,8 @@ class Resources {
   void set_cluster_defaults(ClusterDefaults defaults) { defaults_ = std::move(defaults); }
   // Where connection managers get routes and filters that are discovered. Without it they are refused.
   void set_discovery(Discovery* discovery) { discovery_ = discovery; }
+  // Where TLS contexts find the secrets that they name. Without it those are refused.
+  void set_secrets(Secrets* secrets) { secrets_ = secrets; }
   // Clusters that are there, for routes which want that checked (validate_clusters).
   void set_has_cluster(HasCluster has_cluster) { has_cluster_ = std::move(has_cluster); }
 
@@ -59,6 +61,7 @@ class Resources {
   const HonouredFields honoured_;
   ClusterDefaults defaults_;
   Discovery* discovery_ = nullptr;
+  Secrets* secrets_ = nullptr;
   HasCluster has_cluster_;
 };
 

@@ -59,6 +59,35 @@ class NoDiscovery final : public Discovery {
   }
 };
 
+// Secrets that never come.
+class NoSecrets final : public Secrets {
+ public:
+  Result<std::shared_ptr<const model::CertificateSource>> certificate(const std::string&,
+                                                                      const model::ConfigSource*) override {
+    return never<tls::Certificate>();
+  }
+  Result<std::shared_ptr<const model::ValidationSource>> validation(const std::string&,
+                                                                    const model::ConfigSource*) override {
+    return never<tls::Validation>();
+  }
+  Result<std::shared_ptr<const model::TicketKeySource>> ticket_keys(const std::string&,
+                                                                    const model::ConfigSource*) override {
+    return never<tls::TicketKeys>();
+  }
+
+ private:
+  template <typename T>
+  static std::shared_ptr<const model::SecretSource<T>> never() {
+    struct Never final : model::SecretSource<T> {
+      bool ready() const override { return false; }
+      std::string what() const override { return "nothing"; }
+      uint64_t generation() const override { return 0; }
+      std::shared_ptr<const T> current(uint64_t) const override { return nullptr; }
+    };
+    return std::make_shared<Never>();
+  }
+};
+
 Result<ClusterDefaults> to_defaults(const Bootstrap& in) {
   ClusterDefaults out;
   SLUICE_TRY(add_dns_defaults(in, out));
@@ -74,10 +103,13 @@ Result<ClusterDefaults> to_defaults(const Bootstrap& in) {
   return out;
 }
 
-Status add_clusters(const Bootstrap& in, ext::AccessLogManager& logs, const FieldPath& path,
-                    model::ConfigSet& out) {
+Status add_clusters(const Bootstrap& in, const ext::Registry& registry, ext::AccessLogManager& logs,
+                    Secrets& secrets, const FieldPath& path, model::ConfigSet& out) {
   SLUICE_ASSIGN(ClusterDefaults defaults, to_defaults(in));
   defaults.logs = &logs;
+  FactoryContext context(
+      registry, logs,
+      {.node_cluster = in.node().cluster(), .node_id = in.node().id(), .secrets = &secrets});
   std::unordered_map<std::string_view, int> names;
   for (int i = 0; i < in.static_resources().clusters_size(); ++i) {
     const auto& cluster = in.static_resources().clusters(i);
@@ -85,7 +117,7 @@ Status add_clusters(const Bootstrap& in, ext::AccessLogManager& logs, const Fiel
     if (auto [it, fresh] = names.emplace(cluster.name(), i); !fresh)
       return refuse(at.field("name"), "duplicate cluster '" + cluster.name() + "': clusters[" +
                                           std::to_string(it->second) + "] has this name already");
-    SLUICE_ASSIGN(auto made, translate(cluster, defaults, at));
+    SLUICE_ASSIGN(auto made, translate(cluster, defaults, context, at));
     out.clusters.push_back(std::move(made));
   }
   return {};
@@ -128,7 +160,7 @@ Status check_source(const model::ConfigSource& source, const Bootstrap& in, cons
 }
 
 Status add_listeners(const Bootstrap& in, const ext::Registry& registry, ext::AccessLogManager& logs,
-                     Discovery* discovery, const FieldPath& path, model::ConfigSet& out) {
+                     Discovery* discovery, Secrets& secrets, const FieldPath& path, model::ConfigSet& out) {
   NoDiscovery nothing;
   std::unordered_map<std::string, int> names;
   std::unordered_map<Address, const model::Listener*> addresses;
@@ -138,7 +170,8 @@ Status add_listeners(const Bootstrap& in, const ext::Registry& registry, ext::Ac
                          {.has_cluster = [&](std::string_view name) { return clusters.contains(name); },
                           .node_cluster = in.node().cluster(),
                           .node_id = in.node().id(),
-                          .discovery = discovery ? discovery : &nothing});
+                          .discovery = discovery ? discovery : &nothing,
+                          .secrets = &secrets});
   for (int i = 0; i < in.static_resources().listeners_size(); ++i) {
     const FieldPath at = path.item(static_cast<size_t>(i));
     SLUICE_ASSIGN(auto made, translate(in.static_resources().listeners(i), context, at));
@@ -167,7 +200,9 @@ Result<ClusterDefaults> cluster_defaults(const Bootstrap& in) {
 }
 
 Result<model::Bootstrap> translate(const Bootstrap& in, const ext::Registry& registry,
-                                   ext::AccessLogManager& logs, Discovery* discovery) {
+                                   ext::AccessLogManager& logs, Discovery* discovery, Secrets* secrets) {
+  NoSecrets none;
+  if (!secrets) secrets = &none;
   model::Bootstrap out;
   out.node = to_node(in.node());
   const FieldPath top;
@@ -177,10 +212,10 @@ Result<model::Bootstrap> translate(const Bootstrap& in, const ext::Registry& reg
   auto set = std::make_shared<model::ConfigSet>();
   set->generation = 1;
   const FieldPath resources("static_resources");
-  SLUICE_TRY(add_clusters(in, logs, resources.field("clusters"), *set));
+  SLUICE_TRY(add_clusters(in, registry, logs, *secrets, resources.field("clusters"), *set));
   out.local_cluster = in.cluster_manager().local_cluster_name();
   SLUICE_TRY(check_local_cluster(out.local_cluster, *set));
-  SLUICE_TRY(add_listeners(in, registry, logs, discovery, resources.field("listeners"), *set));
+  SLUICE_TRY(add_listeners(in, registry, logs, discovery, *secrets, resources.field("listeners"), *set));
   if (in.has_dynamic_resources()) {
     const FieldPath dynamic("dynamic_resources");
     SLUICE_ASSIGN(out.dynamic, to_dynamic_resources(in.dynamic_resources(), dynamic));
@@ -193,11 +228,12 @@ Result<model::Bootstrap> translate(const Bootstrap& in, const ext::Registry& reg
 }
 
 Result<Configuration> load_configuration(const LoadOptions& options, const ext::Registry& registry,
-                                         ext::AccessLogManager& logs, Discovery* discovery) {
+                                         ext::AccessLogManager& logs, Discovery* discovery,
+                                         Secrets* secrets) {
   const HonouredFields honoured(registry);
   const KeepContents keep;
   SLUICE_ASSIGN(const Loaded loaded, load_bootstrap(options, honoured));
-  auto model = translate(*loaded.bootstrap, registry, logs, discovery);
+  auto model = translate(*loaded.bootstrap, registry, logs, discovery, secrets);
   if (!model.ok()) return loaded.sources.locate(std::move(model).error());
   return Configuration{std::move(model).value(), KeptBootstrap(*loaded.bootstrap)};
 }

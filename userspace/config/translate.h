@@ -23,6 +23,7 @@ class Registry;
 namespace sluice::config {
 
 class Discovery;
+class Secrets;
 class FactoryContext;
 class FieldPath;
 
@@ -40,7 +41,7 @@ struct ClusterDefaults {
 // with the field's path.
 Result<std::shared_ptr<const model::Cluster>> translate(const envoy::config::cluster::v3::Cluster& cluster,
                                                         const ClusterDefaults& defaults,
-                                                        const FieldPath& path);
+                                                        FactoryContext& context, const FieldPath& path);
 // What EDS sends; addresses are IP addresses or pipes.
 Result<std::shared_ptr<const model::Assignment>> translate(
     const envoy::config::endpoint::v3::ClusterLoadAssignment& assignment, const FieldPath& path);
@@ -51,7 +52,7 @@ Result<std::shared_ptr<const model::Listener>> translate(
 // Envoy, a tcp_proxy may name a cluster that does not exist (yet), a route of a connection manager's own may not.
 Result<model::Bootstrap> translate(const envoy::config::bootstrap::v3::Bootstrap& bootstrap,
                                    const ext::Registry& registry, ext::AccessLogManager& logs,
-                                   Discovery* discovery = nullptr);
+                                   Discovery* discovery = nullptr, Secrets* secrets = nullptr);
 Result<ClusterDefaults> cluster_defaults(const envoy::config::bootstrap::v3::Bootstrap& bootstrap);
 
 // All of it: from the command line's options to the model. Errors say file, line and column where they can.
@@ -59,8 +60,9 @@ struct Configuration {
   model::Bootstrap model;
   KeptBootstrap bootstrap;  // as loaded, for config_dump
 };
-// `discovery` null: what listeners would discover is checked and taken as not there yet (--mode validate).
+// `discovery` (or `secrets`) null: what listeners would discover is checked and taken as not there yet (--mode validate).
 Result<Configuration> load_configuration(const LoadOptions& options, const ext::Registry& registry,
-                                         ext::AccessLogManager& logs, Discovery* discovery = nullptr);
+                                         ext::AccessLogManager& logs, Discovery* discovery = nullptr,
+                                         Secrets* secrets = nullptr);
 
 }  // namespace sluice::config

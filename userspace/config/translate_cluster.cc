@@ -1,6 +1,7 @@
 #include <utility>
 
 #include "config/convert.h"
+#include "config/factory_context.h"
 #include "config/translate.h"
 #include "config/translate_cluster_lb.h"
 #include "config/translate_config_source.h"
@@ -9,6 +10,7 @@
 #include "config/translate_http_upstream.h"
 #include "config/translate_metadata.h"
 #include "config/translate_outlier.h"
+#include "config/translate_transport.h"
 #include "envoy/config/cluster/v3/circuit_breaker.pb.h"
 #include "envoy/config/cluster/v3/cluster.pb.h"
 #include "envoy/config/endpoint/v3/endpoint.pb.h"
@@ -106,6 +108,7 @@ Result<model::Endpoint> to_endpoint(const endpoint::LbEndpoint& in, ClusterType 
   out.weight = value_or(in.has_load_balancing_weight(), in.load_balancing_weight(), out.weight);
   SLUICE_ASSIGN(out.health, to_health(in, path));
   out.lb_metadata = to_lb_metadata(in.metadata());
+  out.transport_metadata = to_lb_metadata(in.metadata(), "envoy.transport_socket_match");
   if (auto lb = in.metadata().filter_metadata().find("envoy.lb");
       lb != in.metadata().filter_metadata().end()) {
     const auto& fields = lb->second.fields();
@@ -230,7 +233,7 @@ Status add_sockets(const proto::Cluster& in, const ClusterDefaults& defaults, co
 
 Result<std::shared_ptr<const model::Cluster>> translate(const proto::Cluster& in,
                                                         const ClusterDefaults& defaults,
-                                                        const FieldPath& path) {
+                                                        FactoryContext& context, const FieldPath& path) {
   auto out = std::make_shared<model::Cluster>();
   out->name = in.name();
   out->alt_stat_name = in.alt_stat_name();
@@ -241,9 +244,7 @@ Result<std::shared_ptr<const model::Cluster>> translate(const proto::Cluster& in
   add_circuit_breakers(in, *out);
   SLUICE_TRY(add_http_options(in, path, *out));
   SLUICE_TRY(add_sockets(in, defaults, path, *out));
-  if (in.has_transport_socket() && !in.transport_socket().has_typed_config())
-    return refuse(path.field("transport_socket"),
-                  "typed_config is missing; without transport_socket a connection is plain TCP (raw_buffer)");
+  SLUICE_TRY(add_transport_sockets(in, context, path, *out));
   if (in.has_connect_timeout()) out->connect_timeout = to_duration(in.connect_timeout());
   out->buffer_limit = value_or(in.has_per_connection_buffer_limit_bytes(),
                                in.per_connection_buffer_limit_bytes(), out->buffer_limit);
@@ -256,6 +257,7 @@ Result<std::shared_ptr<const model::Cluster>> translate(const proto::Cluster& in
                   to_outlier_detection(in.outlier_detection(), path.field("outlier_detection")));
   }
   SLUICE_TRY(add_health_check(in, defaults.logs, path, *out));
+  out->needs = context.take_needs();
   out->hash = hash_of(in);
   return std::shared_ptr<const model::Cluster>(std::move(out));
 }

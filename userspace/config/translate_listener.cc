@@ -8,6 +8,7 @@
 #include "config/convert.h"
 #include "config/factory_context.h"
 #include "config/translate.h"
+#include "config/translate_transport.h"
 #include "envoy/config/listener/v3/listener.pb.h"
 #include "envoy/extensions/filters/listener/original_dst/v3/original_dst.pb.h"
 #include "sluice/ext/registry.h"
@@ -87,9 +88,10 @@ Result<std::shared_ptr<const model::FilterChain>> to_chain(const proto::FilterCh
                                                            FactoryContext& context, const FieldPath& path) {
   auto out = std::make_shared<model::FilterChain>();
   out->name = std::make_shared<const std::string>(in.name());
-  if (in.has_transport_socket() && !in.transport_socket().has_typed_config())
-    return refuse(path.field("transport_socket"),
-                  "typed_config is missing; without transport_socket a connection is plain TCP (raw_buffer)");
+  if (in.has_transport_socket()) {
+    SLUICE_ASSIGN(out->transport,
+                  to_downstream_transport(in.transport_socket(), context, path.field("transport_socket")));
+  }
   out->transport_socket_connect_timeout = to_duration(in.transport_socket_connect_timeout());
   SLUICE_ASSIGN(out->filters, to_filters(in.filters(), context, path.field("filters")));
   out->hash = hash_of(in);

@@ -3,6 +3,7 @@
 #include <google/protobuf/struct.pb.h>
 
 #include <algorithm>
+#include <string>
 
 #include "config/print.h"
 #include "envoy/config/core/v3/base.pb.h"
@@ -14,8 +15,9 @@ using Criteria = ext::MetadataMatch::Criteria;
 
 namespace {
 
-const pb::Struct* load_balancing(const envoy::config::core::v3::Metadata& in) {
-  const auto found = in.filter_metadata().find("envoy.lb");
+const pb::Struct* load_balancing(const envoy::config::core::v3::Metadata& in,
+                                 std::string_view filter = "envoy.lb") {
+  const auto found = in.filter_metadata().find(std::string(filter));
   return found == in.filter_metadata().end() ? nullptr : &found->second;
 }
 
@@ -70,8 +72,9 @@ ext::MetadataMatch to_metadata_match(const envoy::config::core::v3::Metadata& in
   return to_match(both);
 }
 
-std::shared_ptr<const model::LbMetadata> to_lb_metadata(const envoy::config::core::v3::Metadata& in) {
-  const pb::Struct* fields = load_balancing(in);
+std::shared_ptr<const model::LbMetadata> to_lb_metadata(const envoy::config::core::v3::Metadata& in,
+                                                        std::string_view filter) {
+  const pb::Struct* fields = load_balancing(in, filter);
   if (fields == nullptr || fields->fields().empty()) return nullptr;
   auto out = std::make_shared<model::LbMetadata>();
   for (const auto& [key, value] : fields->fields()) {

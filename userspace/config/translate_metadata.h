@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
 
 #include "model/subsets.h"
 #include "sluice/ext/upstream.h"
@@ -21,7 +22,8 @@ ext::MetadataMatch to_metadata_match(const envoy::config::core::v3::Metadata& in
                                      const envoy::config::core::v3::Metadata& outer);
 ext::MetadataMatch::Criteria to_criteria(const google::protobuf::Struct& in);
 
-// Of an endpoint; null: it has none.
-std::shared_ptr<const model::LbMetadata> to_lb_metadata(const envoy::config::core::v3::Metadata& in);
+// Of an endpoint, in that namespace; null: it has none.
+std::shared_ptr<const model::LbMetadata> to_lb_metadata(const envoy::config::core::v3::Metadata& in,
+                                                        std::string_view filter = "envoy.lb");
 
 }  // namespace sluice::config

@@ -12,10 +12,12 @@
 #include "http/http2.h"
 #include "io/loop.h"
 #include "model/config_source.h"
+#include "model/dependency.h"
 #include "model/health_check.h"
 #include "model/matchers.h"
 #include "model/outlier_detection.h"
 #include "model/subsets.h"
+#include "sluice/ext/transport_socket.h"
 
 namespace sluice::model {
 
@@ -35,6 +37,7 @@ struct Endpoint {
   bool canary = false;             // metadata envoy.lb: canary
   std::string hash_key;            // metadata envoy.lb: hash_key; empty: the address or the hostname
   std::shared_ptr<const LbMetadata> lb_metadata;  // envoy.lb as a whole; null: none
+  std::shared_ptr<const LbMetadata> transport_metadata;  // envoy.transport_socket_match; null: none
   // health_check_config
   Address health_address;          // unset: `address`, or what `dns_name` resolves to
   uint16_t health_port = 0;        // 0: that address's own
@@ -131,6 +134,13 @@ struct LoadBalancing {
   }
 };
 
+// Cluster.TransportSocketMatch: how hosts with such metadata are spoken to.
+struct TransportMatch {
+  std::string name;
+  ext::MetadataMatch::Criteria criteria;  // empty: every host
+  ext::UpstreamTransportFactory transport;  // null: raw_buffer
+};
+
 // envoy.config.cluster.v3.Cluster, immutable.
 struct Cluster {
   std::string name;
@@ -145,6 +155,9 @@ struct Cluster {
   CircuitBreaker circuit_breaker[2];  // RoutingPriority DEFAULT, HIGH
 
   HttpUpstreamOptions http;
+  ext::UpstreamTransportFactory transport;  // of hosts that no match is for; null: none, bytes go as they are
+  std::vector<TransportMatch> transport_matches;  // the first that a host's metadata fits
+  std::vector<std::shared_ptr<const Dependency>> needs;  // it is warm when these are ready
 
   DnsFamily dns_family = DnsFamily::auto_;
   Duration dns_refresh_rate = std::chrono::seconds(5);

@@ -14,6 +14,7 @@
 #include "sluice/ext/access_log.h"
 #include "sluice/ext/listener_filter.h"
 #include "sluice/ext/network_filter.h"
+#include "sluice/ext/transport_socket.h"
 
 namespace sluice::model {
 
@@ -23,7 +24,8 @@ enum class TrafficDirection : uint8_t { unspecified, inbound, outbound };
 struct FilterChain {
   std::shared_ptr<const std::string> name;  // "" where none is given
   std::vector<ext::NetworkFilterFactory> filters;
-  Duration transport_socket_connect_timeout{};  // 0: none
+  ext::DownstreamTransportFactory transport;  // null: none, bytes go as they are
+  Duration transport_socket_connect_timeout{};  // for the transport's handshake; 0: none
   uint64_t hash = 0;  // of the message it came from
 };
 

@@ -5,26 +5,6 @@
 namespace sluice::model {
 namespace {
 
-char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
-}
-
-// `b` is in lower case already where `ignore_case`.
-bool equal(std::string_view a, std::string_view b, bool ignore_case) {
-  if (a.size() != b.size()) return false;
-  if (!ignore_case) return a == b;
-  for (size_t i = 0; i < a.size(); ++i)
-    if (lower(a[i]) != b[i]) return false;
-  return true;
-}
-
-bool contains(std::string_view text, std::string_view part, bool ignore_case) {
-  if (!ignore_case) return text.find(part) != std::string_view::npos;
-  for (size_t i = 0; i + part.size() <= text.size(); ++i)
-    if (equal(text.substr(i, part.size()), part, true)) return true;
-  return false;
-}
-
 // A whole number with nothing but blanks around it (absl::SimpleAtoi).
 std::optional<int64_t> integer(std::string_view text) {
   const size_t begin = text.find_first_not_of(" \t\r\n\v\f");
@@ -38,23 +18,6 @@ std::optional<int64_t> integer(std::string_view text) {
 }
 
 }  // namespace
-
-bool StringMatcher::matches(std::string_view value) const {
-  switch (kind) {
-    case Kind::exact:
-      return equal(value, text, ignore_case);
-    case Kind::prefix:
-      return value.size() >= text.size() && equal(value.substr(0, text.size()), text, ignore_case);
-    case Kind::suffix:
-      return value.size() >= text.size() &&
-             equal(value.substr(value.size() - text.size()), text, ignore_case);
-    case Kind::contains:
-      return contains(value, text, ignore_case);
-    case Kind::regex:
-      return regex->full_match(value);
-  }
-  return false;
-}
 
 // Envoy: HeaderUtility::HeaderData. One of several values is enough, and inverted none may be. A header that is missing
 // matches nothing but `present: false`, inverted or not, unless it is taken as empty.

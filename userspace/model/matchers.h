@@ -8,20 +8,12 @@
 #include <vector>
 
 #include "core/random.h"
-#include "core/regex.h"
+#include "core/string_matcher.h"
 #include "http/header_map.h"
 
 namespace sluice::model {
 
-// envoy.type.matcher.v3.StringMatcher.
-struct StringMatcher {
-  enum class Kind : uint8_t { exact, prefix, suffix, contains, regex };
-  Kind kind = Kind::exact;
-  std::string text;  // in lower case with ignore_case (which says nothing of a regex)
-  bool ignore_case = false;
-  std::optional<Regex> regex;
-  bool matches(std::string_view value) const;
-};
+using sluice::StringMatcher;
 
 // envoy.config.route.v3.HeaderMatcher.
 struct HeaderMatcher {

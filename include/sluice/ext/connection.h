@@ -23,6 +23,7 @@ enum class CloseCause : uint8_t {
   remote_close,  // the peer ended both directions (FIN seen, our writes fail)
   timeout,       // the kernel gave up (ETIMEDOUT)
   error,         // anything else: see `error`
+  transport,     // the transport socket gave up (TLS): see Connection::transport_failure()
 };
 
 struct CloseEvent {
@@ -69,6 +70,10 @@ class Connection {
   virtual bool open() const = 0;  // neither closed nor closing
   virtual size_t unsent() const = 0;
   virtual bool above_high_watermark() const = 0;
+  // After a handshake; null: not TLS.
+  virtual TlsInfoPtr tls_info() const { return nullptr; }
+  // %DOWNSTREAM_TRANSPORT_FAILURE_REASON%; "": none.
+  virtual std::string transport_failure() const { return {}; }
 };
 
 }  // namespace sluice::ext

@@ -12,6 +12,7 @@
 #include "sluice/ext/http_filter.h"
 #include "sluice/ext/listener_filter.h"
 #include "sluice/ext/network_filter.h"
+#include "sluice/ext/transport_socket.h"
 
 namespace google::protobuf {
 class Message;
@@ -20,7 +21,15 @@ class Message;
 namespace sluice::model {
 struct RouteConfig;
 class RouteSource;
+template <typename T>
+class SecretSource;
 }  // namespace sluice::model
+
+namespace sluice::tls {
+struct Certificate;
+struct TicketKeys;
+struct Validation;
+}  // namespace sluice::tls
 
 namespace sluice::ext {
 
@@ -53,6 +62,15 @@ class FactoryContext {
   virtual Result<std::shared_ptr<const model::RouteSource>> discover_routes(
       const google::protobuf::Message& rds, const std::string& stat_prefix, std::string_view path) = 0;
 
+  // Secrets that an envoy...tls.v3.SdsSecretConfig names: of static_resources.secrets, or discovered (SDS), or the
+  // workload's own. The listener or cluster waits until they are there.
+  virtual Result<std::shared_ptr<const model::SecretSource<tls::Certificate>>> find_certificate(
+      const google::protobuf::Message& config, std::string_view path) = 0;
+  virtual Result<std::shared_ptr<const model::SecretSource<tls::Validation>>> find_validation(
+      const google::protobuf::Message& config, std::string_view path) = 0;
+  virtual Result<std::shared_ptr<const model::SecretSource<tls::TicketKeys>>> find_ticket_keys(
+      const google::protobuf::Message& config, std::string_view path) = 0;
+
  protected:
   ~FactoryContext() = default;
 };
@@ -83,6 +101,8 @@ class Registry {
   void add(Extension<NetworkFilterFactory> e) { network_[e.type] = std::move(e); }
   void add(Extension<ListenerFilterFactory> e) { listener_[e.type] = std::move(e); }
   void add(Extension<AccessLoggerPtr> e) { access_[e.type] = std::move(e); }
+  void add(Extension<DownstreamTransportFactory> e) { downstream_transport_[e.type] = std::move(e); }
+  void add(Extension<UpstreamTransportFactory> e) { upstream_transport_[e.type] = std::move(e); }
   void add(HttpFilterExtension e) { http_[e.type] = std::move(e); }
 
   // By the type of the typed_config (Envoy's rule); nullptr: not supported.
@@ -93,6 +113,13 @@ class Registry {
     return find(listener_, type);
   }
   const Extension<AccessLoggerPtr>* access_logger(std::string_view type) const { return find(access_, type); }
+
+  const Extension<DownstreamTransportFactory>* downstream_transport(std::string_view type) const {
+    return find(downstream_transport_, type);
+  }
+  const Extension<UpstreamTransportFactory>* upstream_transport(std::string_view type) const {
+    return find(upstream_transport_, type);
+  }
 
   const HttpFilterExtension* http_filter(std::string_view type) const {
     auto it = http_.find(type);
@@ -111,6 +138,8 @@ class Registry {
     for (auto& [t, e] : listener_) f("listener_filters", e.name, e.type);
     for (auto& [t, e] : access_) f("access_loggers", e.name, e.type);
     for (auto& [t, e] : http_) f("http_filters", e.name, e.type);
+    for (auto& [t, e] : downstream_transport_) f("transport_sockets.downstream", e.name, e.type);
+    for (auto& [t, e] : upstream_transport_) f("transport_sockets.upstream", e.name, e.type);
   }
 
   // The field lists of all extensions: f(const Honoured&).
@@ -124,6 +153,8 @@ class Registry {
     each(listener_);
     each(access_);
     each(http_);
+    each(downstream_transport_);
+    each(upstream_transport_);
   }
 
  private:
@@ -137,6 +168,8 @@ class Registry {
   Map<NetworkFilterFactory> network_;
   Map<ListenerFilterFactory> listener_;
   Map<AccessLoggerPtr> access_;
+  Map<DownstreamTransportFactory> downstream_transport_;
+  Map<UpstreamTransportFactory> upstream_transport_;
   std::map<std::string, HttpFilterExtension, std::less<>> http_;
 };
 

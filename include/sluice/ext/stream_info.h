@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "core/address.h"
 #include "core/time.h"
+#include "sluice/ext/tls_info.h"
 
 namespace sluice::http {
 class HeaderMap;
@@ -130,6 +132,9 @@ struct HttpInfo {
       first_downstream_tx_byte{}, last_downstream_tx_byte{};
 };
 
+// Dynamic metadata: by filter namespace ("envoy.filters.http.rbac") a Struct's fields, their values as JSON.
+using Metadata = std::map<std::string, std::map<std::string, std::string, std::less<>>, std::less<>>;
+
 // What the access log, the statistics and sluicectl can know of one stream (for TCP: one downstream connection; for
 // HTTP: one request and its response). Written by the worker that owns the connection, read there only.
 struct StreamInfo {
@@ -148,6 +153,9 @@ struct StreamInfo {
   std::string transport_protocol;  // "raw_buffer", "tls"; detected by listener filters
   std::vector<std::string> application_protocols;
   std::string requested_server_name;
+  std::string ja3_hash, ja4;  // of the ClientHello, where tls_inspector is asked for them
+  TlsInfoPtr downstream_tls, upstream_tls;  // null: not TLS, or no handshake has been finished
+  std::string downstream_transport_failure_reason;
 
   std::shared_ptr<const std::string> listener_name, filter_chain_name, workload;
   // Set by original_src: the upstream socket binds to this address (IP_TRANSPARENT) with this SO_MARK.
@@ -169,6 +177,8 @@ struct StreamInfo {
   uint64_t bytes_sent = 0;  // to downstream
   uint64_t upstream_bytes_sent = 0;  // on the upstream connection
   uint64_t upstream_bytes_received = 0;
+
+  std::shared_ptr<Metadata> dynamic_metadata;  // null: none was set
 
   ResponseFlags flags;
   std::string response_code_details;  // %RESPONSE_CODE_DETAILS%

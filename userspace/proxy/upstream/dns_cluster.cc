@@ -44,6 +44,7 @@ struct DnsCluster::Target {
             .canary = endpoint.canary,
             .hash_key = endpoint.hash_key,
             .lb_metadata = endpoint.lb_metadata,
+            .transport_metadata = endpoint.transport_metadata,
             .health_address = health_address(endpoint, address),
             .health_hostname = endpoint.health_hostname,
             .health_check_disabled = endpoint.health_check_disabled};

@@ -22,6 +22,7 @@ HostVector hosts_of(const std::vector<model::Locality>& localities, unsigned slo
                                                    .canary = e.canary,
                                                    .hash_key = e.hash_key,
                                                    .lb_metadata = e.lb_metadata,
+                                                   .transport_metadata = e.transport_metadata,
                                                    .health_address = health_address(e, e.address),
                                                    .health_hostname = e.health_hostname,
                                                    .health_check_disabled = e.health_check_disabled},
@@ -46,7 +47,8 @@ bool same(const Host::Description& a, const Host::Description& b) {
   return a.address == b.address && a.hostname == b.hostname && a.weight == b.weight &&
          a.priority == b.priority && a.health == b.health && a.canary == b.canary &&
          a.hash_key == b.hash_key && same(a.locality.get(), b.locality.get()) &&
-         same(a.lb_metadata.get(), b.lb_metadata.get()) && a.health_address == b.health_address &&
+         same(a.lb_metadata.get(), b.lb_metadata.get()) &&
+         same(a.transport_metadata.get(), b.transport_metadata.get()) && a.health_address == b.health_address &&
          a.health_hostname == b.health_hostname && a.health_check_disabled == b.health_check_disabled;
 }
 

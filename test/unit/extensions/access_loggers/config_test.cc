@@ -52,6 +52,18 @@ struct Context final : ext::FactoryContext {
                                                                     std::string_view) override {
     return Error{"no"};
   }
+  Result<std::shared_ptr<const model::CertificateSource>> find_certificate(const google::protobuf::Message&,
+                                                                           std::string_view) override {
+    return Error{"no"};
+  }
+  Result<std::shared_ptr<const model::ValidationSource>> find_validation(const google::protobuf::Message&,
+                                                                         std::string_view) override {
+    return Error{"no"};
+  }
+  Result<std::shared_ptr<const model::TicketKeySource>> find_ticket_keys(const google::protobuf::Message&,
+                                                                         std::string_view) override {
+    return Error{"no"};
+  }
   Memory memory;
 };
 

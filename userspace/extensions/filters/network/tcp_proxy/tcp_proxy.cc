@@ -270,6 +270,7 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
       case CloseCause::remote_reset:
       case CloseCause::timeout:
       case CloseCause::error:
+      case CloseCause::transport:
         info().upstream_close = ext::CloseType::local_reset;
         up.close(CloseKind::reset);
         break;
@@ -292,6 +293,7 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
         break;
       case CloseCause::timeout:
       case CloseCause::error:
+      case CloseCause::transport:
         info().flags.set(ResponseFlag::upstream_connection_termination);
         reset_downstream("upstream_error");
         break;
