@@ -5,8 +5,6 @@
 namespace sluice::config {
 namespace {
 
-constexpr std::string_view kNoUpstreamTls =
-    "names the server of TLS connections, and upstream connections are plain";
 constexpr std::string_view kServerOnly = "read by servers alone, as in Envoy";
 constexpr std::string_view kPolled = "for REST, which is polled; gRPC is pushed";
 constexpr std::string_view kShown = "for people and control planes: shown in config_dump, read by nothing";
@@ -76,9 +74,10 @@ const ext::Honoured kCluster[] = {
          "upstream_connection_options "
          "max_requests_per_connection "
          "common_http_protocol_options http_protocol_options http2_protocol_options protocol_selection "
-         "typed_extension_protocol_options health_checks close_connections_on_host_health_failure "
+         "typed_extension_protocol_options upstream_http_protocol_options health_checks "
+         "close_connections_on_host_health_failure "
          "ignore_health_on_host_removal",
-     .meaningless = {{"metadata", kShown}, {"upstream_http_protocol_options", kNoUpstreamTls}}},
+     .meaningless = {{"metadata", kShown}}},
     {.message = "envoy.config.cluster.v3.OutlierDetection",
      .fields =
          "interval base_ejection_time max_ejection_time max_ejection_time_jitter "
@@ -94,7 +93,8 @@ const ext::Honoured kCluster[] = {
                "healthy_threshold reuse_connection http_health_check tcp_health_check grpc_health_check "
                "no_traffic_interval no_traffic_healthy_interval unhealthy_interval unhealthy_edge_interval "
                "healthy_edge_interval event_log_path event_logger always_log_health_check_failures "
-               "always_log_health_check_success"},
+               "always_log_health_check_success tls_options transport_socket_match_criteria"},
+    {.message = "envoy.config.core.v3.HealthCheck.TlsOptions", .fields = "alpn_protocols"},
     {.message = "envoy.config.core.v3.HealthCheck.Payload", .fields = "text binary"},
     {.message = "envoy.config.core.v3.HealthCheck.HttpHealthCheck",
      .fields = "host path send receive response_buffer_size request_headers_to_add "
@@ -160,8 +160,12 @@ const ext::Honoured kCluster[] = {
                "max_connection_pools retry_budget"},
     {.message = "envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget", .fields = "*"},
     {.message = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-     .fields = "common_http_protocol_options explicit_http_config use_downstream_protocol_config auto_config",
-     .meaningless = {{"upstream_http_protocol_options", kNoUpstreamTls}}},
+     .fields = "common_http_protocol_options explicit_http_config use_downstream_protocol_config auto_config "
+               "upstream_http_protocol_options"},
+    {.message = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig",
+     .fields = "http_protocol_options http2_protocol_options"},
+    {.message = "envoy.config.core.v3.UpstreamHttpProtocolOptions",
+     .fields = "auto_sni auto_san_validation override_auto_sni_header"},
     {.message = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig",
      .fields = "http_protocol_options http2_protocol_options"},
     {.message = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig",

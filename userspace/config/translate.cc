@@ -108,8 +108,7 @@ Status add_clusters(const Bootstrap& in, const ext::Registry& registry, ext::Acc
   SLUICE_ASSIGN(ClusterDefaults defaults, to_defaults(in));
   defaults.logs = &logs;
   FactoryContext context(
-      registry, logs,
-      {.node_cluster = in.node().cluster(), .node_id = in.node().id(), .secrets = &secrets});
+      registry, logs, {.node_cluster = in.node().cluster(), .node_id = in.node().id(), .secrets = &secrets});
   std::unordered_map<std::string_view, int> names;
   for (int i = 0; i < in.static_resources().clusters_size(); ++i) {
     const auto& cluster = in.static_resources().clusters(i);

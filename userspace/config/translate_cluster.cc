@@ -242,9 +242,9 @@ Result<std::shared_ptr<const model::Cluster>> translate(const proto::Cluster& in
   SLUICE_TRY(add_endpoints(in, path, *out));
   SLUICE_TRY(check_weights(*out, path.field("load_assignment")));
   add_circuit_breakers(in, *out);
+  SLUICE_TRY(add_transport_sockets(in, context, path, *out));
   SLUICE_TRY(add_http_options(in, path, *out));
   SLUICE_TRY(add_sockets(in, defaults, path, *out));
-  SLUICE_TRY(add_transport_sockets(in, context, path, *out));
   if (in.has_connect_timeout()) out->connect_timeout = to_duration(in.connect_timeout());
   out->buffer_limit = value_or(in.has_per_connection_buffer_limit_bytes(),
                                in.per_connection_buffer_limit_bytes(), out->buffer_limit);

@@ -4,6 +4,7 @@
 
 #include "config/any.h"
 #include "config/convert.h"
+#include "config/translate_metadata.h"
 #include "envoy/config/cluster/v3/cluster.pb.h"
 #include "envoy/config/core/v3/health_check.pb.h"
 #include "envoy/config/endpoint/v3/endpoint_components.pb.h"
@@ -200,6 +201,14 @@ Result<HealthCheck> to_health_check(const core::HealthCheck& in, ext::AccessLogM
       return refuse(path, "must have http_health_check, tcp_health_check or grpc_health_check");
   }
   SLUICE_TRY(add_event_logs(in, logs, path, out));
+  out.alpn.assign(in.tls_options().alpn_protocols().begin(), in.tls_options().alpn_protocols().end());
+  if (in.has_transport_socket_match_criteria()) {
+    core::Metadata criteria;
+    (*criteria.mutable_filter_metadata())["criteria"] = in.transport_socket_match_criteria();
+    out.transport_metadata = to_lb_metadata(criteria, "criteria");
+    // Empty criteria are criteria all the same.
+    if (!out.transport_metadata) out.transport_metadata = std::make_shared<const model::LbMetadata>();
+  }
   return out;
 }
 

@@ -98,9 +98,21 @@ void add_http2(const core::Http2ProtocolOptions& in, HttpUpstreamOptions& out) {
   if (k.has_interval_jitter()) out.keep_alive.jitter_percent = k.interval_jitter().value();
 }
 
-Status add_typed(const Options& in, const std::string& cluster, const FieldPath& path,
+// auto_sni and auto_san_validation.
+void add_server_name(const core::UpstreamHttpProtocolOptions& in, HttpUpstreamOptions& out) {
+  out.auto_sni = in.auto_sni();
+  out.auto_san_validation = in.auto_san_validation();
+  if (!out.auto_sni && !out.auto_san_validation) return;
+  out.server_name_header = ":authority";
+  if (in.override_auto_sni_header().empty()) return;
+  out.server_name_header = in.override_auto_sni_header();
+  for (char& c : out.server_name_header) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+}
+
+Status add_typed(const Options& in, const std::string& cluster, bool with_tls, const FieldPath& path,
                  HttpUpstreamOptions& out) {
   add_common(in.common_http_protocol_options(), out);
+  add_server_name(in.upstream_http_protocol_options(), out);
   if (in.has_explicit_http_config()) {
     const FieldPath at = path.field("explicit_http_config");
     const auto& c = in.explicit_http_config();
@@ -119,10 +131,16 @@ Status add_typed(const Options& in, const std::string& cluster, const FieldPath&
     add_http2(c.http2_protocol_options(), out);
     return add_http1(c.http_protocol_options(), at.field("http_protocol_options"), out);
   }
-  return refuse(path.field("auto_config"), "ALPN configured for cluster " + cluster +
-                                               " which has a non-ALPN transport socket: without TLS the "
-                                               "protocol cannot be negotiated; name it with "
-                                               "explicit_http_config");
+  const FieldPath at = path.field("auto_config");
+  // Envoy asks whether the transport socket can do ALPN; all that are secured can.
+  const bool alpn = with_tls;
+  if (!alpn)
+    return refuse(at, "ALPN configured for cluster " + cluster +
+                          " which has a non-ALPN transport socket: without TLS the protocol cannot be "
+                          "negotiated; name it with explicit_http_config");
+  out.protocol = Protocol::by_alpn;
+  add_http2(in.auto_config().http2_protocol_options(), out);
+  return add_http1(in.auto_config().http_protocol_options(), at.field("http_protocol_options"), out);
 }
 
 // The fields of Cluster that typed_extension_protocol_options took the place of.
@@ -155,9 +173,11 @@ Status add_http_options(const envoy::config::cluster::v3::Cluster& in, const Fie
     if (message->GetDescriptor() != Options::descriptor())
       return refuse(at, std::string("must hold a ") + kKey);
     typed = true;
-    SLUICE_TRY(add_typed(static_cast<const Options&>(*message), in.name(), at, out.http));
+    SLUICE_TRY(add_typed(static_cast<const Options&>(*message), in.name(),
+                         out.transport || !out.transport_matches.empty(), at, out.http));
   }
   if (typed) return {};
+  add_server_name(in.upstream_http_protocol_options(), out.http);
   return add_deprecated(in, path, out.http);
 }
 

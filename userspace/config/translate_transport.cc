@@ -57,7 +57,8 @@ Status add_transport_sockets(const envoy::config::cluster::v3::Cluster& in, Fact
     const auto& match = in.transport_socket_matches(i);
     const FieldPath at = list.item(static_cast<size_t>(i));
     if (!names.insert(match.name()).second)
-      return refuse(at.field("name"), "\"" + match.name() + "\" is there already: statistics are kept by name");
+      return refuse(at.field("name"),
+                    "\"" + match.name() + "\" is there already: statistics are kept by name");
     model::TransportMatch made{.name = match.name(), .criteria = to_criteria(match.match()), .transport = {}};
     SLUICE_ASSIGN(made.transport,
                   to_upstream_transport(match.transport_socket(), context, at.field("transport_socket")));

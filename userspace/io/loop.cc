@@ -5,6 +5,12 @@
 
 namespace sluice::io {
 
+namespace {
+
+constexpr int kSlowHooksPerTurn = 2;
+
+}  // namespace
+
 struct Loop::Inbox {
   std::mutex mutex;
   std::vector<std::function<void()>> functions;
@@ -21,6 +27,7 @@ Loop::~Loop() {
   // Owners may outlive the loop; what they scheduled will not run any more.
   while (hooks_.head) unlink(*hooks_.head);
   while (next_turn_.head) unlink(*next_turn_.head);
+  while (slow_.head) unlink(*slow_.head);
 }
 
 void Loop::drop_work() {
@@ -48,12 +55,12 @@ void Loop::unlink(TurnEnd& hook) {
   if (hook.prev_) {
     hook.prev_->next_ = hook.next_;
   } else {
-    (hooks_.head == &hook ? hooks_ : next_turn_).head = hook.next_;
+    (hooks_.head == &hook ? hooks_ : slow_.head == &hook ? slow_ : next_turn_).head = hook.next_;
   }
   if (hook.next_) {
     hook.next_->prev_ = hook.prev_;
   } else {
-    (hooks_.tail == &hook ? hooks_ : next_turn_).tail = hook.prev_;
+    (hooks_.tail == &hook ? hooks_ : slow_.tail == &hook ? slow_ : next_turn_).tail = hook.prev_;
   }
   hook.next_ = hook.prev_ = nullptr;
   hook.loop_ = nullptr;
@@ -63,6 +70,20 @@ void Loop::schedule(TurnEnd& hook) {
   if (hook.loop_) return;
   hook.loop_ = this;
   link(running_hooks_ && hook.ran_ == hook_phase_ ? next_turn_ : hooks_, hook);
+}
+
+void Loop::schedule_slow(TurnEnd& hook) {
+  if (hook.loop_) return;
+  hook.loop_ = this;
+  link(slow_, hook);
+}
+
+void Loop::run_slow_hooks() {
+  for (int i = 0; i < kSlowHooksPerTurn && slow_.head; ++i) {
+    TurnEnd* hook = slow_.head;
+    unlink(*hook);
+    hook->callback_(*hook);  // may destroy it
+  }
 }
 
 void Loop::run_hooks() {
@@ -103,7 +124,7 @@ void Loop::run() {
 }
 
 Duration Loop::begin_wait(Duration max_wait) {
-  if (max_wait <= Duration(0) || hooks_.head || !deferred_.empty()) return Duration(0);
+  if (max_wait <= Duration(0) || hooks_.head || slow_.head || !deferred_.empty()) return Duration(0);
   asleep_.store(true, std::memory_order_seq_cst);
   if (inbox_->any.load(std::memory_order_seq_cst) || stopping_.load(std::memory_order_seq_cst))
     return Duration(0);
@@ -116,6 +137,7 @@ Duration Loop::begin_wait(Duration max_wait) {
 
 void Loop::end_turn() {
   timers_.run(now_);
+  run_slow_hooks();
   run_hooks();
   if (inbox_->any.load(std::memory_order_acquire)) {
     std::vector<std::function<void()>> functions;

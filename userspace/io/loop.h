@@ -134,6 +134,9 @@ class Loop {
 
   // ---- the turn ----
   void schedule(TurnEnd& hook);  // no effect if scheduled already
+  // For work that takes as long as hundreds of others' together (a handshake's signature): first come, first served, but
+  // no more than a few of them a turn, so that everybody else goes on being served in between.
+  void schedule_slow(TurnEnd& hook);
   void defer_delete(std::unique_ptr<Deferred> object);
 
   // From any thread: runs `fn` on the loop's thread. Not for the data path.
@@ -176,12 +179,14 @@ class Loop {
   static void link(Hooks& list, TurnEnd& hook);
   void unlink(TurnEnd& hook);
   void run_hooks();
+  void run_slow_hooks();
 
   std::unique_ptr<Inbox> inbox_;
   std::atomic<bool> asleep_{false};
   std::atomic<bool> stopping_{false};
   Hooks hooks_;
   Hooks next_turn_;  // have run in this turn and were scheduled again
+  Hooks slow_;
   bool running_hooks_ = false;
   uint64_t hook_phase_ = 0;
   std::vector<std::unique_ptr<Deferred>> deferred_;

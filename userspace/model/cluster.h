@@ -83,7 +83,7 @@ struct CircuitBreaker {
 
 // envoy.extensions.upstreams.http.v3.HttpProtocolOptions: how HTTP reaches a cluster's hosts. Defaults are Envoy's.
 struct HttpUpstreamOptions {
-  enum class Protocol : uint8_t { http1, http2, as_downstream };
+  enum class Protocol : uint8_t { http1, http2, as_downstream, by_alpn };
   Protocol protocol = Protocol::http1;
   http::Http1Config http1;
   http::Http2Config http2;
@@ -91,6 +91,9 @@ struct HttpUpstreamOptions {
   Duration max_connection_duration{};  // 0: none
   Duration max_stream_duration{};  // of each try; 0: none
   uint32_t max_requests_per_connection = 0;  // 0: no limit
+  // upstream_http_protocol_options
+  bool auto_sni = false, auto_san_validation = false;
+  std::string server_name_header;  // what these two go by, in lower case; "": neither is set
   // HTTP/2 PING; interval 0: none.
   struct KeepAlive {
     Duration interval{}, timeout{};

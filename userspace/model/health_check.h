@@ -13,6 +13,7 @@
 #include "core/time.h"
 #include "model/matchers.h"
 #include "model/route.h"
+#include "model/subsets.h"
 
 namespace sluice::ext {
 class LogFile;
@@ -65,6 +66,9 @@ struct HealthCheck {
   bool reuse_connection = true;
   bool always_log_failures = false, always_log_success = false;
   std::vector<std::shared_ptr<ext::LogFile>> event_logs;
+  std::vector<std::string> alpn;  // tls_options: instead of the transport socket's; empty: those
+  // transport_socket_match_criteria: instead of the hosts' metadata; null: that
+  std::shared_ptr<const LbMetadata> transport_metadata;
   std::variant<HttpHealthCheck, TcpHealthCheck, GrpcHealthCheck> kind;
 };
 

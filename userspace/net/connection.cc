@@ -18,6 +18,8 @@ constexpr Duration kLinger = std::chrono::seconds(1);
 // A closing connection whose peer takes nothing for this long is reset. Envoy leaves it to the idle time-out (1 h).
 constexpr Duration kFlushPatience = std::chrono::hours(1);
 constexpr size_t kIovMax = 64;
+// So much is encrypted at once: the next lot while the wire carries this one.
+constexpr size_t kEncryptAtOnce = BlockPool::kLarge;
 // The socket's own send buffer keeps the wire busy; more than two large blocks of ours behind it only costs memory.
 constexpr uint32_t kBufferLimitMax = 2 * BlockPool::kLarge;
 
@@ -31,11 +33,13 @@ void ConnectionRelease::operator()(Connection* c) const {
   c->release();
 }
 
-ConnectionPtr Connection::create(io::Loop& loop, int fd, const Options& options, ConnectionHandler& handler) {
-  return ConnectionPtr(new Connection(loop, fd, options, handler));
+ConnectionPtr Connection::create(io::Loop& loop, int fd, const Options& options, ConnectionHandler& handler,
+                                 ext::TransportSocketPtr transport) {
+  return ConnectionPtr(new Connection(loop, fd, options, handler, std::move(transport)));
 }
 
-Connection::Connection(io::Loop& loop, int fd, const Options& options, ConnectionHandler& handler)
+Connection::Connection(io::Loop& loop, int fd, const Options& options, ConnectionHandler& handler,
+                       ext::TransportSocketPtr transport)
     : loop_(loop),
       handler_(&handler),
       options_(options),
@@ -46,6 +50,7 @@ Connection::Connection(io::Loop& loop, int fd, const Options& options, Connectio
       linger_(kLinger),
       flush_patience_(kFlushPatience) {
   options_.buffer_limit = std::min(options_.buffer_limit, kBufferLimitMax);
+  if (transport) tls_ = std::make_unique<Secured>(*this, std::move(transport));
 }
 
 Connection::~Connection() {
@@ -57,21 +62,33 @@ void Connection::start(const Address& local, const Address& remote) {
   local_ = local;
   remote_ = remote;
   state_ = State::open;
-  if (!received_.empty() || read_ended_) redeliver();
+  if (tls_) {
+    tls_->socket->start(tls_->out);
+    tls_->told = tls_->socket->established();
+    if (!tls_->out.empty()) loop_.schedule(turn_end_);
+    if (!tls_->wire.empty() || read_ended_) wire_received();
+  } else if (!received_.empty() || read_ended_) {
+    redeliver();
+  }
   arm_recv();
 }
 
 void Connection::connect(const Address& to) {
   assert(state_ == State::idle);
   remote_ = to;
+  client_ = true;
   state_ = State::connecting;
   loop_.connect(send_op_, fd_, to);
 }
 
 void Connection::unread(Buffer&& data, bool end_stream) {
   assert(state_ == State::idle);
-  bytes_received_ += data.size();
-  received_.append(std::move(data));
+  if (tls_) {
+    tls_->wire.append(std::move(data));
+  } else {
+    bytes_received_ += data.size();
+    received_.append(std::move(data));
+  }
   read_ended_ = end_stream;
 }
 
@@ -91,7 +108,8 @@ void Connection::arm_recv() {
   if (read_ended_ || recv_op_.in_flight()) return;
   if (state_ == State::flushing) return loop_.recv(recv_op_, fd_);
   if (state_ != State::open) return;
-  if (paused_ > 0) return watch_hangup();
+  // A handshake goes on while nobody wants to hear of its outcome yet.
+  if (paused_ > 0 && !handshaking()) return watch_hangup();
   // What nobody has taken counts against the limit: a handler that waits for more must not wait for ever.
   if (received_.size() >= options_.buffer_limit) return;
   loop_.recv(recv_op_, fd_, {.bulk = bulk_});
@@ -113,17 +131,89 @@ void Connection::recv_done(io::Op& op, io::Completion& c) {
     self.read_ended_ = true;
   } else {
     uint32_t n = c.data.size();
-    self.bytes_received_ += n;
     if (n >= kBulkAt) {
       self.bulk_ = true;
       self.small_in_a_row_ = 0;
     } else if (self.bulk_ && ++self.small_in_a_row_ >= kSmallToLeaveBulk) {
       self.bulk_ = false;
     }
-    self.received_.append(std::move(c.data));
+    if (self.tls_) {
+      self.tls_->wire.append(std::move(c.data));
+    } else {
+      self.bytes_received_ += n;
+      self.received_.append(std::move(c.data));
+    }
   }
+  if (self.tls_) return self.wire_received();
   if (self.paused_ > 0) return self.watch_hangup();  // delivered by resume_reading()
   self.deliver(self.read_ended_);
+}
+
+// ---- the transport socket ----
+
+void Connection::wire_received() {
+  // Signatures take their time: they wait their turn.
+  if (handshaking()) return loop_.schedule_slow(tls_->handshake);
+  run_transport();
+}
+
+void Connection::handshake_due(io::TurnEnd& hook) {
+  Connection& self = *hook.owner<Connection>();
+  if (self.state_ == State::open) self.run_transport();
+}
+
+void Connection::run_transport() {
+  Secured& t = *tls_;
+  const size_t before = received_.size();
+  const auto status = t.socket->receive(t.wire, read_ended_, received_, t.out);
+  bytes_received_ += received_.size() - before;
+  if (!t.out.empty() && !send_op_.in_flight()) loop_.schedule(turn_end_);
+  if (!t.told && t.socket->established()) {
+    t.told = true;
+    if (!queued_.empty() || write_ended_) loop_.schedule(turn_end_);
+    if (client_)
+      handler_->on_connected(*this);
+    else
+      handler_->on_secured(*this);
+    if (state_ != State::open) return;
+  }
+  if (status == ext::TransportSocket::Status::failed) return transport_failed();
+  if (status == ext::TransportSocket::Status::ended) t.ended = true;
+  if (!t.told) {
+    if (t.ended || read_ended_) return finish(ext::CloseCause::remote_close, 0, false);
+    return arm_recv();
+  }
+  if (paused_ > 0) return watch_hangup();  // delivered by resume_reading()
+  deliver(t.ended);
+}
+
+// What there was to say to the peer goes out; nothing else will.
+void Connection::transport_failed() {
+  tls_->failed = true;
+  received_.clear();
+  queued_.clear();
+  if (tls_->out.empty() && !send_op_.in_flight()) return finish(ext::CloseCause::transport, 0, false);
+  state_ = State::flushing;
+  write_ended_ = true;
+  linger_ = {};
+  if (!flush_timer_) flush_timer_ = std::make_unique<io::Timer>(loop_.timers(), &flush_timeout, this);
+  flush_timer_->arm(loop_.now() + kLinger);
+  if (!send_op_.in_flight()) loop_.schedule(turn_end_);
+}
+
+// The next lot for the wire.
+void Connection::fill_sending() {
+  Secured& t = *tls_;
+  std::swap(sending_, t.out);
+  if (t.failed || !t.socket->established()) return;
+  if (const size_t n = std::min(queued_.size(), kEncryptAtOnce); n > 0) {
+    t.socket->send(queued_, n, sending_);
+    t.in_flight += n;
+  }
+  if (write_ended_ && queued_.empty() && !t.end_said) {
+    t.end_said = true;
+    t.socket->end(sending_);
+  }
 }
 
 void Connection::watch_hangup() {
@@ -156,7 +246,7 @@ void Connection::pause_reading() {
 void Connection::resume_reading() {
   assert(paused_ > 0);
   if (--paused_ > 0 || state_ != State::open) return;
-  if (!received_.empty() || (read_ended_ && !end_delivered_))
+  if (!received_.empty() || (peer_ended() && !end_delivered_))
     redeliver();
   else
     arm_recv();
@@ -179,20 +269,31 @@ void Connection::turn_end(io::TurnEnd& hook) {
   Connection& self = *hook.owner<Connection>();
   if (self.notify_closed_) {
     self.notify_closed_ = false;
-    if (!self.released_) self.handler_->on_closed(self, self.close_event_);
+    if (!self.released_) {
+      if (self.client_ && self.handshaking())
+        self.handler_->on_connect_failed(self, self.close_event_.error);
+      else
+        self.handler_->on_closed(self, self.close_event_);
+    }
     self.settle();
     return;
   }
   if (self.redeliver_) {
     self.redeliver_ = false;
-    if (self.state_ == State::open && self.paused_ == 0) self.deliver(self.read_ended_);
+    if (self.state_ == State::open && self.paused_ == 0 && !self.handshaking())
+      self.deliver(self.peer_ended());
   }
   self.flush();
 }
 
 void Connection::flush() {
   if ((state_ != State::open && state_ != State::flushing) || send_op_.in_flight()) return;
-  if (sending_.empty() && !queued_.empty()) std::swap(sending_, queued_);
+  if (sending_.empty()) {
+    if (tls_)
+      fill_sending();
+    else if (!queued_.empty())
+      std::swap(sending_, queued_);
+  }
   if (!sending_.empty()) {
     size_t chunks = std::min(sending_.chunks(), kIovMax);
     std::span<iovec> iov = iov_;
@@ -206,6 +307,7 @@ void Connection::flush() {
   }
   if (state_ == State::flushing) {
     if (fin_sent_) return;
+    if (tls_ && tls_->failed) return finish(ext::CloseCause::transport, 0, false);
     if (read_ended_) return finish(ext::CloseCause::local, 0, false);
     if (linger_.count() == 0) return finish(ext::CloseCause::local, 0, false);
     fin_sent_ = true;
@@ -213,7 +315,7 @@ void Connection::flush() {
     flush_timer_->arm(loop_.now() + linger_);
     return;
   }
-  if (write_ended_ && !fin_sent_) {
+  if (write_ended_ && !fin_sent_ && !handshaking()) {
     fin_sent_ = true;
     // Where the peer has ended too, closing sends the FIN.
     if (!end_delivered_) loop_.shutdown_write(fd_);
@@ -233,7 +335,16 @@ void Connection::send_done(io::Op& op, io::Completion& c) {
       return;
     }
     self.state_ = State::open;
-    self.handler_->on_connected(self);
+    if (self.tls_) {
+      self.tls_->socket->start(self.tls_->out);
+      if (self.tls_->socket->established()) {
+        self.tls_->told = true;
+        self.handler_->on_connected(self);
+      }
+      if (self.state_ == State::open) self.loop_.schedule(self.turn_end_);
+    } else {
+      self.handler_->on_connected(self);
+    }
     self.arm_recv();
     return;
   }
@@ -244,10 +355,15 @@ void Connection::send_done(io::Op& op, io::Completion& c) {
 }
 
 void Connection::sent(size_t n) {
-  bytes_sent_ += n;
   sending_.drain(n);
+  // Of the application's bytes: where exactly they end among those of the wire nobody needs to know before all are gone.
+  if (tls_) {
+    n = sending_.empty() ? tls_->in_flight : std::min(n, tls_->in_flight);
+    tls_->in_flight -= n;
+  }
+  bytes_sent_ += n;
   if (flush_timer_ && flush_timer_->armed()) flush_timer_->arm(loop_.now() + flush_patience_);
-  if (!released_) handler_->on_sent(*this, n);
+  if (!released_ && (n > 0 || !tls_)) handler_->on_sent(*this, n);
   check_watermarks();
 }
 
@@ -314,6 +430,11 @@ void Connection::finish(ext::CloseCause cause, int error, bool reset) {
   assert(state_ != State::closing && state_ != State::closed);
   state_ = State::closing;
   reset_on_close_ = reset;
+  if (tls_) {
+    if (tls_->failed) cause = ext::CloseCause::transport;
+    tls_->wire.clear();
+    tls_->out.clear();
+  }
   close_event_.cause = cause;
   close_event_.error = error;
   if (flush_timer_) flush_timer_->cancel();

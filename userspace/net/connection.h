@@ -10,6 +10,7 @@
 #include "core/buffer.h"
 #include "io/loop.h"
 #include "sluice/ext/connection.h"
+#include "sluice/ext/transport_socket.h"
 
 namespace sluice::net {
 
@@ -19,9 +20,12 @@ class Connection;
 // connection; each of them may write, close, or release the connection.
 class ConnectionHandler : public ext::ConnectionObserver {
  public:
-  // Only after connect().
+  // Only after connect(); with a transport socket when that is established too.
   virtual void on_connected(Connection&) {}
-  virtual void on_connect_failed(Connection&, int /*error: errno*/) {}
+  virtual void on_connect_failed(
+      Connection&, int /*error: errno; 0: the transport socket's handshake, or the peer ended it*/) {}
+  // An accepted connection's transport socket is established. Before any on_data.
+  virtual void on_secured(Connection&) {}
   // `data` holds everything received and not taken yet; what is left stays for the next call. end_stream: the peer's
   // FIN has come, nothing follows `data`; said again in a later call if the handler left bytes or paused reading.
   virtual void on_data(Connection&, Buffer& data, bool end_stream) = 0;
@@ -48,8 +52,10 @@ class Connection final : public ext::Connection, public io::Deferred {
     uint32_t buffer_limit = 1 << 20;
   };
 
-  // Takes over `fd`. For an accepted socket call start(), for a new one connect().
-  static ConnectionPtr create(io::Loop& loop, int fd, const Options& options, ConnectionHandler& handler);
+  // Takes over `fd`. For an accepted socket call start(), for a new one connect(). `transport` null: bytes go as they are.
+  // With one, everything said to and by the handler, counts of bytes too, is of the application's bytes.
+  static ConnectionPtr create(io::Loop& loop, int fd, const Options& options, ConnectionHandler& handler,
+                              ext::TransportSocketPtr transport = nullptr);
 
   void start(const Address& local, const Address& remote);
   void connect(const Address& to);
@@ -70,8 +76,11 @@ class Connection final : public ext::Connection, public io::Deferred {
   void close(ext::CloseKind kind, std::string_view details = {}) override;
   void set_close_delay(Duration delay) override;
   bool open() const override { return state_ == State::open; }
-  size_t unsent() const override { return sending_.size() + queued_.size(); }
+  size_t unsent() const override { return (tls_ ? tls_->in_flight : sending_.size()) + queued_.size(); }
   bool above_high_watermark() const override { return above_high_; }
+  ext::TlsInfoPtr tls_info() const override { return tls_ ? tls_->socket->tls_info() : nullptr; }
+  std::string transport_failure() const override { return tls_ ? tls_->socket->failure() : std::string(); }
+  const ext::TransportSocket* transport() const { return tls_ ? tls_->socket.get() : nullptr; }
 
   const std::string& close_details() const { return close_details_; }
   uint64_t bytes_received() const { return bytes_received_; }
@@ -92,7 +101,23 @@ class Connection final : public ext::Connection, public io::Deferred {
     closed,
   };
 
-  Connection(io::Loop& loop, int fd, const Options& options, ConnectionHandler& handler);
+  // What a transport socket needs beside itself.
+  struct Secured {
+    explicit Secured(Connection& c, ext::TransportSocketPtr s)
+        : socket(std::move(s)), handshake(&handshake_due, &c) {}
+    ext::TransportSocketPtr socket;
+    Buffer wire;  // received, not taken by the socket yet
+    Buffer out;  // what the socket itself says
+    size_t in_flight = 0;  // the application's bytes that are in sending_
+    bool told = false;  // the handler knows that it is established
+    bool ended = false;  // the peer will say nothing more
+    bool end_said = false;
+    bool failed = false;
+    io::TurnEnd handshake;
+  };
+
+  Connection(io::Loop& loop, int fd, const Options& options, ConnectionHandler& handler,
+             ext::TransportSocketPtr transport);
   ~Connection() override;
 
   static void recv_done(io::Op& op, io::Completion& c);
@@ -100,6 +125,14 @@ class Connection final : public ext::Connection, public io::Deferred {
   static void hangup_seen(io::Op& op, io::Completion& c);
   static void turn_end(io::TurnEnd& hook);
   static void flush_timeout(io::Timer& timer);
+  static void handshake_due(io::TurnEnd& hook);
+  // Has the peer said its last? Its FIN, or what a transport socket takes for it.
+  bool peer_ended() const { return tls_ ? tls_->ended : read_ended_; }
+  bool handshaking() const { return tls_ && !tls_->told; }
+  void wire_received();
+  void run_transport();
+  void transport_failed();
+  void fill_sending();
   void arm_recv();
   void watch_hangup();
   bool in_flight() const;
@@ -119,6 +152,7 @@ class Connection final : public ext::Connection, public io::Deferred {
   int fd_;
   State state_ = State::idle;
   bool reset_on_close_ = false;
+  bool client_ = false;  // connect() was called
   bool released_ = false;
   bool read_ended_ = false;  // FIN received
   bool end_delivered_ = false;
@@ -133,6 +167,7 @@ class Connection final : public ext::Connection, public io::Deferred {
   ext::CloseEvent close_event_;
   mutable Address local_;
   Address remote_;
+  std::unique_ptr<Secured> tls_;  // null: no transport socket
   Buffer received_, queued_, sending_;
   uint64_t bytes_received_ = 0, bytes_sent_ = 0;
   std::string close_details_;

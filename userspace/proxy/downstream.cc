@@ -217,8 +217,23 @@ void Downstream::open(ChainRuntime& chain) {
   SLUICE_LOG(connection, debug, "[C{}] new connection from {} to {}", info_.connection_id,
              info_.downstream_remote.to_string(), info_.downstream_local.to_string());
 
+  ext::TransportSocketPtr transport;
+  if (chain.transport) {
+    transport = chain.transport->make({.workload = workload_ ? workload_->netns_cookie : 0},
+                                      info_.downstream_transport_failure_reason);
+    if (!transport) {
+      SLUICE_LOG(connection, debug, "[C{}] closing: {}", info_.connection_id,
+                 info_.downstream_transport_failure_reason);
+      return drop(false);
+    }
+    if (const Duration t = chain.config->transport_socket_connect_timeout; t.count() > 0) {
+      transport_timer_ = std::make_unique<io::Timer>(loop().timers(), &transport_timeout, this);
+      transport_timer_->arm(loop().now() + t);
+    }
+  }
   connection_ = net::Connection::create(
-      loop(), fd_, {.id = info_.connection_id, .buffer_limit = listener_->config->buffer_limit}, *this);
+      loop(), fd_, {.id = info_.connection_id, .buffer_limit = listener_->config->buffer_limit}, *this,
+      std::move(transport));
   fd_ = -1;
   if (ahead_) {
     connection_->unread(std::move(ahead_->data), end_stream_);
@@ -238,6 +253,23 @@ void Downstream::run_new_connection() {
     if (filters_[initialised_++]->on_new_connection() == ext::FilterStatus::stop) return;
     if (!connection_->open()) return;
   }
+}
+
+void Downstream::on_secured(net::Connection& c) {
+  transport_timer_.reset();
+  info_.downstream_tls = c.tls_info();
+  if (info_.downstream_tls && info_.requested_server_name.empty())
+    info_.requested_server_name = info_.downstream_tls->server_name();
+  for (auto& f : filters_) {
+    f->on_secured();
+    if (!connection_->open()) return;
+  }
+}
+
+void Downstream::transport_timeout(io::Timer& timer) {
+  Downstream& d = *timer.owner<Downstream>();
+  d.listener_->shared->stats.transport_timeout.add();
+  d.connection_->close(ext::CloseKind::no_flush, "transport socket timeout was reached");
 }
 
 void Downstream::on_data(net::Connection&, Buffer& data, bool end_stream) {
@@ -276,7 +308,10 @@ void Downstream::on_sent(ext::Connection& c, size_t bytes) {
 }
 
 void Downstream::on_closed(ext::Connection& c, const ext::CloseEvent& event) {
+  transport_timer_.reset();
   if (info_.termination_details.empty()) info_.termination_details = connection_->close_details();
+  if (info_.downstream_transport_failure_reason.empty())
+    info_.downstream_transport_failure_reason = connection_->transport_failure();
   for (auto& f : filters_) f->on_closed(c, event);
   end();
 }

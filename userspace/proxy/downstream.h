@@ -41,6 +41,7 @@ class Downstream final : public io::Deferred,
   void read_ahead();
   static void read_ahead_done(io::Op& op, io::Completion& c);
   static void listener_filters_timeout(io::Timer& timer);
+  static void transport_timeout(io::Timer& timer);
   void listener_filters_done();
   void open(ChainRuntime& chain);
   void drop(bool reset);  // without a filter chain
@@ -60,6 +61,7 @@ class Downstream final : public io::Deferred,
   bool health_check_failed() const override { return worker_.health_check_failed(); }
 
   // net::ConnectionHandler
+  void on_secured(net::Connection&) override;
   void on_data(net::Connection&, Buffer& data, bool end_stream) override;
   void on_above_high_watermark(ext::Connection&) override;
   void on_below_low_watermark(ext::Connection&) override;
@@ -95,6 +97,7 @@ class Downstream final : public io::Deferred,
   bool told_to_drain_ = false;
   std::vector<std::unique_ptr<ext::NetworkFilter>> filters_;
   net::ConnectionPtr connection_;
+  std::unique_ptr<io::Timer> transport_timer_;  // while the transport socket shakes hands, with a time-out
   Downstream* next_ = nullptr;
   Downstream* prev_ = nullptr;
 };

@@ -12,6 +12,7 @@ ListenerStats::ListenerStats(const stats::Scope& root, const std::string& prefix
   cx_overflow = s.counter("downstream_cx_overflow");
   no_filter_chain_match = s.counter("no_filter_chain_match");
   pre_cx_timeout = s.counter("downstream_pre_cx_timeout");
+  transport_timeout = s.counter("downstream_cx_transport_socket_connect_timeout");
   cx_active = s.gauge("downstream_cx_active");
   pre_cx_active = s.gauge("downstream_pre_cx_active");
   cx_length_ms = s.histogram("downstream_cx_length_ms", stats::Unit::milliseconds);
@@ -38,7 +39,7 @@ bool ChainRuntime::ends_now(MonotonicTime now, Random& random) const {
 }
 
 ListenerRuntime::ListenerRuntime(std::shared_ptr<const model::Listener> c, const stats::Scope& root,
-                                 unsigned worker, const ListenerRuntime* before)
+                                 io::Loop& loop, unsigned worker, const ListenerRuntime* before)
     : config(std::move(c)) {
   const std::string prefix = stat_prefix(*config);
   if (before && stat_prefix(*before->config) == prefix)
@@ -53,7 +54,9 @@ ListenerRuntime::ListenerRuntime(std::shared_ptr<const model::Listener> c, const
     for (const auto& chain : before->chains_not_in(nullptr)) old.emplace(chain->config->hash, chain);
   auto make = [&](const std::shared_ptr<const model::FilterChain>& chain) {
     if (auto it = old.find(chain->hash); it != old.end()) return it->second;
-    auto made = std::make_shared<Chain>(Chain{chain, {}});
+    auto made = std::make_shared<Chain>();
+    made->config = chain;
+    if (chain->transport) made->transport = chain->transport({.stats = scope, .loop = loop});
     for (const auto& f : chain->filters) made->filters.push_back(f({root, scope, config->buffer_limit}));
     return made;
   };

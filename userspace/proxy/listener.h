@@ -11,6 +11,7 @@
 #include "model/listener.h"
 #include "sluice/ext/listener_filter.h"
 #include "sluice/ext/network_filter.h"
+#include "sluice/ext/transport_socket.h"
 
 namespace sluice::proxy {
 
@@ -27,7 +28,8 @@ struct Workload {
 // "listener.<prefix>." on one worker.
 struct ListenerStats {
   ListenerStats(const stats::Scope& root, const std::string& prefix, unsigned worker);
-  stats::Counter cx_total, cx_destroy, cx_overflow, no_filter_chain_match, pre_cx_timeout, worker_cx_total;
+  stats::Counter cx_total, cx_destroy, cx_overflow, no_filter_chain_match, pre_cx_timeout, transport_timeout,
+      worker_cx_total;
   stats::Gauge cx_active, pre_cx_active, worker_cx_active;
   stats::Histogram cx_length_ms;
 };
@@ -47,6 +49,7 @@ struct DrainPlan {
 struct ChainRuntime {
   std::shared_ptr<const model::FilterChain> config;
   std::vector<ext::NetworkFilterMaker> filters;
+  std::unique_ptr<ext::DownstreamTransport> transport;  // null: none
 
   // Set when it is no longer in use by its listener.
   bool draining = false;
@@ -70,8 +73,8 @@ struct ListenerRuntime {
 
   // `before`: the same listener as it was. Filter chains that have not changed are taken over from it if nothing but
   // chains differs.
-  ListenerRuntime(std::shared_ptr<const model::Listener> config, const stats::Scope& root, unsigned worker,
-                  const ListenerRuntime* before = nullptr);
+  ListenerRuntime(std::shared_ptr<const model::Listener> config, const stats::Scope& root, io::Loop& loop,
+                  unsigned worker, const ListenerRuntime* before = nullptr);
   Chain* find_chain(const model::FilterChainMatchInput& input) const;
   // Its chains that `after` has not taken over; null: all.
   std::vector<std::shared_ptr<Chain>> chains_not_in(const ListenerRuntime* after) const;
@@ -94,6 +97,10 @@ class Listeners {
   ListenerPtr put(ListenerPtr listener);
   ListenerPtr remove(const std::string& name);
   size_t size() const { return by_name_.size(); }
+  template <typename F>
+  void for_each(F f) const {
+    for (const auto& [name, listener] : by_name_) f(*listener);
+  }
 
  private:
   void forget_addresses(const ListenerRuntime& listener);

@@ -61,7 +61,8 @@ Worker::~Worker() {
 
 void Worker::put_listener(const std::shared_ptr<const model::Listener>& listener, const DrainPlan& drain) {
   const ListenerPtr before = listeners_.by_name(*listener->name);
-  auto runtime = std::make_shared<ListenerRuntime>(listener, stats_root(), options_.index, before.get());
+  auto runtime =
+      std::make_shared<ListenerRuntime>(listener, stats_root(), loop_, options_.index, before.get());
   listeners_.put(runtime);
   if (!before) return;
   for (auto& s : sockets_) {
@@ -150,6 +151,14 @@ void Worker::for_each_connection(const std::function<void(Downstream&)>& f) {
     f(*d);
     d = next;
   }
+}
+
+void Worker::forget_workload(uint64_t netns_cookie) {
+  clusters_->forget_origin(netns_cookie);
+  listeners_.for_each([&](const ListenerRuntime& listener) {
+    for (const auto& chain : listener.chains_not_in(nullptr))
+      if (chain->transport) chain->transport->forget_workload(netns_cookie);
+  });
 }
 
 void Worker::close_connections(const std::function<bool(const Downstream&)>& which) {

@@ -76,6 +76,8 @@ class Worker {
   void set_draining();
   // What health checks of the proxy itself are answered; HTTP connections drain while they fail.
   void set_health_check_failed(bool failed) { health_check_failed_ = failed; }
+  // A workload has gone: pooled connections opened in its namespace go, and nothing of its identity stays.
+  void forget_workload(uint64_t netns_cookie);
   // Resets what is still open; for the end of a drain. `which` null: all.
   void close_connections(const std::function<bool(const Downstream&)>& which);
   std::vector<ConnectionSnapshot> connections() const;

@@ -176,7 +176,7 @@ Status Workloads::release(const std::string& name) {
           me.close_connections([&](const proxy::Downstream& d) {
             return d.workload() == gone.get() && d.needs_return_path();
           });
-          me.clusters().forget_origin(gone->netns_cookie);
+          me.forget_workload(gone->netns_cookie);
         });
       served_.erase(it);
     }

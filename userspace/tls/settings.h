@@ -17,7 +17,8 @@ struct CommonSettings {
   Version min_version = Version::tls12, max_version = Version::tls13;
   std::vector<std::string> cipher_suites;  // of TLS 1.2 and before, in OpenSSL's names; empty: Envoy's
   std::vector<std::string> curves;  // "X25519", "P-256"; empty: these two
-  std::vector<std::string> signature_algorithms;  // BoringSSL's names, as "ecdsa_secp256r1_sha256"; empty: all
+  std::vector<std::string>
+      signature_algorithms;  // BoringSSL's names, as "ecdsa_secp256r1_sha256"; empty: all
   std::vector<std::string> alpn;
   struct KeyLog {
     std::string path;  // "": none

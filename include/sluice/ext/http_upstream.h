@@ -23,6 +23,8 @@ struct HttpRequestTraits {
   RoutingPriority priority = RoutingPriority::normal;
   bool upgrade = false;  // a websocket or CONNECT: wants a connection of its own (HTTP/1)
   bool raw = false;  // a CONNECT that ends here: bytes on a TCP connection of its own
+  std::string_view server_name =
+      {};  // the host that is asked for, where the cluster wants it (server_name_header())
 };
 
 // How a try ended, for outlier detection (Envoy: Outlier::Result).
@@ -135,6 +137,9 @@ class HttpCluster {
   // load_assignment.policy.drop_overloads: whether it drops this request, or every one.
   enum class Drop : uint8_t { no, some, all };
   virtual Drop drops() = 0;
+  // The request header that says whom TLS is to be spoken to with: ":authority" with auto_sni or auto_san_validation, or
+  // override_auto_sni_header; "": none.
+  virtual std::string_view server_name_header() const { return {}; }
   // Of responses from a host of that zone, "zone.<the proxy's>.<to>."; null: one of the two is not known.
   virtual HttpCodeStats* zone_stats(std::string_view to) = 0;
 

@@ -43,6 +43,8 @@ class NetworkFilter : public ConnectionObserver {
   virtual void init(NetworkFilterContext& context) = 0;
   // Before any data. stop: later filters wait for continue_reading().
   virtual FilterStatus on_new_connection() { return FilterStatus::proceed; }
+  // The transport socket's handshake is over: stream_info().downstream_tls is set. Not called without one.
+  virtual void on_secured() {}
   // `data` holds all that no filter has taken yet; take with move_front_to/drain. end_stream comes once.
   virtual FilterStatus on_data(Buffer& data, bool end_stream) = 0;
   // Somebody looks at stream_info now (sluicectl connections): fill in what is costly to keep current.

@@ -25,7 +25,7 @@ class TransportSocket {
  public:
   enum class Status : uint8_t {
     ok,
-    ended,   // the peer will say nothing more (close_notify, or `end_stream` and nothing left)
+    ended,  // the peer will say nothing more (close_notify, or `end_stream` and nothing left)
     failed,  // see failure(); `out` may hold an alert that is to go out before the connection is closed
   };
 
@@ -72,9 +72,10 @@ using DownstreamTransportFactory =
 
 // What one request wants of the connection that carries it. Connections are shared among equal wants only.
 struct UpstreamTransportOptions {
-  std::string server_name;  // auto_sni: SNI; "": as configured
-  std::vector<std::string> verify_names;  // auto_san_validation: instead of the configured SAN matchers, exact
-  std::vector<std::string> alpn;  // instead of the configured protocols; empty: those
+  std::string server_name = {};  // auto_sni: SNI; "": as configured
+  std::vector<std::string> verify_names =
+      {};  // auto_san_validation: instead of the configured SAN matchers, exact
+  std::vector<std::string> alpn = {};  // instead of the configured protocols; empty: those
   friend bool operator==(const UpstreamTransportOptions&, const UpstreamTransportOptions&) = default;
 };
 
@@ -85,14 +86,17 @@ class UpstreamTransport {
     uint64_t workload = 0;  // as downstream
     const UpstreamHost* host = nullptr;  // may be null
     const UpstreamTransportOptions* options = nullptr;  // may be null
-    const std::vector<std::string>* alpn_fallback = nullptr;  // where neither options nor configuration say any; or null
-    const StreamInfo* downstream = nullptr;  // null: nobody's (a health check, a control plane)
+    const std::vector<std::string>* alpn_fallback =
+        nullptr;  // where neither options nor configuration say any; or null
+    const StreamInfo* downstream =
+        nullptr;  // for sharing_key(); null: nobody's (a health check, a control plane)
+    std::string_view sharing_key = {};  // for make(): what sharing_key() gave
   };
   virtual ~UpstreamTransport() = default;
   // Null: no connection can be made at present, as `failure` says.
   virtual TransportSocketPtr make(const Request& request, std::string& failure) = 0;
-  // What of `request` beside workload, host and options its sockets depend on; connections are shared only where this is
-  // equal (a PROXY header: the addresses). "": nothing.
+  // What of the request beside workload, host and options its sockets depend on, as make() wants it (a PROXY header): such
+  // connections are shared only where this is equal, and made when the request may be gone. "": nothing.
   virtual std::string sharing_key(const Request&) const { return {}; }
   virtual bool secure() const { return true; }  // TLS: x-forwarded-proto and :scheme say https
   virtual void forget_workload(uint64_t /*workload*/) {}

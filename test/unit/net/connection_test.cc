@@ -16,6 +16,7 @@ namespace {
 // Takes everything, notes everything.
 struct Recorder final : net::ConnectionHandler {
   void on_connected(net::Connection&) override { connected = true; }
+  void on_secured(net::Connection&) override { secured = true; }
   void on_connect_failed(net::Connection&, int e) override { connect_error = e; }
   void on_data(net::Connection& c, Buffer& data, bool end) override {
     largest = std::max(largest, data.size());
@@ -42,19 +43,68 @@ struct Recorder final : net::ConnectionHandler {
 
   std::string received;
   bool take = true, echo = false, pause_on_data = false;
-  bool connected = false, ended = false;
+  bool connected = false, secured = false, ended = false;
   int connect_error = 0, closed = 0, highs = 0, lows = 0;
   size_t sent = 0, largest = 0;
   ext::CloseEvent event;
 };
 
+// Greets with "hello" and wants to be greeted so, or ends with "alert". Then every byte is its neighbour (x ^ 1) on the
+// wire, each lot behind a '#', and '!' stands for the end.
+struct Disguise final : ext::TransportSocket {
+  explicit Disguise(Loop& l) : loop(l) {}
+  void start(Buffer& out) override { out.append(loop.blocks(), "hello"); }
+  Status receive(Buffer& in, bool end_stream, Buffer& plain, Buffer& out) override {
+    if (!greeted) {
+      if (in.size() < 5) return Status::ok;
+      std::string scratch;
+      if (in.peek(5, scratch) != "hello") {
+        out.append(loop.blocks(), "alert");
+        reason = "rude";
+        return Status::failed;
+      }
+      in.drain(5);
+      greeted = true;
+    }
+    std::string text;
+    for (char c : in.to_string()) {
+      if (c == '#') continue;
+      if (c == '!') ended = true;
+      if (!ended) text += static_cast<char>(c ^ 1);
+    }
+    in.clear();
+    plain.append(loop.blocks(), text);
+    return ended || end_stream ? Status::ended : Status::ok;
+  }
+  bool established() const override { return greeted; }
+  void send(Buffer& plain, size_t n, Buffer& out) override {
+    Buffer part;
+    plain.move_front_to(part, n);
+    std::string text = "#" + part.to_string();
+    for (size_t i = 1; i < text.size(); ++i) text[i] ^= 1;
+    out.append(loop.blocks(), text);
+  }
+  void end(Buffer& out) override { out.append(loop.blocks(), "!"); }
+  const std::string& failure() const override { return reason; }
+
+  Loop& loop;
+  bool greeted = false, ended = false;
+  std::string reason;
+};
+
+std::string disguised(std::string text) {
+  for (char& c : text) c ^= 1;
+  return text;
+}
+
 // A connection of ours and its peer, a plain descriptor.
 struct Bed : Rig {
-  explicit Bed(std::unique_ptr<Loop> l, uint32_t limit = 1 << 20) : Rig(std::move(l)) {
+  explicit Bed(std::unique_ptr<Loop> l, uint32_t limit = 1 << 20, bool disguise = false) : Rig(std::move(l)) {
     Pair p = connect();
     peer = p.a;
     std::erase(fds, p.b);
-    connection = net::Connection::create(*loop, p.b, {.id = 1, .buffer_limit = limit}, recorder);
+    connection = net::Connection::create(*loop, p.b, {.id = 1, .buffer_limit = limit}, recorder,
+                                         disguise ? std::make_unique<Disguise>(*loop) : nullptr);
     connection->start(loop->local_address(p.b), loop->peer_address(p.b));
   }
   ~Bed() {
@@ -65,6 +115,16 @@ struct Bed : Rig {
     Buffer b;
     b.append(loop->blocks(), text);
     connection->write(std::move(b), end);
+  }
+  // Appends what comes until `got` has `size` bytes.
+  bool read(std::string& got, size_t size) {
+    while (got.size() < size) {
+      Probe p;
+      loop->recv(p.op, peer);
+      if (!finish(p) || p.result <= 0) return false;
+      got += p.last;
+    }
+    return true;
   }
   Recorder recorder;
   net::ConnectionPtr connection;
@@ -315,4 +375,78 @@ SLUICE_EACH_BACKEND("bytes read ahead come first") {
   CHECK(rec.received == "early late");
   c.reset();
   r.turns(3);
+}
+
+SLUICE_EACH_BACKEND(
+    "a transport socket: bytes wait for its handshake, and are counted as the application's") {
+  Bed b(Backend::make(), 1 << 20, true);
+  b.write("early");
+  b.send(b.peer, "hel");
+  std::string got;
+  REQUIRE(b.read(got, 5));
+  CHECK(got == "hello");
+  CHECK_FALSE(b.recorder.secured);
+  b.send(b.peer, "lo#" + disguised("abc"));
+  REQUIRE(b.until([&] { return b.recorder.received == "abc"; }));
+  CHECK(b.recorder.secured);
+  CHECK(b.connection->bytes_received() == 3);
+  REQUIRE(b.read(got, 11));
+  CHECK(got == "hello#" + disguised("early"));
+  CHECK(b.until([&] { return b.recorder.sent == 5; }));
+  CHECK(b.connection->bytes_sent() == 5);
+  CHECK(b.connection->unsent() == 0);
+}
+
+SLUICE_EACH_BACKEND("a transport socket: handshakes go on while reading is paused") {
+  Bed b(Backend::make(), 1 << 20, true);
+  b.connection->pause_reading();
+  b.send(b.peer, "hello#" + disguised("abc"));
+  REQUIRE(b.until([&] { return b.recorder.secured; }));
+  b.turns(5);
+  CHECK(b.recorder.received.empty());
+  b.connection->resume_reading();
+  CHECK(b.until([&] { return b.recorder.received == "abc"; }));
+}
+
+SLUICE_EACH_BACKEND("a transport socket: its end is the end of the stream, both ways") {
+  Bed b(Backend::make(), 1 << 20, true);
+  b.send(b.peer, "hello#" + disguised("abc") + "!");
+  REQUIRE(b.until([&] { return b.recorder.ended; }));
+  CHECK(b.recorder.received == "abc");
+  b.write("late", true);
+  std::string got;
+  CHECK(b.recv_all(b.peer, got) == 0);
+  CHECK(got == "hello#" + disguised("late") + "!");
+  CHECK(b.until([&] { return b.recorder.closed == 1; }));
+  CHECK(b.recorder.event.cause == CloseCause::remote_close);
+}
+
+SLUICE_EACH_BACKEND("a transport socket that fails says so to the peer, and the connection is over") {
+  Bed b(Backend::make(), 1 << 20, true);
+  b.write("never seen");
+  b.send(b.peer, "grumble");
+  std::string got;
+  REQUIRE(b.until([&] { return b.recorder.closed == 1; }));
+  CHECK(b.recorder.event.cause == CloseCause::transport);
+  CHECK(b.connection->transport_failure() == "rude");
+  b.recv_all(b.peer, got);
+  CHECK(got == "helloalert");
+  CHECK_FALSE(b.recorder.secured);
+}
+
+SLUICE_EACH_BACKEND("a transport socket: more than fits goes in lots, the watermarks count plain bytes") {
+  Bed b(Backend::make(), 4096, true);
+  b.send(b.peer, "hello");
+  REQUIRE(b.until([&] { return b.recorder.secured; }));
+  const std::string big = pattern(3 << 20);
+  b.write(big);
+  CHECK(b.recorder.highs == 1);
+  std::string got;
+  REQUIRE(b.read(got, 5 + big.size()));
+  REQUIRE(b.until([&] { return b.recorder.sent == big.size(); }));
+  CHECK(b.recorder.lows == 1);
+  b.connection->close(CloseKind::flush);
+  b.recv_all(b.peer, got);
+  std::erase(got, '#');
+  CHECK(got == "hello" + disguised(big) + "!");
 }

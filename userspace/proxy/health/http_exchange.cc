@@ -28,16 +28,16 @@ void HttpExchange::check() {
   whole_ = false;
   answer_.reset();
   if (state_ == State::open) return start();
-  auto fd = context_.open_socket(target_.address);
-  if (!fd.ok()) {
+  auto made = context_.open(target_, http2_, *this);
+  if (!made.ok()) {
     SLUICE_LOG(upstream, debug, "cluster {}: health check of {}: {}", context_.cluster->name,
-               target_.address.to_string(), fd.error().message);
+               target_.address.to_string(), made.error().message);
     state_ = State::failing;
     return context_.loop.schedule(turn_end_);
   }
   leave_ = !context_.check.reuse_connection;
   state_ = State::connecting;
-  socket_ = net::Connection::create(context_.loop, *fd, {.id = ++context_.connection_ids}, *this);
+  socket_ = std::move(*made);
   socket_->connect(target_.address);
 }
 

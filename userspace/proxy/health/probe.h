@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "core/address.h"
@@ -10,6 +11,7 @@
 #include "io/loop.h"
 #include "model/cluster.h"
 #include "model/health_check.h"
+#include "net/connection.h"
 
 // One question to one host: is it well? What follows from the answers is the health checker's business
 // (proxy/upstream/health_checker.h).
@@ -28,6 +30,15 @@ struct Answer {
   bool exclude = false;  // x-envoy-immediate-health-check-fail
 };
 
+struct Target {
+  Address address;  // to ask at
+  std::string authority;
+  Address host;  // the host's own, for %UPSTREAM_REMOTE_ADDRESS%
+  std::string hostname;
+  ext::UpstreamTransport* transport = nullptr;  // null: bytes go as they are
+  const ext::UpstreamHost* peer = nullptr;  // whom it reaches; may be null
+};
+
 // What the probes of one cluster share. Outlives them. Control thread.
 struct ProbeContext {
   ProbeContext(io::Loop& loop, std::shared_ptr<const model::Cluster> cluster, const model::HealthCheck& check,
@@ -41,15 +52,9 @@ struct ProbeContext {
   stats::Counter protocol_error, verify_cluster;
   uint64_t connection_ids = 0;
 
-  // A socket as the cluster's connections have it.
-  Result<int> open_socket(const Address& to);
-};
-
-struct Target {
-  Address address;  // to ask at
-  std::string authority;
-  Address host;  // the host's own, for %UPSTREAM_REMOTE_ADDRESS%
-  std::string hostname;
+  // A connection as the cluster's are, that has yet to connect. `http2`: what is spoken on it, if HTTP is.
+  Result<net::ConnectionPtr> open(const Target& target, std::optional<bool> http2,
+                                  net::ConnectionHandler& handler);
 };
 
 class Probe {

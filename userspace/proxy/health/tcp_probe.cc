@@ -18,13 +18,13 @@ void TcpProbe::check() {
   asking_ = true;
   search_.restart();
   if (socket_) return send();
-  auto fd = context_.open_socket(target_.address);
-  if (!fd.ok()) {
+  auto made = context_.open(target_, std::nullopt, *this);
+  if (!made.ok()) {
     SLUICE_LOG(upstream, debug, "cluster {}: health check of {}: {}", context_.cluster->name,
-               target_.address.to_string(), fd.error().message);
+               target_.address.to_string(), made.error().message);
     return context_.loop.schedule(failed_);
   }
-  socket_ = net::Connection::create(context_.loop, *fd, {.id = ++context_.connection_ids}, *this);
+  socket_ = std::move(*made);
   socket_->connect(target_.address);
 }
 

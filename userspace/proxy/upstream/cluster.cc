@@ -79,6 +79,7 @@ WorkerCluster::WorkerCluster(std::shared_ptr<SharedCluster> shared, io::Loop& lo
       slot_(stats_root.slot()),
       scope_(stats_root.scope("cluster").scope(shared_->observability_name)),
       stats_(scope_),
+      transports_(config(), scope_, loop),
       breakers_{Breakers(shared_->breakers[0], config().circuit_breaker[0],
                          scope_.scope("circuit_breakers").scope("default")),
                 Breakers(shared_->breakers[1], config().circuit_breaker[1],
@@ -129,6 +130,7 @@ void WorkerCluster::close() {
 
 void WorkerCluster::forget_origin(uint64_t netns_cookie) {
   if (http_) http_->forget_origin(netns_cookie);
+  transports_.forget_workload(netns_cookie);
 }
 
 std::unique_ptr<ext::Upstream> WorkerCluster::connect(const ext::Upstream::Origin& origin,

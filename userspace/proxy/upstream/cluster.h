@@ -17,6 +17,7 @@
 #include "proxy/upstream/load_balancer.h"
 #include "proxy/upstream/outlier_detection.h"
 #include "proxy/upstream/subsets.h"
+#include "proxy/upstream/transports.h"
 #include "sluice/ext/http_upstream.h"
 #include "sluice/ext/upstream.h"
 
@@ -118,6 +119,7 @@ class WorkerCluster final : public ext::Cluster, public std::enable_shared_from_
   LimitHandle& requests(Priority p = Priority::normal) { return breakers(p).requests; }
   const SharedCluster& shared() const { return *shared_; }
   const stats::Scope& scope() const { return scope_; }
+  const Transports& transports() const { return transports_; }
   uint64_t next_connection_id() { return ++connection_ids_; }
   // ORIGINAL_DST hosts this worker remembers.
   size_t remembered_hosts() const { return original_dst_.size(); }
@@ -135,6 +137,7 @@ class WorkerCluster final : public ext::Cluster, public std::enable_shared_from_
   const unsigned slot_;
   const stats::Scope scope_;  // "cluster.<name>."
   ClusterStats stats_;
+  Transports transports_;
   Breakers breakers_[2];
   LbStats lb_stats_;
   LoadBalancer balancer_;

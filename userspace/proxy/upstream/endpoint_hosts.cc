@@ -48,8 +48,9 @@ bool same(const Host::Description& a, const Host::Description& b) {
          a.priority == b.priority && a.health == b.health && a.canary == b.canary &&
          a.hash_key == b.hash_key && same(a.locality.get(), b.locality.get()) &&
          same(a.lb_metadata.get(), b.lb_metadata.get()) &&
-         same(a.transport_metadata.get(), b.transport_metadata.get()) && a.health_address == b.health_address &&
-         a.health_hostname == b.health_hostname && a.health_check_disabled == b.health_check_disabled;
+         same(a.transport_metadata.get(), b.transport_metadata.get()) &&
+         a.health_address == b.health_address && a.health_hostname == b.health_hostname &&
+         a.health_check_disabled == b.health_check_disabled;
 }
 
 }  // namespace

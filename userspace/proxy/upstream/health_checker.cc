@@ -98,7 +98,13 @@ health::Target HealthChecker::Session::target() const {
     if (const auto* grpc = std::get_if<model::GrpcHealthCheck>(&kind)) authority = grpc->authority;
   }
   if (authority.empty()) authority = checker_.cluster_->name;
-  return {.address = address_, .authority = std::move(authority), .host = d.address, .hostname = d.hostname};
+  const auto* metadata = checker_.config_.transport_metadata.get();
+  return {.address = address_,
+          .authority = std::move(authority),
+          .host = d.address,
+          .hostname = d.hostname,
+          .transport = checker_.transports_.find(metadata ? metadata : d.transport_metadata.get()),
+          .peer = host_.get()};
 }
 
 void HealthChecker::Session::ask() {
@@ -226,6 +232,7 @@ HealthChecker::HealthChecker(io::Loop& loop, Random& random, std::shared_ptr<con
       owner_(owner),
       events_(loop, *cluster_),
       probes_(loop, cluster_, config_, scope),
+      transports_(*cluster_, scope, loop),
       turn_end_(&at_turn_end, this) {}
 
 HealthChecker::~HealthChecker() {

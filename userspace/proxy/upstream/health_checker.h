@@ -13,6 +13,7 @@
 #include "proxy/health/probe.h"
 #include "proxy/upstream/health_events.h"
 #include "proxy/upstream/host.h"
+#include "proxy/upstream/transports.h"
 
 namespace sluice::upstream {
 
@@ -77,6 +78,7 @@ class HealthChecker {
   Owner& owner_;
   HealthEvents events_;
   health::ProbeContext probes_;
+  const Transports transports_;
   std::unordered_map<const void*, std::unique_ptr<Session>> sessions_;  // by Host::identity()
   size_t unasked_ = 0;  // sessions that wait for their first answer
   bool awaited_ = false, changed_ = false;

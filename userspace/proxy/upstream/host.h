@@ -83,7 +83,8 @@ class Host final : public ext::UpstreamHost {
     bool canary = false;
     std::string hash_key = {};  // for RING_HASH and MAGLEV; empty: the address or the hostname
     std::shared_ptr<const model::LbMetadata> lb_metadata = {};  // may be null
-    std::shared_ptr<const model::LbMetadata> transport_metadata = {};  // envoy.transport_socket_match; may be null
+    std::shared_ptr<const model::LbMetadata> transport_metadata =
+        {};  // envoy.transport_socket_match; may be null
     Address health_address = {};  // where health checks go; unset: `address`
     std::string health_hostname = {};  // of health checks; empty: what the check says
     bool health_check_disabled = false;

@@ -44,12 +44,25 @@ void HttpConnection::connect() {
   counted_ = true;
   stats().upstream_cx_total.add();
   stats().upstream_cx_active.add();
-  (http2() ? pools().connection_stats().upstream_cx_http2_total
-           : pools().connection_stats().upstream_cx_http1_total)
-      .add();
+  http2_ = pool_.key().http2;
+  if (!pool_.key().by_alpn) count_protocol();
   HostCounters::add(pool_.counters().cx_total);
   HostCounters::add(pool_.counters().cx_active);
 
+  ext::TransportSocketPtr transport;
+  if (pool_.key().transport) {
+    static const std::vector<std::string> kHttp1 = {"http/1.1"}, kHttp2 = {"h2"};
+    transport = pool_.key().transport->make({.workload = pool_.key().netns_cookie,
+                                             .host = pool_.host().get(),
+                                             .options = &pool_.key().options,
+                                             .alpn_fallback = http2_ ? &kHttp2 : &kHttp1,
+                                             .sharing_key = pool_.key().sharing_key},
+                                            reason_);
+    if (!transport) {
+      state_ = State::failing;
+      return cluster_->loop().schedule(turn_end_);
+    }
+  }
   int fd = -1;
   const SocketOrigin origin{.netns_fd = pool_.netns_fd(),
                             .mark = pool_.key().mark,
@@ -64,13 +77,19 @@ void HttpConnection::connect() {
   state_ = State::connecting;
   socket_ = net::Connection::create(
       cluster_->loop(), fd,
-      {.id = cluster_->next_connection_id(), .buffer_limit = cluster_->config().buffer_limit}, *this);
+      {.id = cluster_->next_connection_id(), .buffer_limit = cluster_->config().buffer_limit}, *this,
+      std::move(transport));
   timer_.arm(started_ + cluster_->config().connect_timeout);
   socket_->connect(pool_.host()->address());
 }
 
-void HttpConnection::on_connect_failed(net::Connection&, int error) {
-  fail(Failure::connect_failed, std::string("delayed_connect_error: ") + std::strerror(error), false);
+void HttpConnection::count_protocol() {
+  HttpPools::ConnectionStats& s = pools().connection_stats();
+  (http2() ? s.upstream_cx_http2_total : s.upstream_cx_http1_total).add();
+}
+
+void HttpConnection::on_connect_failed(net::Connection& c, int error) {
+  fail(Failure::connect_failed, connect_failure(c, error), false);
 }
 
 void HttpConnection::fail(Failure failure, std::string_view reason, bool local) {
@@ -90,6 +109,10 @@ void HttpConnection::on_connected(net::Connection&) {
   connected_ = idle_since_ = cluster_->loop().now();
   stats().upstream_cx_connect_ms.record(milliseconds(connected_ - started_));
   const model::HttpUpstreamOptions& options = pools().config();
+  if (pool_.key().by_alpn) {
+    http2_ = socket_->transport()->application_protocol() == "h2";
+    count_protocol();
+  }
   if (http2()) {
     codec_ = http::make_http2_client(options.http2, pools().http2_stats(), *this, *this);
     arm_keep_alive();
@@ -107,7 +130,7 @@ size_t HttpConnection::max_streams_left() const {
 }
 
 size_t HttpConnection::capacity() const {
-  if (!pool_.key().http2) return 1;
+  if (!http2()) return 1;
   return std::min<size_t>(cluster_->config().http.http2.http2.max_concurrent_streams, max_streams_left());
 }
 

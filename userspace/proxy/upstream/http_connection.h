@@ -42,7 +42,7 @@ class HttpConnection final : public io::Deferred,
   MonotonicTime connect_started() const { return started_; }
   MonotonicTime connect_done() const { return connected_; }
   http::Protocol protocol() const { return codec_->protocol(); }
-  bool http2() const { return pool_.key().http2; }
+  bool http2() const { return http2_; }  // by ALPN: not before it is connected
 
  private:
   enum class State : uint8_t { idle, failing, connecting, open, closed };
@@ -66,6 +66,7 @@ class HttpConnection final : public io::Deferred,
   void on_max_streams_changed(uint32_t streams) override;
   void on_ping_ack(uint64_t opaque) override;
 
+  void count_protocol();
   static void on_timer(io::Timer& timer);
   static void on_keep_alive(io::Timer& timer);
   static void on_turn_end(io::TurnEnd& hook);
@@ -90,6 +91,7 @@ class HttpConnection final : public io::Deferred,
   std::unique_ptr<http::ClientConnection> codec_;
   HttpTry* reserved_ = nullptr;
   State state_ = State::idle;
+  bool http2_ = false;
   bool receiving_ = false;
   bool draining_ = false;  // takes no more streams
   bool going_away_ = false;  // the peer's GOAWAY

@@ -20,6 +20,10 @@ size_t HttpPoolKey::Hash::operator()(const HttpPoolKey& k) const {
   h ^= (uint64_t{k.mark} << 32 | static_cast<uint32_t>(k.netns_fd)) * 0xbf58476d1ce4e5b9ull;
   h ^= static_cast<uint64_t>(k.priority) << 1 | static_cast<uint64_t>(k.http2) << 2;
   if (k.source.valid()) h ^= k.source.hash() * 0x94d049bb133111ebull;
+  if (k.transport) {
+    h ^= reinterpret_cast<uintptr_t>(k.transport) >> 4;
+    h ^= std::hash<std::string>()(k.options.server_name) * 3 ^ std::hash<std::string>()(k.sharing_key) * 5;
+  }
   return h ^ h >> 29;
 }
 
@@ -255,8 +259,23 @@ HttpPool* HttpPools::pool_for(const HostPtr& host, const ext::Upstream::Origin& 
       .priority = traits.priority,
       .http2 = config().protocol == Protocol::http2 || (config().protocol == Protocol::as_downstream &&
                                                         traits.downstream_protocol == http::Protocol::http2),
+      .by_alpn = config().protocol == Protocol::by_alpn,
       .transparent = origin.transparent,
-      .source = origin.source};
+      .source = origin.source,
+      .transport = cluster_.transports().of(*host),
+      .options = {},
+      .sharing_key = {}};
+  if (key.transport) {
+    if (!traits.server_name.empty()) {
+      if (config().auto_sni) key.options.server_name = traits.server_name;
+      if (config().auto_san_validation) key.options.verify_names.emplace_back(traits.server_name);
+    }
+    if (key.by_alpn) key.options.alpn = {"h2", "http/1.1"};
+    key.sharing_key = key.transport->sharing_key({.workload = origin.netns_cookie,
+                                                  .host = host.get(),
+                                                  .options = &key.options,
+                                                  .downstream = origin.stream});
+  }
   if (!last_ || !(last_->key() == key)) {
     auto it = pools_.find(key);
     if (it == pools_.end()) {

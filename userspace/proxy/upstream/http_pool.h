@@ -26,8 +26,12 @@ struct HttpPoolKey {
   uint32_t mark = 0;
   ext::RoutingPriority priority = ext::RoutingPriority::normal;
   bool http2 = false;
+  bool by_alpn = false;  // HTTP/2 or HTTP/1, as the handshake decides
   bool transparent = false;
   Address source;
+  ext::UpstreamTransport* transport = nullptr;  // null: none
+  ext::UpstreamTransportOptions options;
+  std::string sharing_key;  // UpstreamTransport::sharing_key()
 
   friend bool operator==(const HttpPoolKey&, const HttpPoolKey&) = default;
   struct Hash {
@@ -131,6 +135,7 @@ class HttpPools final : public ext::HttpCluster {
   void release_retry(ext::RoutingPriority priority) override;
   Duration max_stream_duration() const override { return config().max_stream_duration; }
   Drop drops() override;
+  std::string_view server_name_header() const override { return config().server_name_header; }
   ext::HttpCodeStats* zone_stats(std::string_view to) override;
 
   // Connections to these hosts drain.

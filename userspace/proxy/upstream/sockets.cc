@@ -45,4 +45,9 @@ Status open_upstream_socket(WorkerCluster& cluster, const Address& to, const Soc
                bound.error().code};
 }
 
+std::string connect_failure(const net::Connection& connection, int error) {
+  if (error != 0) return std::string("delayed_connect_error: ") + std::strerror(error);
+  return connection.transport_failure();
+}
+
 }  // namespace sluice::upstream

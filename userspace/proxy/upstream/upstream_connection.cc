@@ -72,6 +72,16 @@ void UpstreamConnection::connect(const Origin& origin) {
   HostCounters::add(counters.cx_active);
   HostCounters::add(counters.rq_pending_active);
 
+  ext::TransportSocketPtr transport;
+  if (ext::UpstreamTransport* t = cluster_->transports().of(*host_)) {
+    ext::UpstreamTransport::Request request{
+        .workload = origin.netns_cookie, .host = host_.get(), .downstream = origin.stream};
+    const std::string key = t->sharing_key(request);
+    request.sharing_key = key;
+    std::string failure;
+    transport = t->make(request, failure);
+    if (!transport) return fail_later(Failure::connect_failed, std::move(failure));
+  }
   int fd = -1;
   const SocketOrigin from{.netns_fd = origin.netns_fd,
                           .mark = origin.mark,
@@ -86,7 +96,8 @@ void UpstreamConnection::connect(const Origin& origin) {
   state_ = State::connecting;
   connection_ = net::Connection::create(
       cluster_->loop(), fd,
-      {.id = cluster_->next_connection_id(), .buffer_limit = cluster_->config().buffer_limit}, *this);
+      {.id = cluster_->next_connection_id(), .buffer_limit = cluster_->config().buffer_limit}, *this,
+      std::move(transport));
   timeout_.arm(started_ + cluster_->config().connect_timeout);
   connection_->connect(host_->address());
 }
@@ -119,9 +130,10 @@ void UpstreamConnection::host_failed() {
   fail(Failure::connect_failed, "");
 }
 
-void UpstreamConnection::on_connect_failed(net::Connection&, int error) {
+void UpstreamConnection::on_connect_failed(net::Connection& c, int error) {
+  const std::string reason = connect_failure(c, error);
   connection_.reset();
-  fail(Failure::connect_failed, std::string("delayed_connect_error: ") + std::strerror(error));
+  fail(Failure::connect_failed, reason);
 }
 
 void UpstreamConnection::fail(Failure failure, std::string_view reason) {

@@ -6,6 +6,7 @@
 #include "envoy/config/accesslog/v3/accesslog.pb.h"
 #include "envoy/extensions/access_loggers/file/v3/file.pb.h"
 #include "envoy/extensions/access_loggers/stream/v3/stream.pb.h"
+#include "model/secret.h"
 #include "sluice/ext/access_log_manager.h"
 #include "test/unit/extensions/access_loggers/stream.h"
 

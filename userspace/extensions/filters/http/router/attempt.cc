@@ -56,6 +56,17 @@ std::string with_underscores(std::string text) {
   return text;
 }
 
+// Whom TLS to the cluster's hosts is to be spoken with (Envoy: Router::Filter::decodeHeaders): a name, never an address.
+std::string_view server_name(const ext::HttpCluster& cluster, const http::HeaderMap& request) {
+  const std::string_view header = cluster.server_name_header();
+  if (header.empty()) return {};
+  std::string_view host = request.get(header);
+  if (host.empty()) host = request.get(Name::authority);
+  if (host.starts_with('[')) return {};
+  host = host.substr(0, host.rfind(':'));
+  return IpAddress::parse(host).ok() ? std::string_view() : host;
+}
+
 }  // namespace
 
 // ---- the try ----
@@ -80,7 +91,8 @@ void Router::start_try() {
                             {.downstream_protocol = http_info().protocol,
                              .priority = action_->priority,
                              .upgrade = request_->has(Name::upgrade),
-                             .raw = raw_},
+                             .raw = raw_,
+                             .server_name = server_name(*cluster_, *request_)},
                             *this, *this);
   const ext::UpstreamHost* host = try_->host();
   if (!host) return no_healthy_upstream();
@@ -115,6 +127,7 @@ void Router::on_ready(http::Stream& stream) {
   i.upstream_connection_id = try_->connection().id();
   i.upstream_connect_start = try_->connect_started();
   i.upstream_connect_done = try_->connect_done();
+  i.upstream_tls = try_->connection().tls_info();
   if (!raw_) i.http->upstream_protocol = stream.protocol();
   if (context_->access_logged()) i.upstream_local = try_->connection().local_address();
   count_try();

@@ -55,7 +55,9 @@ bool Connection::make_codec(const Buffer& data, bool end_stream) {
   bool http2 = settings().codec == CodecType::http2;
   if (settings().codec == CodecType::automatic) {
     const auto& protocols = context_->stream_info().application_protocols;
-    if (protocols.size() == 1 && (protocols[0] == "h2" || protocols[0] == "h2c")) {
+    if (const auto& tls = context_->stream_info().downstream_tls; tls && !tls->alpn().empty()) {
+      http2 = tls->alpn() == "h2";
+    } else if (protocols.size() == 1 && (protocols[0] == "h2" || protocols[0] == "h2c")) {
       http2 = true;
     } else {
       std::string scratch;

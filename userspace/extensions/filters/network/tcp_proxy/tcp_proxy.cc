@@ -131,6 +131,7 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
     if (!config().access_logs.empty() || context_->access_logged())
       i.upstream_local = upstream.local_address();
     i.upstream_connection_id = upstream.connection().id();
+    i.upstream_tls = upstream.connection().tls_info();
     probes::upstream_connected(i.connection_id, i.upstream_cluster.c_str(), i.upstream_remote,
                                (i.upstream_connect_done - i.upstream_connect_start).count());
     touch();
