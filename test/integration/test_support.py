@@ -59,6 +59,22 @@ def test_sockets_belong_to_the_pod(app):
     assert app.run("cat", "/proc/self/cgroup").stdout.splitlines()[-1].endswith(f"/{app.world.id}/{app.short}")
 
 
+def test_a_cgroup_goes_also_while_programs_still_enter_it(world):
+    """An interrupted start leaves programs that move themselves into the cgroup when it is already being removed."""
+    path = world.make_cgroup("late")
+    # Each child enters as a launched program does, and gives up when there is nothing to enter.
+    late = "for i in $(seq 200); do sh -c 'echo $$ > \"$0/cgroup.procs\" && exec tail -f /dev/null' \"$0\" 2>/dev/null & done; wait"
+    entering = subprocess.Popen(["sh", "-c", late, path], stdin=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: (path / "cgroup.procs").read_text(), what="somebody inside")
+        world.remove_cgroup(path)
+        assert entering.wait(20) == 0
+    finally:
+        entering.kill()
+        entering.wait()
+    assert not path.exists()
+
+
 def test_the_host_is_untouched(world):
     links = subprocess.run(["ip", "-o", "link"], stdout=subprocess.PIPE, text=True, check=True).stdout
     assert world.id not in links and "br0" not in links

@@ -227,13 +227,18 @@ class World:
     def remove_cgroup(self, path):
         if path is None or not path.exists():
             return
-        # Whoever is still in it was started by us: an interrupt can come between a program's start and its entry in `processes`.
-        # All of its children at once (Linux 5.14).
-        (path / "cgroup.kill").write_text("1")
-        # A cgroup is busy until the last of its processes has been reaped.
-        wait_until(lambda: not (path / "cgroup.procs").read_text().strip(), 5, f"{path} empty")
-        for child in sorted(path.glob("**/"), key=lambda p: -len(p.parts)):
-            child.rmdir()
+        # Whoever is in it was started by us: an interrupt can come between a program's start and its entry in `processes`, even before
+        # the program has moved itself in here. So it is killed (all of its children at once: Linux 5.14) until it can be removed.
+        def removed():
+            (path / "cgroup.kill").write_text("1")
+            # A process that is ending is in nobody's list any more, and keeps its cgroup busy a little longer: cgroup.events tells.
+            events = (path / "cgroup.events").read_text()
+            assert "populated 0" in events, _members(path)
+            for child in sorted(path.glob("**/"), key=lambda p: -len(p.parts)):
+                child.rmdir()
+            return not path.exists()
+
+        wait_until(removed, 10, f"{path} removed")
 
     def close(self):
         """Ends every process, then removes pods, node, cgroups and files. Goes on after an error and raises the first at the end."""
@@ -249,6 +254,19 @@ class World:
         self.pods, self.processes, self.node = [], [], None
         if first:
             raise first
+
+
+def _members(cgroup):
+    """Who is in a cgroup and its children, and where in the kernel each stands: for messages."""
+    found = []
+    for pid in {pid for procs in cgroup.glob("**/cgroup.procs") for pid in procs.read_text().split()}:
+        try:
+            state = next(line for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("State"))
+            command = pathlib.Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+            found.append(f"pid {pid} ({command.strip()}) {state} in {pathlib.Path(f'/proc/{pid}/wchan').read_text()}")
+        except OSError:
+            pass  # gone meanwhile
+    return "; ".join(found) or "processes that are ending"
 
 
 def _alive(pid):
