@@ -414,12 +414,13 @@ void Connection::on_timer() {
 }
 
 void Connection::on_ping_ack(uint64_t opaque) {
+  // An answer to what was not asked says nothing, and must not bring a PING forward, or start keeping alive at all.
   if (opaque == kNoticePing) {
-    notice_open_ = false;
-    return need_timer(drain_at_);
+    if (std::exchange(notice_open_, false)) need_timer(drain_at_);
+    return;
   }
-  ping_acked_ = std::max(ping_acked_, std::min(opaque, ping_sent_));
-  if (ping_acked_ != ping_sent_) return;
+  if (opaque != ping_sent_ || ping_acked_ == ping_sent_) return;
+  ping_acked_ = ping_sent_;
   Duration interval = settings().keepalive_interval;
   if (uint32_t percent = settings().keepalive_jitter_percent; percent > 0)
     interval += Duration(static_cast<int64_t>(

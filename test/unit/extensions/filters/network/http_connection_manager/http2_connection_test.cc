@@ -141,6 +141,34 @@ TEST_CASE("Keep-alive PINGs: answered, and not") {
   });
 }
 
+TEST_CASE("Answers to PINGs that were not sent change nothing") {
+  each([](sim::Sim& sim) {
+    for (Duration interval : {Duration{}, Duration{1s}}) {
+      auto settings = std::make_shared<Settings>();
+      settings->keepalive_interval = interval;
+      settings->keepalive_timeout = 300ms;
+      Bed bed(sim, settings);
+      sim::Peer& c = client(bed);
+      const MonotonicTime begin = sim.loop.now();
+      c.write(get_frame(1, "/wait"));
+      const std::string zero(8, '\0'), one = '\1' + std::string(7, '\0'), notice(8, '\xff');
+      for (const std::string& opaque : {zero, one, notice, std::string("h2spec  ")})
+        c.write(frame(kPing, kAck, 0, opaque));
+      if (interval.count() == 0) {
+        bed.until([&] { return false; }, 500ms);
+        CHECK(of(c, kPing).empty());
+      } else {
+        REQUIRE(bed.until([&] { return of(c, kPing).size() == 1; }, 3s));
+        CHECK(sim.loop.now() - begin >= 1s);
+        // The wrong answer does not count as one.
+        c.write(frame(kPing, kAck, 0, zero));
+        REQUIRE(bed.until([&] { return c.ended || c.was_reset; }, 3s));
+        CHECK(bed.stat("http2.keepalive_timeout") == 1);
+      }
+    }
+  });
+}
+
 TEST_CASE("Keep-alive PINGs go on while a connection drains") {
   each([](sim::Sim& sim) {
     auto settings = with_drain(100ms);
