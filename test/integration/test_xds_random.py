@@ -120,7 +120,7 @@ def differences(first, second):
 def settle(plane, pair, when):
     """Until both are in the same state. A resource that is dropped and wanted again while it is on its way reaches neither proxy for sure: the
     server believes that it is there. The next version brings it."""
-    for seconds, last in ((1, False), (10, True)):
+    for seconds, last in ((1, False), (3, False), (5, False), (10, True)):
         try:
             return wait_until(lambda: not differences(*map(state, pair)), seconds, "the same state")
         except Timeout:

@@ -29,7 +29,7 @@ if __name__ == "__main__":
 
 from support import paths  # noqa: E402
 from support.process import Process  # noqa: E402
-from support.wait import wait_until  # noqa: E402
+from support.wait import Deadline, Timeout, wait_until  # noqa: E402
 
 SOURCES = pathlib.Path(__file__).parent / "control_plane"
 TYPES = {
@@ -226,6 +226,18 @@ class ControlPlane:
         version = version or self.versions[url(kind)]
         wait_until(lambda: version in self.acks(kind, node=node), seconds, f"{kind} {version} acknowledged: {str(self.requests(kind)[-3:])[:1000]}",
                    alive=self.process.check_running)
+
+    def settle(self, kind, *resources, seconds=30):
+        """Sets the last resources of a burst and waits until they were acknowledged. go-control-plane's delta server now and then loses a change that
+        comes while it answers the one before, whoever its client is: the next version brings it."""
+        deadline = Deadline(seconds)
+        while True:
+            self.set(*resources)
+            try:
+                return self.wait_ack(kind, seconds=3)
+            except Timeout:
+                if deadline.over():
+                    raise
 
     def wait_nack(self, kind, seconds=10, since=0, node=None):
         """The text of the newest NACK of the kind, once there is one."""
