@@ -1,0 +1,88 @@
+#include "tls/info.h"
+
+#include <optional>
+
+#include "tls/names.h"
+
+namespace sluice::tls {
+namespace {
+
+class Info final : public ext::TlsInfo {
+ public:
+  explicit Info(SSL* ssl)
+      : version_(SSL_get_version(ssl)),
+        cipher_(SSL_get_cipher_name(ssl)),
+        resumed_(SSL_session_reused(ssl)),
+        validated_(SSL_get_verify_result(ssl) == X509_V_OK) {
+    const SSL_CIPHER* cipher = SSL_get_current_cipher(ssl);
+    cipher_id_ = cipher ? SSL_CIPHER_get_protocol_id(cipher) : 0;
+    unsigned n = 0;
+    const uint8_t* id = SSL_SESSION_get_id(SSL_get_session(ssl), &n);
+    session_id_ = hex({id, n});
+    const uint8_t* alpn = nullptr;
+    SSL_get0_alpn_selected(ssl, &alpn, &n);
+    alpn_.assign(reinterpret_cast<const char*>(alpn), n);
+    if (const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)) server_name_ = name;
+    local_cert_ = share(SSL_get_certificate(ssl));
+    X509* peer = SSL_get0_peer_certificate(ssl);
+    if (!peer) return;
+    certificates_.push_back(share(peer));
+    // The chain has the peer's own in front on the client's side alone.
+    STACK_OF(X509)* chain = SSL_get_peer_cert_chain(ssl);
+    for (int i = SSL_is_server(ssl) ? 0 : 1; chain && i < sk_X509_num(chain); ++i)
+      certificates_.push_back(share(sk_X509_value(chain, i)));
+  }
+
+  const std::string& version() const override { return version_; }
+  const std::string& cipher() const override { return cipher_; }
+  uint16_t cipher_id() const override { return cipher_id_; }
+  const std::string& session_id() const override { return session_id_; }
+  const std::string& alpn() const override { return alpn_; }
+  const std::string& server_name() const override { return server_name_; }
+  bool resumed() const override { return resumed_; }
+  bool peer_validated() const override { return !certificates_.empty() && validated_; }
+
+  const ext::CertificateInfo* peer() const override {
+    if (!peer_ && !certificates_.empty()) peer_ = describe(certificates_[0].get());
+    return peer_ ? &*peer_ : nullptr;
+  }
+  const ext::CertificateInfo* local() const override {
+    if (!local_ && local_cert_) local_ = describe(local_cert_.get());
+    return local_ ? &*local_ : nullptr;
+  }
+  const std::vector<std::string>& peer_chain_pem() const override { return fill(pem_, pem_of); }
+  const std::vector<std::string>& peer_chain_serials() const override { return fill(serials_, serial_of); }
+  const std::vector<std::string>& peer_chain_sha256() const override {
+    return fill(sha256_, [](X509* x) { return digest_text(EVP_sha256(), x); });
+  }
+  const std::vector<std::string>& peer_chain_sha1() const override {
+    return fill(sha1_, [](X509* x) { return digest_text(EVP_sha1(), x); });
+  }
+
+ private:
+  static std::string digest_text(const EVP_MD* md, X509* x) {
+    const std::string d = digest(md, der_of(x));
+    return hex({reinterpret_cast<const uint8_t*>(d.data()), d.size()});
+  }
+  const std::vector<std::string>& fill(std::vector<std::string>& list, auto&& text) const {
+    if (list.empty())
+      for (const auto& x : certificates_) list.push_back(text(x.get()));
+    return list;
+  }
+
+  std::string version_, cipher_, session_id_, alpn_, server_name_;
+  uint16_t cipher_id_ = 0;
+  bool resumed_, validated_;
+  X509Ptr local_cert_;
+  std::vector<X509Ptr> certificates_;  // the peer's, its own first
+  mutable std::optional<ext::CertificateInfo> peer_, local_;
+  mutable std::vector<std::string> pem_, sha256_, sha1_, serials_;
+};
+
+}  // namespace
+
+ext::TlsInfoPtr make_info(SSL* ssl) {
+  return std::make_shared<Info>(ssl);
+}
+
+}  // namespace sluice::tls
