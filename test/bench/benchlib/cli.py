@@ -20,7 +20,7 @@ def main(doc):
     names = [c.name for c in SCENARIOS]
     ap = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter,
                                  epilog="scenarios:\n" + "\n".join(f"  {c.name:10s} {c.__doc__.strip()}" for c in SCENARIOS))
-    ap.add_argument("--scenario", default="all", help="one, several with commas, or all: " + ", ".join(names) + " (or 1..9)")
+    ap.add_argument("--scenario", default="all", help="one, several with commas, or all: " + ", ".join(names) + " (or 1..10)")
     ap.add_argument("--proxies", default="envoy,haproxy,haproxy-splice,nginx,direct",
                     help="lanes, with commas: envoy, haproxy, haproxy-splice (tcp only), nginx, direct, sluice; in tcp also sluice+iptables")
     ap.add_argument("--sluiced", default=paths.program("sluiced"), help="path of the sluiced binary (sluicectl beside it); default: the build tree")
@@ -35,6 +35,7 @@ def main(doc):
     ap.add_argument("--full", action="store_true", help="also print utilisation and noise rows")
     ap.add_argument("--keep", action="store_true", help="keep configs and logs")
     ap.add_argument("--idle", type=int, default=10000, help="connections in scenario idle")
+    ap.add_argument("--idle-silent", type=int, default=2000, help="connections in scenario idle that carry no request")
     ap.add_argument("--scale", type=int, default=5000, help="virtual hosts and clusters in scenario scale")
     ap.add_argument("--load-core", type=int, default=0)
     ap.add_argument("--proxy-core", type=int, default=1)

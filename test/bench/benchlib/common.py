@@ -10,8 +10,9 @@ PROXY_GID = 1337  # exempt from the iptables redirect, as Istio's is (a group, n
 MARK = 1337
 
 POD_IP, SVC_GW, SVC_IP = "10.201.0.1", "10.201.0.2", "10.202.0.10"
-P_HTTP, P_TLS, P_OUT, P_IN = 10000, 10443, 15001, 15006
-B_HTTP, B_H2, B_ECHO, B_SINK = 9000, 9001, 7001, 7002
+P_HTTP, P_TLS, P_RSA, P_OUT, P_OUT_H2, P_IN = 10000, 10443, 10444, 15001, 15002, 15006
+P_DOWN, P_UP, P_TLS_ECHO = 10451, 10452, 10453
+B_HTTP, B_H2, B_SOURCE, B_ACKSINK, B_ECHO, B_SINK = 9000, 9001, 9002, 9003, 7001, 7002
 
 libc = ctypes.CDLL("libc.so.6", use_errno=True)
 CPUACCT = "/sys/fs/cgroup/cpuacct"

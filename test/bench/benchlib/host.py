@@ -144,20 +144,23 @@ def build_tools():
 
 
 def make_certs(d):
+    """A CA of one day with a server's and a client's certificate (P-256) and a server's with RSA-2048, for this run alone."""
     os.makedirs(d)
 
     def ossl(*a):
         sh("openssl", *a)
     for n in ("ca", "server", "client"):
         ossl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", f"{d}/{n}.key")
-    ossl("req", "-x509", "-new", "-key", f"{d}/ca.key", "-days", "30", "-subj", "/CN=bench ca", "-out", f"{d}/ca.crt")
-    for n in ("server", "client"):
+    ossl("genrsa", "-out", f"{d}/rsa.key", "2048")
+    ossl("req", "-x509", "-new", "-key", f"{d}/ca.key", "-days", "1", "-subj", "/CN=bench ca", "-out", f"{d}/ca.crt")
+    for n in ("server", "client", "rsa"):
+        who = "client" if n == "client" else "server"
         with open(f"{d}/{n}.ext", "w") as f:
             f.write("basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nextendedKeyUsage=serverAuth,clientAuth\n"
-                    f"subjectAltName=DNS:bench.local,URI:spiffe://cluster.local/ns/default/sa/{n}\n")
+                    f"subjectAltName=DNS:bench.local,URI:spiffe://cluster.local/ns/default/sa/{who}\n")
         ossl("req", "-new", "-key", f"{d}/{n}.key", "-subj", f"/CN={n}", "-out", f"{d}/{n}.csr")
         ossl("x509", "-req", "-in", f"{d}/{n}.csr", "-CA", f"{d}/ca.crt", "-CAkey", f"{d}/ca.key", "-CAcreateserial",
-             "-days", "30", "-extfile", f"{d}/{n}.ext", "-out", f"{d}/{n}.crt")
+             "-days", "1", "-extfile", f"{d}/{n}.ext", "-out", f"{d}/{n}.crt")
         with open(f"{d}/{n}.pem", "w") as f:
             f.write(read(f"{d}/{n}.crt") + read(f"{d}/{n}.key"))
     for n in os.listdir(d):

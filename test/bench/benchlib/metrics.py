@@ -4,7 +4,7 @@ from benchlib.common import BenchError
 
 # ---- metrics ----
 # suffix of the name -> (unit, which way is better); the first match wins
-UNITS = [("log_cost_cpu_us", "us", 0), ("_gbps", "Gbit/s", 1), ("_rps", "1/s", 1), ("_per_s", "1/s", 1), ("_us", "us", -1), ("_ms_per_gib", "ms/GiB", -1),
+UNITS = [("log_cost_cpu_us", "us", 0), ("_gbps", "Gbit/s", 1), ("_rps", "1/s", 1), ("_per_s", "1/s", 1), ("_mib_s", "MiB/s", 1), ("_us", "us", -1), ("_ms_per_gib", "ms/GiB", -1),
          ("_ms", "ms", -1), ("_mib", "MiB", -1), ("_kib", "KiB", -1), ("_util", "cores", 0), ("noise", "", 0), ("slowdown", "", 0), ("shortfall", "", 0)]
 
 

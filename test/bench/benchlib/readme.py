@@ -25,9 +25,25 @@ HTTP = [
     ("scale", "v5000_start_ms", "start with 5,000 clusters and virtual hosts", "less"),
     ("scale", "v5000_rss_mib", "memory then", "less"),
     ("scale", "v5000_rps", "requests a second then", "more"),
-    ("mesh", "mesh_rps", "requests a second through two proxies with mTLS", "more"),
-    ("tls", "full_per_s", "TLS 1.3 handshakes a second", "more"),
     ("idle", "http_per_1000_kib", "memory of 1,000 idle connections", "less"),
+]
+TLS = [
+    ("mesh", "mesh_rps", "requests a second over the whole hop (two proxies, mTLS with HTTP/1.1 between them), 1 KiB", "more"),
+    ("mesh", "mesh_cpu_us", "CPU of both proxies for one such request", "less"),
+    ("mesh", "fixed_added_p50_us", "latency that the hop adds at 2,000 requests a second, median", "less"),
+    ("mesh", "fixed_added_p99_us", "the same, 99th percentile", "less"),
+    ("mesh", "meshh2_rps", "requests a second over the hop with HTTP/2 between the proxies", "more"),
+    ("mesh", "meshh2_cpu_us", "CPU of both proxies for one such request", "less"),
+    ("tls", "full_per_s", "full TLS 1.3 handshakes a second, P-256", "more"),
+    ("tls", "x25519_per_s", "the same with X25519 as key exchange", "more"),
+    ("tls", "rsa_per_s", "full TLS 1.3 handshakes a second, RSA-2048", "more"),
+    ("tls", "resume_per_s", "resumed TLS 1.3 handshakes a second", "more"),
+    ("tlsbulk", "down_mib_s", "downloads through TLS termination, AES-128-GCM", "more"),
+    ("tlsbulk", "down_cpu_ms_per_gib", "proxy CPU of a GiB downloaded", "less"),
+    ("tlsbulk", "up_mib_s", "uploads through TLS termination", "more"),
+    ("tlsbulk", "up_cpu_ms_per_gib", "proxy CPU of a GiB uploaded", "less"),
+    ("idle", "tls_per_1000_kib", "memory of 1,000 idle TLS connections that have carried a request", "less"),
+    ("idle", "silent_per_1000_kib", "memory of 1,000 idle TLS connections that have not", "less"),
 ]
 
 
@@ -60,9 +76,10 @@ def table(result):
     about = (f"Measured {result['when'][:10]} on {result['cpus']} cores of {result['cpu'].strip() or 'a virtual machine'}, kernel "
              f"{result['kernel'].split('-')[0]}, TCP congestion control {result['congestion_control']}; one worker each, the proxies of a scenario interleaved in one run, median of the ratios within a round; Envoy = 1. "
              "`direct` is no proxy at all.")
-    tcp, http = rows_of(TCP, result), rows_of(HTTP, result)
+    tcp, http, tls = (rows_of(rows, result) for rows in (TCP, HTTP, TLS))
     return [about, *(["", "TCP on intercepted traffic (Envoy and HAProxy behind iptables REDIRECT):", *tcp] if tcp else []),
-            *(["", "HTTP, as a proxy that is called by its address:", *http] if http else [])]
+            *(["", "HTTP, as a proxy that is called by its address:", *http] if http else []),
+            *(["", "TLS:", *tls] if tls else [])]
 
 
 def write(result_path, readme_path):

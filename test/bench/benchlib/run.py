@@ -94,7 +94,7 @@ class Bench:
                 key = "load_noise" if not lane.procs else "_noise"
                 n = max([m[k] for k in m if k.endswith(key) and (key == "load_noise" or "load_noise" not in k)] or [0])
                 m[next(iter(m)).split("_")[0] + "_slowdown"] = slow
-                bad = max(slow / SLOW, n / 0.2, m.get("fixed_shortfall", 0) / SHORT)
+                bad = max(slow / SLOW, n / 0.2, max([m[k] for k in m if k.endswith("_shortfall")] or [0]) / SHORT)
                 if best is None or bad < best[0]:
                     best = (bad, m)
                 if bad <= 1:

@@ -7,6 +7,8 @@
 //            DATA (default 1024: one gRPC message), and trailers "grpc-status: 0"
 //      h2echo the same with bidirectional streams: what comes goes back, trailers when the request ends
 //      echo  sends back what it gets; half-closes after the peer did
+//      source sends the pattern, over and over, until the peer closes
+//      acksink discards as sink does; sends one byte for each MiB that has come
 //      sink  discards in the kernel (MSG_TRUNC); at the peer's FIN sends the byte count (8 bytes, big endian)
 //
 // Body byte i is 'a' + (i * 7 + i / 251) % 26, so that a check can tell truncation, shift and reordering.
@@ -25,7 +27,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { K_HTTP, K_H2, K_H2ECHO, K_ECHO, K_SINK };
+enum { K_HTTP, K_H2, K_H2ECHO, K_ECHO, K_SINK, K_ACKSINK, K_SOURCE };
 
 typedef struct {
   int fd, kind, listener;
@@ -366,11 +368,15 @@ static int h2_run(Conn* c) {
   return 0;
 }
 
+static char* source;  // what K_SOURCE sends
+enum { SOURCE_SIZE = 4 << 20 };
+
 static int on_event(Conn* c, uint32_t ev) {
   if (ev & EPOLLOUT) {
+    if (c->b.kind == K_SOURCE && !c->ref_len) c->ref = source, c->ref_len = SOURCE_SIZE;
     int f = flush(c);
     if (f < 0) return -1;
-    if (f == 0) return 0;
+    if (f == 0 || c->b.kind == K_SOURCE) return 0;
     if (c->closing) return -1;
     if (c->b.kind == K_ECHO && c->eof) {
       shutdown(c->b.fd, SHUT_WR);
@@ -380,19 +386,27 @@ static int on_event(Conn* c, uint32_t ev) {
     if (c->b.kind == K_HTTP && c->in_len) return http_run(c);
     return 0;
   }
-  if (c->b.kind == K_SINK) {
+  if (c->b.kind == K_SINK || c->b.kind == K_ACKSINK) {
     for (int i = 0; i < 16; i++) {
       ssize_t r = recv(c->b.fd, scratch, sizeof scratch, MSG_TRUNC);
       if (r < 0) return errno == EAGAIN || errno == EINTR ? 0 : -1;
       if (r == 0) {
+        if (c->b.kind == K_ACKSINK) return -1;
         unsigned char t[8];
         for (int k = 0; k < 8; k++) t[k] = c->total >> (56 - 8 * k);
         (void)!send(c->b.fd, t, 8, MSG_NOSIGNAL);
         return -1;
       }
+      const uint64_t acks = ((c->total + r) >> 20) - (c->total >> 20);  // a few: scratch is 1 MiB
       c->total += r;
+      if (acks && c->b.kind == K_ACKSINK && send(c->b.fd, "kk", acks, MSG_NOSIGNAL) != (ssize_t)acks)
+        return -1;
     }
     return 0;
+  }
+  if (c->b.kind == K_SOURCE) {  // only the end is of interest
+    ssize_t r = recv(c->b.fd, scratch, sizeof scratch, 0);
+    return r > 0 || (r < 0 && (errno == EAGAIN || errno == EINTR)) ? 0 : -1;
   }
   if (c->b.kind == K_ECHO) {
     ssize_t r = recv(c->b.fd, scratch, 256 * 1024, 0);
@@ -431,12 +445,15 @@ int main(int argc, char** argv) {
     if (!kind || !addr || !port) return fprintf(stderr, "backend: bad argument %d\n", i), 2;
     Base* l = calloc(1, sizeof *l);
     l->listener = 1;
-    l->kind = !strcmp(kind, "http")     ? K_HTTP
-              : !strcmp(kind, "h2")     ? K_H2
-              : !strcmp(kind, "h2echo") ? K_H2ECHO
-              : !strcmp(kind, "echo")   ? K_ECHO
-              : !strcmp(kind, "sink")   ? K_SINK
-                                        : -1;
+    l->kind = !strcmp(kind, "http")      ? K_HTTP
+              : !strcmp(kind, "h2")      ? K_H2
+              : !strcmp(kind, "h2echo")  ? K_H2ECHO
+              : !strcmp(kind, "echo")    ? K_ECHO
+              : !strcmp(kind, "sink")    ? K_SINK
+              : !strcmp(kind, "acksink") ? K_ACKSINK
+              : !strcmp(kind, "source")  ? K_SOURCE
+                                         : -1;
+    if (l->kind == K_SOURCE && !source) source = malloc(SOURCE_SIZE), pattern(source, SOURCE_SIZE);
     l->body = sz ? atoi(sz) : 1024;
     if (l->body > 16384) l->body = 16384;
     l->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -467,6 +484,7 @@ int main(int argc, char** argv) {
           c->conn_win = c->init_win = 65535;
           struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
           epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e);
+          if (c->b.kind == K_SOURCE) set_out(c, 1);
         }
       } else if (on_event((Conn*)b, evs[i].events) < 0) {
         conn_close((Conn*)b);

@@ -5,6 +5,6 @@ from benchlib.scenarios.idle import Idle
 from benchlib.scenarios.mesh import Mesh
 from benchlib.scenarios.scale import Scale
 from benchlib.scenarios.tcp import Tcp
-from benchlib.scenarios.tls import Tls
+from benchlib.scenarios.tls import Tls, TlsBulk
 
-SCENARIOS = [Tcp, Http1, Http2, Mesh, Tls, Idle, Scale, AccessLog, GrpcStream]
+SCENARIOS = [Tcp, Http1, Http2, Mesh, Tls, Idle, Scale, AccessLog, GrpcStream, TlsBulk]

@@ -4,7 +4,7 @@ import ssl
 import subprocess
 import time
 
-from benchlib.common import B_HTTP, HERE, P_HTTP, P_TLS, pattern, read
+from benchlib.common import B_HTTP, HERE, P_HTTP, P_TLS, BenchError, pattern, read
 from benchlib.metrics import expect
 from benchlib.scenarios.base import Scenario
 
@@ -13,17 +13,22 @@ class Idle(Scenario):
     """RSS for 1,000 idle keep-alive connections, plain and TLS; each has carried one request."""
     name = "idle"
     proxies = ("envoy", "haproxy", "nginx", "sluice")
-    note = "a fresh process each time; growth of RSS from after 200 warm-up connections to N idle ones, divided by N/1000"
+    note = ("a fresh process each time; growth of RSS from after 200 warm-up connections to N idle ones, divided by N/1000; "
+            "silent: connections that have done the TLS handshake and nothing else")
 
     def setup(self, lane):
         lane.start_backend(f"http:127.0.0.1:{B_HTTP}")
         ext = {"haproxy": "haproxy.cfg", "nginx": "nginx.conf"}.get(lane.proxy, "envoy.yaml")
         text = read(f"{HERE}/configs/idle/{ext}")
-        if lane.proxy == "sluice":
-            text = re.sub(r"(?s)\n  # tls:begin.*?  # tls:end", "", text)
-            lane.skip("the TLS half: sluiced has no TLS yet; its file is the same without the listener tls")
-        lane.cfg = lane.render(text, ext)
-        self.fresh(lane)
+        lane.cfg, lane.tls = lane.render(text, ext), True
+        try:
+            self.fresh(lane)
+        except BenchError as e:
+            if lane.proxy != "sluice" or "transport_socket" not in str(e):
+                raise
+            lane.skip("the TLS half: this sluiced refuses transport sockets; its file is the same without the listener tls")
+            lane.cfg, lane.tls = lane.render(re.sub(r"(?s)\n  # tls:begin.*?  # tls:end", "", text), ext), False
+            self.fresh(lane)
 
     def fresh(self, lane):
         lane.stop_proxy()
@@ -32,18 +37,16 @@ class Idle(Scenario):
 
     def verify(self, lane):
         self.check_bodies(lane, P_HTTP, (1024,))
-        if lane.proxy == "sluice":
+        if not lane.tls:
             return
         ctx = ssl.create_default_context(cafile=f"{self.bench.certs}/ca.crt")
         st, body, _ = lane.get(P_TLS, "/1024", tls=ctx)
         expect(st == 200 and body == pattern(1024), f"{lane.label}: https: status {st}")
 
     def measures(self):
-        n = self.opt.idle
-
-        def one(tag, port, flag):
+        def one(tag, port, n, *flag):
             def f(lane):
-                if flag and lane.proxy == "sluice":
+                if flag and not lane.tls:
                     return None
                 self.fresh(lane)
                 def lg(k, stdin):
@@ -72,4 +75,6 @@ class Idle(Scenario):
                         f"{tag}_open_cpu_us": (b["proxy"] - a["proxy"]) / n * 1e6,
                         f"{tag}_idle_cpu_util": (e["proxy"] - c["proxy"]) / (e["t"] - c["t"])}
             return f
-        return [(f"{n} HTTP/1", one("http", P_HTTP, [])), (f"{n} TLS", one("tls", P_TLS, ["--tls"]))]
+        n, few = self.opt.idle, self.opt.idle_silent
+        return [(f"{n} HTTP/1", one("http", P_HTTP, n)), (f"{n} TLS", one("tls", P_TLS, n, "--tls")),
+                (f"{few} TLS, silent", one("silent", P_TLS, few, "--tls", "--silent"))]

@@ -31,11 +31,13 @@ int run_idle(void) {
       int r;
       if (o_tls) {
         TConn* c = evs[i].data.ptr;
+        const int was = c->up ? c->st : 0;
         r = c->up ? t_read(c) : t_connected(c);
+        if (o_silent && r == 0 && was < 2 && c->st == 2)
+          r = 1;  // ready after the handshake; tickets may follow
         if (r == 1) {  // keep only what a later request needs
-          free(c->buf), c->buf = NULL, c->cap = 0;
-          free(c->hs), c->hs = NULL, c->hs_cap = 0;
-          c->len = c->hs_len = 0;
+          if (!c->len) free(c->buf), c->buf = NULL, c->cap = 0;
+          if (!c->hs_len) free(c->hs), c->hs = NULL, c->hs_cap = 0;
           inflight--, ready++;
         }
       } else {

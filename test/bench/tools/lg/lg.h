@@ -1,20 +1,23 @@
 // lg: the load generator of the bench. One thread, epoll; prints one line of JSON.
 //
-//   lg http     HTTP/1.1 keep-alive, closed loop, or open loop at --rate (latency from the intended start)
-//   lg h2       gRPC-like POSTs over HTTP/2 with prior knowledge, at --rate (or closed loop, --streams on
-//   each connection)
-//   lg h2stream bidirectional gRPC streams that stay open for --n messages: each message when the one before it has
-//   come back lg pingpong small-message echo over long-lived connections lg cps      connect, send,
-//   receive, close lg bulk     sendfile() to the backend's sink, FIN, wait for the sink's byte count lg vecho
-//   check: sends --len pattern bytes to an echo server, compares what comes back, checks half-close lg tls
-//   TLS 1.3 handshakes (full or --resume), one small request on each, close lg probe    how fast this core
-//   runs now: ns for a turn of a throughput-bound loop (doubles when a hyperthread shares the core) lg idle
-//   opens -n connections (with --tls: TLS), one request on each, holds them until stdin ends
+// - lg http: HTTP/1.1 keep-alive, closed loop, or open loop at --rate (latency from the intended start)
+// - lg h2: gRPC-like POSTs over HTTP/2 with prior knowledge, at --rate (or closed loop, --streams on each connection)
+// - lg h2stream: bidirectional gRPC streams that stay open for --n messages: each when the one before has come back
+// - lg pingpong: small-message echo over long-lived connections
+// - lg cps: connect, send, receive, close
+// - lg bulk: sendfile() to the backend's sink, FIN, wait for the sink's byte count
+// - lg vecho: check: sends --len pattern bytes to an echo server, compares what comes back, checks half-close
+// - lg tls: TLS 1.3 handshakes (full or --resume; exchange on P-256 or --x25519), one small request on each, close
+// - lg tlsbulk: downloads over TLS, as much as comes, or uploads (--up), counted by the sink's answers
+// - lg idle: opens -n connections (--tls: with TLS), one request on each (--silent: none), holds them until stdin ends
+// - lg probe: how fast this core runs now: ns for a turn of a throughput-bound loop (doubles when a hyperthread shares
+//   the core)
 //
-// The TLS client is a generator, not a client: TLS 1.3, TLS_AES_128_GCM_SHA256, P-256 only. Its ECDH private
-// key is 1 (its key share is the group's generator), so the shared secret is the server's own share and costs
-// nothing here; it checks the server's Finished MAC, not the certificate. To a server it is an ordinary full
-// handshake. The harness checks certificates and contents with a real client before it times anything.
+// The TLS client is a generator, not a client: TLS 1.3, TLS_AES_128_GCM_SHA256, P-256 or X25519 only. Its P-256 private
+// key is 1 (its key share is the group's generator), so the shared secret is the server's own share and costs nothing
+// here; with X25519, which clamps its keys, it has one key for all and multiplies once a handshake. It checks the
+// server's Finished MAC, not the certificate. To a server it is an ordinary full handshake. The harness checks
+// certificates and contents with a real client before it times anything.
 #pragma once
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -47,7 +50,7 @@ double hist_q(double q);  // microseconds
 
 // ---- options (main.c sets them) ----
 extern const char *o_addr, *o_path, *o_host, *o_hosts;
-extern int o_ports[64], o_nports, o_c, o_size, o_resume, o_tls, o_streams;
+extern int o_ports[64], o_nports, o_c, o_size, o_resume, o_tls, o_streams, o_x25519, o_silent, o_up;
 extern double o_dur, o_warm, o_rate, o_hold;
 extern long o_expect, o_n;
 extern struct sockaddr_in o_sa[64];
@@ -135,6 +138,10 @@ void t_open(TConn* c, int seq);
 int t_connected(TConn* c);  // the connection became writable: start the handshake; 0 ok
 int t_read(TConn* c);  // 1: response complete, 0: more, -1: error
 int t_request(TConn* c, const uint8_t* pre, size_t pren);
+size_t t_seal(TConn* c, const uint8_t* in, size_t n,
+              uint8_t* out);  // a record of application data; returns its length
+// decrypts the record in place; returns the plaintext's length and its type, -1 when the tag is wrong
+long t_unseal(TConn* c, uint8_t* rec, size_t n, int* type);
 
 // ---- modes: the exit status ----
 int run_http(void);
@@ -145,4 +152,5 @@ int run_bulk(void);
 int run_vecho(void);
 int run_tls(void);
 int run_idle(void);
+int run_tlsbulk(void);
 int run_probe(void);

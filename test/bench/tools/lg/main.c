@@ -30,12 +30,14 @@ int main(int argc, char** argv) {
   const char* mode = argv[1];
   for (int i = 2; i < argc; i++) {
     const char *a = argv[i], *v = i + 1 < argc ? argv[i + 1] : "";
-    if (!strcmp(a, "--resume")) {
-      o_resume = 1;
-      continue;
-    }
-    if (!strcmp(a, "--tls")) {
-      o_tls = 1;
+    int* flag = !strcmp(a, "--resume")   ? &o_resume
+                : !strcmp(a, "--tls")    ? &o_tls
+                : !strcmp(a, "--x25519") ? &o_x25519
+                : !strcmp(a, "--silent") ? &o_silent
+                : !strcmp(a, "--up")     ? &o_up
+                                         : NULL;
+    if (flag) {
+      *flag = 1;
       continue;
     }
     i++;
@@ -86,6 +88,7 @@ int main(int argc, char** argv) {
   if (!strcmp(mode, "bulk")) return run_bulk();
   if (!strcmp(mode, "vecho")) return run_vecho();
   if (!strcmp(mode, "tls")) return run_tls();
+  if (!strcmp(mode, "tlsbulk")) return run_tlsbulk();
   if (!strcmp(mode, "idle")) return run_idle();
   return 2;
 }

@@ -13,6 +13,9 @@ size_t tk_len;  // of the session ticket held for --resume
 static uint32_t tk_age_add;
 static uint64_t tk_time;
 
+static EVP_PKEY* x_key;  // with --x25519
+static uint8_t x_point[32];
+
 static EVP_CIPHER* gcm;
 static EVP_CIPHER_CTX *enc_ctx, *dec_ctx;
 static char t_req[512];
@@ -97,6 +100,22 @@ static long unseal(Keys* k, uint8_t* rec, size_t n, int* type) {
   *type = rec[5 + n - 1];
   return n - 1;
 }
+size_t t_seal(TConn* c, const uint8_t* in, size_t n, uint8_t* out) {
+  return seal(&c->wr, 23, in, n, out);
+}
+long t_unseal(TConn* c, uint8_t* rec, size_t n, int* type) {
+  return unseal(&c->rd, rec, n, type);
+}
+static int x_derive(const uint8_t* share, uint8_t* out) {
+  size_t n = 32;
+  EVP_PKEY* peer = EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, share, 32);
+  EVP_PKEY_CTX* x = EVP_PKEY_CTX_new(x_key, NULL);
+  int ok = peer && x && EVP_PKEY_derive_init(x) == 1 && EVP_PKEY_derive_set_peer(x, peer) == 1 &&
+           EVP_PKEY_derive(x, out, &n) == 1;
+  EVP_PKEY_CTX_free(x);
+  EVP_PKEY_free(peer);
+  return ok ? 0 : -1;
+}
 static uint8_t* p16(uint8_t* p, unsigned v) {
   *p++ = v >> 8;
   *p++ = v;
@@ -121,13 +140,14 @@ static size_t client_hello(TConn* c, uint8_t* out, uint8_t* early) {
   size_t sl = strlen(o_host);
   p = p16(p, 0), p = p16(p, sl + 5), p = p16(p, sl + 3), *p++ = 0, p = p16(p, sl), memcpy(p, o_host, sl),
   p += sl;
-  p = p16(p, 10), p = p16(p, 4), p = p16(p, 2), p = p16(p, 23);
-  p = p16(p, 13), p = p16(p, 4), p = p16(p, 2), p = p16(p, 0x0403);
+  p = p16(p, 10), p = p16(p, 4), p = p16(p, 2), p = p16(p, o_x25519 ? 29 : 23);
+  p = p16(p, 13), p = p16(p, 6), p = p16(p, 4), p = p16(p, 0x0403), p = p16(p, 0x0804);
   p = p16(p, 16), p = p16(p, 11), p = p16(p, 9), *p++ = 8, memcpy(p, "http/1.1", 8), p += 8;
   p = p16(p, 43), p = p16(p, 3), *p++ = 2, p = p16(p, 0x0304);
   p = p16(p, 45), p = p16(p, 2), *p++ = 1, *p++ = 1;
-  p = p16(p, 51), p = p16(p, 71), p = p16(p, 69), p = p16(p, 23), p = p16(p, 65), memcpy(p, G_POINT, 65),
-  p += 65;
+  const size_t gl = o_x25519 ? 32 : 65;
+  p = p16(p, 51), p = p16(p, gl + 6), p = p16(p, gl + 4), p = p16(p, o_x25519 ? 29 : 23), p = p16(p, gl),
+  memcpy(p, o_x25519 ? x_point : G_POINT, gl), p += gl;
   int psk = o_resume && tk_len;
   uint8_t* binders = NULL;
   if (psk) {
@@ -199,17 +219,19 @@ static int t_message(TConn* c, uint8_t* m, size_t n) {
     if (e > n) return -1;
     while (p + 4 <= e) {
       unsigned t = m[p] << 8 | m[p + 1], l = m[p + 2] << 8 | m[p + 3];
-      if (t == 51 && l == 69) share = m + p + 8;
+      if (t == 51 && l == (o_x25519 ? 36 : 69)) share = m + p + 8;
       if (t == 41) c->resumed = 1;
       p += 4 + l;
     }
-    if (!share || share[0] != 4) return -1;
+    uint8_t xs[32];
+    if (!share || (!o_x25519 && share[0] != 4) || (o_x25519 && x_derive(share, xs))) return -1;
     SHA256_Update(&c->tr, m, n);
     uint8_t early[HL], d[HL];
     memcpy(early, c->hs_secret, HL);
     if (!c->resumed && o_resume && tk_len) hmac(zeros, HL, zeros, HL, NULL, 0, early);
     expand_label(early, "derived", empty_hash, HL, d, HL);
-    hmac(d, HL, share + 1, 32, NULL, 0, c->hs_secret);  // private key 1: the secret is the server share's x
+    // private key 1: the secret is the server share's x
+    hmac(d, HL, o_x25519 ? xs : share + 1, 32, NULL, 0, c->hs_secret);
     tr_hash(c, h);
     expand_label(c->hs_secret, "c hs traffic", h, HL, c->c_hs, HL);
     expand_label(c->hs_secret, "s hs traffic", h, HL, c->s_hs, HL);
@@ -240,7 +262,7 @@ static int t_message(TConn* c, uint8_t* m, size_t n) {
       set_keys(&c->rd, s_ap);
       set_keys(&c->wr, c_ap);
       c->st = 2;
-      return t_request(c, o, ol);
+      return o_silent ? t_send(c, o, ol) : t_request(c, o, ol);
     }
     if (type == 13) return -1;  // CertificateRequest: this generator has no client certificate
     SHA256_Update(&c->tr, m, n);
@@ -337,6 +359,10 @@ void t_init(void) {
   dec_ctx = EVP_CIPHER_CTX_new();
   EVP_EncryptInit_ex(enc_ctx, gcm, NULL, NULL, NULL);
   EVP_DecryptInit_ex(dec_ctx, gcm, NULL, NULL, NULL);
+  size_t xl = sizeof x_point;
+  if (o_x25519 && (!(x_key = EVP_PKEY_Q_keygen(NULL, NULL, "X25519")) ||
+                   EVP_PKEY_get_raw_public_key(x_key, x_point, &xl) != 1))
+    die("X25519");
   t_req_len = snprintf(t_req, sizeof t_req, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", o_path, o_host);
 }
 void t_open(TConn* c, int seq) {
