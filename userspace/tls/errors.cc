@@ -133,6 +133,10 @@ std::string first_error() {
   return fmt::format("error:{:08x}{}", std::stoul(s.substr(0, colon)), s.substr(colon));
 }
 
+std::string alert_error(uint8_t alert) {
+  return "TLS_error:|" + describe(ERR_PACK(ERR_LIB_SSL, 0, SSL_AD_REASON_OFFSET + alert)) + ":TLS_error_end";
+}
+
 std::string own_error(unsigned reason, std::string_view name) {
   return fmt::format("TLS_error:|{}:SSL routines:OPENSSL_internal:{}:TLS_error_end",
                      kBoringLibrary << 24 | reason, name);

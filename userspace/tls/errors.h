@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -23,5 +24,8 @@ std::string first_error();
 
 // "TLS_error:|<code>:SSL routines:OPENSSL_internal:<NAME>:TLS_error_end": an error of ours by BoringSSL's number.
 std::string own_error(unsigned reason, std::string_view name);
+
+// The same of a fatal alert that the peer has sent.
+std::string alert_error(uint8_t alert);
 
 }  // namespace sluice::tls

@@ -101,6 +101,8 @@ Status ServerContext::Impl::init(const ServerSecrets& secrets) {
 
 Status ServerContext::Impl::init(SSL_CTX* ctx, const Identity& identity, const std::string& session_context) {
   SLUICE_TRY(use_identity(ctx, identity));
+  SSL_CTX_set_keylog_callback(ctx,
+                              Socket::on_key_log);  // which hands the traffic secrets to the record layer
   int mode = validator ? validator->verify_mode() : SSL_VERIFY_NONE;
   if (settings.require_client_certificate) mode = SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
   SSL_CTX_set_verify(ctx, mode, nullptr);

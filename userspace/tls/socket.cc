@@ -63,6 +63,17 @@ std::string signature_name(SSL* ssl) {
   }
 }
 
+// Records of `out` behind its first `before` bytes.
+uint64_t count_records(const Buffer& out, size_t before) {
+  std::string scratch;
+  const std::string_view bytes = out.peek(out.size(), scratch).substr(before);
+  uint64_t n = 0;
+  for (size_t at = 0; at + 5 <= bytes.size(); ++n)
+    at += 5 + (static_cast<size_t>(static_cast<uint8_t>(bytes[at + 3])) << 8 |
+               static_cast<uint8_t>(bytes[at + 4]));
+  return n;
+}
+
 }  // namespace
 
 Socket::Socket(std::shared_ptr<ContextBase> context, SslPtr ssl, const SocketEnvironment& environment,
@@ -76,11 +87,12 @@ Socket::Socket(std::shared_ptr<ContextBase> context, SslPtr ssl, const SocketEnv
   BIO* bio = make_bio(&wire_).release();
   SSL_set_bio(ssl_.get(), bio, bio);
   SSL_set_app_data(ssl_.get(), this);
+  if (SSL_is_server(ssl_.get())) secrets_ = std::make_unique<TrafficSecrets>();
   log_keys_ = context_->key_log && context_->key_log->wants(environment.local, environment.remote);
 }
 
 Socket::~Socket() {
-  SSL_set_app_data(ssl_.get(), nullptr);
+  if (ssl_) SSL_set_app_data(ssl_.get(), nullptr);
 }
 
 void Socket::start(Buffer& out) {
@@ -97,11 +109,18 @@ ext::TransportSocket::Status Socket::receive(Buffer& in, bool end_stream, Buffer
     in.clear();
     return Status::ended;
   }
+  if (records_) return receive_records(in, end_stream, plain, out);
   clear_errors();  // whatever another connection's left there
   wire_.in = &in;
   wire_.out = &out;
   Status status = Status::ok;
-  if ((established_ || handshake(end_stream)) && established_) read_all(plain, end_stream, status);
+  const size_t before = out.size();
+  if (!established_ && handshake(end_stream) && established_) take_over(out, before);
+  if (records_) {
+    wire_.in = wire_.out = nullptr;
+    return receive_records(in, end_stream, plain, out);
+  }
+  if (established_) read_all(plain, end_stream, status);
   if (failed_) status = Status::failed;
   if (status == Status::ended) {
     ended_ = true;
@@ -110,6 +129,46 @@ ext::TransportSocket::Status Socket::receive(Buffer& in, bool end_stream, Buffer
   if (status == Status::ok && pending_) flush_pending();
   wire_.in = wire_.out = nullptr;
   return status;
+}
+
+// From here on the library has nothing to do but to be large: tickets are sent (what of `out` is behind `before`), and what a
+// client may still say is alerts and key updates. Its sessions are in the tickets, or in the context's cache.
+void Socket::take_over(const Buffer& out, size_t before) {
+  SSL* ssl = ssl_.get();
+  const std::unique_ptr<TrafficSecrets> secrets = std::move(secrets_);
+  if (!secrets || !secrets->complete() || SSL_version(ssl) != TLS1_3_VERSION || SSL_has_pending(ssl) ||
+      wire_.left > 0)
+    return;
+  const SSL_CIPHER* cipher = SSL_get_current_cipher(ssl);
+  records_ = RecordLayer::make({.suite = SSL_CIPHER_get_protocol_id(cipher),
+                                .read_secret = secrets->client(),
+                                .write_secret = secrets->server(),
+                                .written = count_records(out, before)});
+  if (!records_) return;
+  info_ = make_info(ssl);
+  SSL_set_app_data(ssl, nullptr);
+  SSL_set_shutdown(ssl,
+                   SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);  // else it takes the session for a bad one
+  ssl_.reset();
+}
+
+ext::TransportSocket::Status Socket::receive_records(Buffer& in, bool end_stream, Buffer& plain,
+                                                     Buffer& out) {
+  switch (records_->open(in, plain, loop_.blocks(), out)) {
+    case RecordLayer::Outcome::ok:
+      break;
+    case RecordLayer::Outcome::ended:
+      ended_ = true;
+      break;
+    case RecordLayer::Outcome::failed:
+      stats_.connection_error.add();
+      fail(records_->failure());
+      return Status::failed;
+  }
+  ended_ |= end_stream;  // Envoy does not hold it against the peer that close_notify is missing
+  if (!ended_) return Status::ok;
+  in.clear();
+  return Status::ended;
 }
 
 bool Socket::handshake(bool end_stream) {
@@ -165,6 +224,7 @@ bool Socket::read_all(Buffer& plain, bool end_stream, Status& status) {
 
 void Socket::send(Buffer& plain, size_t n, Buffer& out) {
   if (failed_ || shut_ || !established_) return plain.drain(n);
+  if (records_) return records_->seal(plain, n, loop_.blocks(), out);
   clear_errors();
   wire_.out = &out;
   uint8_t scratch[kRecord];
@@ -216,6 +276,7 @@ void Socket::flush_pending() {
 void Socket::end(Buffer& out) {
   if (failed_ || shut_ || !established_) return;
   shut_ = true;
+  if (records_) return records_->close_notify(loop_.blocks(), out);
   clear_errors();
   wire_.out = &out;
   SSL_shutdown(ssl_.get());
@@ -329,6 +390,7 @@ int Socket::on_verify(X509_STORE_CTX* store, void*) {
 
 void Socket::on_key_log(const SSL* ssl, const char* line) {
   Socket& self = of(ssl);
+  if (self.secrets_) self.secrets_->note(line);
   if (self.log_keys_) self.context_->key_log->write(line);
 }
 
@@ -338,6 +400,7 @@ int Socket::on_session(SSL* ssl, SSL_SESSION* session) {
 }
 
 std::string_view Socket::application_protocol() const {
+  if (!ssl_) return info_->alpn();
   const unsigned char* name = nullptr;
   unsigned n = 0;
   SSL_get0_alpn_selected(ssl_.get(), &name, &n);

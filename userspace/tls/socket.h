@@ -9,6 +9,7 @@
 #include "tls/bio.h"
 #include "tls/context.h"
 #include "tls/context_base.h"
+#include "tls/record_layer.h"
 
 namespace sluice::tls {
 
@@ -53,6 +54,8 @@ class Socket final : public ext::TransportSocket {
  private:
   bool handshake(bool end_stream);  // false: it has failed
   void on_established();
+  void take_over(const Buffer& out, size_t before);
+  Status receive_records(Buffer& in, bool end_stream, Buffer& plain, Buffer& out);
   bool read_all(Buffer& plain, bool end_stream, Status& status);
   void write_record(const uint8_t* data, size_t n);
   void flush_pending();
@@ -65,7 +68,9 @@ class Socket final : public ext::TransportSocket {
   io::Loop& loop_;
   Stats& stats_;
   Wire wire_;
-  SslPtr ssl_;
+  SslPtr ssl_;  // null: records_ has taken over
+  std::unique_ptr<TrafficSecrets> secrets_;  // of a server that shakes hands
+  std::unique_ptr<RecordLayer> records_;  // of a server, with TLS 1.3, once it is established
   std::unique_ptr<Client> client_;
   std::string failure_;  // while the handshake goes on: why a certificate was refused
   mutable ext::TlsInfoPtr info_;
