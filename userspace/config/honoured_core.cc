@@ -238,6 +238,25 @@ const ext::Honoured kDiscovery[] = {
     {.message = "xds.core.v3.ContextParams", .fields = "*"},
 };
 
+// For TLS contexts too, which hold the same messages.
+const ext::Honoured kSecrets[] = {
+    {.message = "envoy.extensions.transport_sockets.tls.v3.Secret",
+     .fields = "name tls_certificate session_ticket_keys validation_context generic_secret"},
+    {.message = "envoy.extensions.transport_sockets.tls.v3.TlsCertificate",
+     .fields = "certificate_chain private_key pkcs12 password ocsp_staple watched_directory"},
+    {.message = "envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext",
+     .fields = "trusted_ca watched_directory verify_certificate_hash verify_certificate_spki "
+               "match_typed_subject_alt_names match_subject_alt_names crl allow_expired_certificate "
+               "trust_chain_verification only_verify_leaf_cert_crl max_verify_depth"},
+    {.message = "envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher",
+     .fields = "san_type matcher oid"},
+    {.message = "envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys", .fields = "keys"},
+    {.message = "envoy.extensions.transport_sockets.tls.v3.GenericSecret", .fields = "secret"},
+    {.message = "envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig", .fields = "name sds_config"},
+    {.message = "envoy.config.core.v3.DataSource",
+     .fields = "filename inline_bytes inline_string environment_variable"},
+};
+
 const ext::Honoured kShared[] = {
     {.message = "envoy.config.core.v3.Address", .fields = "socket_address pipe"},
     {.message = "envoy.config.core.v3.SocketAddress", .fields = "protocol address port_value ipv4_compat"},
@@ -286,6 +305,7 @@ void add_core_lists(HonouredFields& lists) {
   for (const auto& list : kListener) lists.add(list);
   for (const auto& list : kCluster) lists.add(list);
   for (const auto& list : kDiscovery) lists.add(list);
+  for (const auto& list : kSecrets) lists.add(list);
   for (const auto& list : kShared) lists.add(list);
   add_route_lists(lists);
 }
