@@ -23,6 +23,9 @@ constexpr List kLists[] = {
     {"dynamic_warming_clusters", "cluster", "warming", "cluster"},
     {"static_route_configs", "route", "static", "route_config"},
     {"dynamic_route_configs", "route", "active", "route_config"},
+    {"static_secrets", "secret", "static", "secret"},
+    {"dynamic_active_secrets", "secret", "active", "secret"},
+    {"dynamic_warming_secrets", "secret", "warming", "secret"},
     {"static_endpoint_configs", "endpoints", "static", "endpoint_config"},
     {"dynamic_endpoint_configs", "endpoints", "active", "endpoint_config"},
 };

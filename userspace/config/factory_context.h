@@ -44,6 +44,11 @@ class Discovery {
 // the workload's own. An error: there is no such secret, or the source cannot be used.
 class Secrets {
  public:
+  // An envoy...tls.v3.Secret of static_resources.secrets; all of them come before anything is asked for. An error: it
+  // cannot be used, or there is one of its kind and name already.
+  virtual Status add_static(const google::protobuf::Message& /*secret*/, std::string_view path) {
+    return Error{std::string(path) + ": there is nothing here that could keep secrets"};
+  }
   virtual Result<std::shared_ptr<const model::CertificateSource>> certificate(
       const std::string& name, const model::ConfigSource* source) = 0;
   virtual Result<std::shared_ptr<const model::ValidationSource>> validation(

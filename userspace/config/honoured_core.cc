@@ -16,7 +16,7 @@ const ext::Honoured kBootstrap[] = {
                "typed_dns_resolver_config",
      .meaningless = {{"stats_flush_interval",
                       "statistics are pulled from the admin endpoint; there is no sink to flush to"}}},
-    {.message = "envoy.config.bootstrap.v3.Bootstrap.StaticResources", .fields = "listeners clusters"},
+    {.message = "envoy.config.bootstrap.v3.Bootstrap.StaticResources", .fields = "listeners clusters secrets"},
     {.message = "envoy.config.bootstrap.v3.ClusterManager",
      .fields = "local_cluster_name upstream_bind_config"},
     {.message = "envoy.config.bootstrap.v3.Admin",
@@ -241,7 +241,7 @@ const ext::Honoured kDiscovery[] = {
 // For TLS contexts too, which hold the same messages.
 const ext::Honoured kSecrets[] = {
     {.message = "envoy.extensions.transport_sockets.tls.v3.Secret",
-     .fields = "name tls_certificate session_ticket_keys validation_context generic_secret"},
+     .fields = "name tls_certificate session_ticket_keys validation_context"},
     {.message = "envoy.extensions.transport_sockets.tls.v3.TlsCertificate",
      .fields = "certificate_chain private_key pkcs12 password ocsp_staple watched_directory"},
     {.message = "envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext",
@@ -251,7 +251,6 @@ const ext::Honoured kSecrets[] = {
     {.message = "envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher",
      .fields = "san_type matcher oid"},
     {.message = "envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys", .fields = "keys"},
-    {.message = "envoy.extensions.transport_sockets.tls.v3.GenericSecret", .fields = "secret"},
     {.message = "envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig", .fields = "name sds_config"},
     {.message = "envoy.config.core.v3.DataSource",
      .fields = "filename inline_bytes inline_string environment_variable"},

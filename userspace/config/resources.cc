@@ -6,6 +6,7 @@
 #include "envoy/config/endpoint/v3/endpoint.pb.h"
 #include "envoy/config/listener/v3/listener.pb.h"
 #include "envoy/config/route/v3/route.pb.h"
+#include "envoy/extensions/transport_sockets/tls/v3/secret.pb.h"
 
 namespace sluice::config {
 
@@ -50,6 +51,12 @@ Result<std::shared_ptr<const model::RouteConfig>> Resources::routes(const Messag
   SLUICE_TRY(check(message));
   FactoryContext made = context();
   return translate(static_cast<const envoy::config::route::v3::RouteConfiguration&>(message), made, false,
+                   FieldPath());
+}
+
+Result<Secret> Resources::secret(const Message& message) const {
+  SLUICE_TRY(check(message));
+  return translate(static_cast<const envoy::extensions::transport_sockets::tls::v3::Secret&>(message),
                    FieldPath());
 }
 

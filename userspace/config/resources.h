@@ -6,6 +6,7 @@
 #include "config/factory_context.h"
 #include "config/honoured.h"
 #include "config/translate.h"
+#include "config/translate_secret.h"
 #include "core/result.h"
 #include "model/config_source.h"
 #include "model/route.h"
@@ -44,6 +45,9 @@ class Resources {
   Result<std::shared_ptr<const model::Assignment>> assignment(const google::protobuf::Message& message) const;
   Result<std::shared_ptr<const model::Listener>> listener(const google::protobuf::Message& message) const;
   Result<std::shared_ptr<const model::RouteConfig>> routes(const google::protobuf::Message& message) const;
+
+  // Of an envoy...tls.v3.Secret; reads the files that it names.
+  Result<Secret> secret(const google::protobuf::Message& message) const;
 
   // Of an envoy.config.core.v3.TypedExtensionConfig whose type is one of `types`.
   Result<std::shared_ptr<const ext::HttpFilterFactory>> filter(const google::protobuf::Message& message,

@@ -11,6 +11,7 @@
 #include "config/honoured.h"
 #include "config/translate_config_source.h"
 #include "config/translate_dns.h"
+#include "config/translate_secret.h"
 #include "envoy/config/bootstrap/v3/bootstrap.pb.h"
 #include "sluice/ext/registry.h"
 
@@ -56,35 +57,6 @@ class NoDiscovery final : public Discovery {
       std::shared_ptr<const ext::HttpFilterFactory> current() const override { return nullptr; }
     };
     return std::shared_ptr<const FilterSource>(std::make_shared<Never>());
-  }
-};
-
-// Secrets that never come.
-class NoSecrets final : public Secrets {
- public:
-  Result<std::shared_ptr<const model::CertificateSource>> certificate(const std::string&,
-                                                                      const model::ConfigSource*) override {
-    return never<tls::Certificate>();
-  }
-  Result<std::shared_ptr<const model::ValidationSource>> validation(const std::string&,
-                                                                    const model::ConfigSource*) override {
-    return never<tls::Validation>();
-  }
-  Result<std::shared_ptr<const model::TicketKeySource>> ticket_keys(const std::string&,
-                                                                    const model::ConfigSource*) override {
-    return never<tls::TicketKeys>();
-  }
-
- private:
-  template <typename T>
-  static std::shared_ptr<const model::SecretSource<T>> never() {
-    struct Never final : model::SecretSource<T> {
-      bool ready() const override { return false; }
-      std::string what() const override { return "nothing"; }
-      uint64_t generation() const override { return 0; }
-      std::shared_ptr<const T> current(uint64_t) const override { return nullptr; }
-    };
-    return std::make_shared<Never>();
   }
 };
 
@@ -200,8 +172,8 @@ Result<ClusterDefaults> cluster_defaults(const Bootstrap& in) {
 
 Result<model::Bootstrap> translate(const Bootstrap& in, const ext::Registry& registry,
                                    ext::AccessLogManager& logs, Discovery* discovery, Secrets* secrets) {
-  NoSecrets none;
-  if (!secrets) secrets = &none;
+  StaticSecrets bootstrap_alone;
+  if (!secrets) secrets = &bootstrap_alone;
   model::Bootstrap out;
   out.node = to_node(in.node());
   const FieldPath top;
@@ -211,6 +183,10 @@ Result<model::Bootstrap> translate(const Bootstrap& in, const ext::Registry& reg
   auto set = std::make_shared<model::ConfigSet>();
   set->generation = 1;
   const FieldPath resources("static_resources");
+  const FieldPath all_secrets = resources.field("secrets");
+  for (int i = 0; i < in.static_resources().secrets_size(); ++i)
+    SLUICE_TRY(secrets->add_static(in.static_resources().secrets(i),
+                                   all_secrets.item(static_cast<size_t>(i)).to_string()));
   SLUICE_TRY(add_clusters(in, registry, logs, *secrets, resources.field("clusters"), *set));
   out.local_cluster = in.cluster_manager().local_cluster_name();
   SLUICE_TRY(check_local_cluster(out.local_cluster, *set));

@@ -6,6 +6,7 @@
 #include "core/log.h"
 #include "envoy/config/cluster/v3/cluster.pb.h"
 #include "envoy/config/core/v3/base.pb.h"
+#include "envoy/extensions/transport_sockets/tls/v3/secret.pb.h"
 #include "server/control.h"
 #include "server/server.h"
 #include "sluice/ext/access_log_manager.h"
@@ -109,9 +110,11 @@ std::vector<admin::ListenerStatus> AdminServer::listeners() {
 
 namespace {
 
-std::vector<std::string> waits_for(const model::Listener& listener) {
+// Of a listener or a cluster.
+template <typename Resource>
+std::vector<std::string> waits_for(const Resource& resource) {
   std::vector<std::string> out;
-  for (const auto& need : listener.needs)
+  for (const auto& need : resource.needs)
     if (!need->ready()) out.push_back(need->what());
   return out;
 }
@@ -128,7 +131,7 @@ admin::DiscoveredResource::State cluster_state(const xds::Cds::Config& config) {
   return {config.version, config.at, std::move(message)};
 }
 
-std::vector<std::string> waits_for(const Cluster& cluster) {
+std::vector<std::string> hosts_waited_for(const Cluster& cluster) {
   std::vector<std::string> out;
   if (cluster.type() == Cluster::EDS) out.push_back("endpoints (eds)");
   if (cluster.type() == Cluster::STRICT_DNS || cluster.type() == Cluster::LOGICAL_DNS)
@@ -137,7 +140,8 @@ std::vector<std::string> waits_for(const Cluster& cluster) {
   return out;
 }
 
-void add_clusters(const xds::Cds& cds, admin::Discovered& out) {
+// `directory` null: there are none yet.
+void add_clusters(const xds::Cds& cds, const upstream::ClusterDirectory* directory, admin::Discovered& out) {
   out.clusters_version = cds.version();
   for (const auto& [name, c] : cds.clusters()) {
     admin::DiscoveredResource& r = out.clusters.emplace_back();
@@ -145,12 +149,43 @@ void add_clusters(const xds::Cds& cds, admin::Discovered& out) {
     if (c.active) r.active = cluster_state(*c.active);
     if (c.warming) {
       r.warming = cluster_state(*c.warming);
-      r.waits_for = waits_for(static_cast<const Cluster&>(*r.warming.message));
+      r.waits_for = hosts_waited_for(static_cast<const Cluster&>(*r.warming.message));
+      if (const auto* newest = directory ? directory->newest(name) : nullptr) {
+        const auto needs = waits_for(*newest);
+        r.waits_for.insert(r.waits_for.end(), needs.begin(), needs.end());
+      }
     }
     if (!c.failure) continue;
     r.refused = cluster_state(c.failure->config);
     r.why_refused = c.failure->details;
   }
+}
+
+}  // namespace
+
+namespace {
+
+using Secret = envoy::extensions::transport_sockets::tls::v3::Secret;
+
+// As Envoy shows it: what files hold instead of their names. What is secret is hidden when it is printed, here it is not
+// even filled in.
+std::shared_ptr<const Secret> shown(const xds::SecretView& view) {
+  if (!view.message) return nullptr;
+  auto out = std::make_shared<Secret>(static_cast<const Secret&>(*view.message));
+  auto fill = [](auto* source, const std::string& content) {
+    if (source->has_filename()) source->set_inline_bytes(content);
+  };
+  if (view.secret.certificate && out->has_tls_certificate()) {
+    auto* c = out->mutable_tls_certificate();
+    if (c->has_certificate_chain()) fill(c->mutable_certificate_chain(), view.secret.certificate->chain);
+    if (c->has_private_key()) fill(c->mutable_private_key(), "hidden");
+  }
+  if (view.secret.validation && out->has_validation_context()) {
+    auto* v = out->mutable_validation_context();
+    if (v->has_trusted_ca()) fill(v->mutable_trusted_ca(), view.secret.validation->trusted_ca);
+    if (v->has_crl()) fill(v->mutable_crl(), view.secret.validation->crl);
+  }
+  return out;
 }
 
 }  // namespace
@@ -191,7 +226,9 @@ admin::Discovered AdminServer::discovered() {
   add(server_.dynamic_->discoveries().route_views(), out.routes);
   add(server_.dynamic_->discoveries().filter_views(), out.filters);
   out.listeners_version = server_.dynamic_->listeners_version();
-  if (const xds::Cds* cds = server_.dynamic_->cds()) add_clusters(*cds, out);
+  for (const xds::SecretView& v : server_.dynamic_->secrets().view())
+    out.secrets.push_back({v.name, v.version, v.at, shown(v), v.refused});
+  if (const xds::Cds* cds = server_.dynamic_->cds()) add_clusters(*cds, server_.clusters_.get(), out);
   return out;
 }
 

@@ -93,6 +93,15 @@ void add_control_routes(admin::Router& router, admin::View& view, Workloads* wor
                };
                add("listener", all.listeners);
                add("cluster", all.clusters);
+               for (const auto& s : all.secrets) {
+                 if (s.message) continue;
+                 const std::string why =
+                     s.why_refused.empty() ? "an answer of its source" : "a good one: " + s.why_refused;
+                 list.push(Json::object()
+                               .set("kind", "secret")
+                               .set("name", s.name)
+                               .set("waits_for", Json::array().push(why)));
+               }
                return Response::json(list.dump());
              });
   router.add({.path = "/connections", .help = "live connections, both legs joined"},

@@ -1,23 +1,30 @@
 #include "server/dynamic_config.h"
 
+#include <algorithm>
+
 #include "core/log.h"
 #include "envoy/config/bootstrap/v3/bootstrap.pb.h"
 #include "xds/node.h"
 #include "xds/subscriptions.h"
 
 namespace sluice::server {
-namespace {
 
-// Needs no control plane: Envoy's InitializePhase::Primary.
-bool is_primary(const model::Cluster& c) {
+// Needs no control plane: Envoy's InitializePhase::Primary. A secret that comes by ADS makes a cluster wait for that, where
+// Envoy waits in vain, until initial_fetch_timeout.
+bool DynamicConfig::is_primary(const model::Cluster& c) const {
+  if (std::ranges::any_of(c.needs, [this](const auto& need) { return secrets_.aggregated(*need); }))
+    return false;
   return c.type != model::ClusterType::eds || c.eds_source->kind == model::ConfigSource::Kind::file;
 }
 
-}  // namespace
-
 DynamicConfig::DynamicConfig(io::Loop& loop, stats::Store& store, const ext::Registry& registry,
-                             ext::AccessLogManager& logs)
-    : loop_(loop), store_(store), registry_(registry), logs_(logs), discoveries_(loop, store.root(0)) {}
+                             ext::AccessLogManager& logs, bool workloads)
+    : loop_(loop),
+      store_(store),
+      registry_(registry),
+      logs_(logs),
+      discoveries_(loop, store.root(0)),
+      secrets_(loop, store.root(0), {.workloads = workloads}) {}
 
 DynamicConfig::~DynamicConfig() = default;
 
@@ -31,6 +38,7 @@ Status DynamicConfig::start_primary_clusters(const config::Configuration& config
   SLUICE_ASSIGN(auto defaults, config::cluster_defaults(*bootstrap));
   resources_->set_cluster_defaults(std::move(defaults));
   resources_->set_discovery(&discoveries_);
+  resources_->set_secrets(&secrets_);
   resources_->set_has_cluster([this](std::string_view name) { return directory_->has(name); });
   clusters_ = clusters.make_worker(loop_, 0, seed);
   xds::Subscriptions::Options options;
@@ -43,6 +51,11 @@ Status DynamicConfig::start_primary_clusters(const config::Configuration& config
   subscriptions_ = std::make_unique<xds::Subscriptions>(loop_, *clusters_, store_, std::move(options));
   eds_ = std::make_unique<xds::Eds>(loop_, *subscriptions_, *resources_, store_);
   clusters.set_endpoint_discovery(eds_.get());
+  secrets_.when_ready([this] {
+    directory_->check_needs();
+    if (listeners_) listeners_->check_warming();
+  });
+  SLUICE_TRY(secrets_.start(*subscriptions_, *resources_));
   return put_clusters(true);
 }
 
@@ -86,6 +99,7 @@ void DynamicConfig::stop() {
 }
 
 void DynamicConfig::release() {
+  secrets_.stop();
   cds_.reset();
   clusters_.reset();
 }

@@ -15,6 +15,7 @@
 #include "xds/discoveries.h"
 #include "xds/eds.h"
 #include "xds/lds.h"
+#include "xds/secrets.h"
 
 namespace sluice::xds {
 class Subscriptions;
@@ -28,12 +29,14 @@ namespace sluice::server {
 // https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/operations/init  Control thread.
 class DynamicConfig final : private xds::ListenerSink {
  public:
+  // `workloads`: they are intercepted, and may have secrets of their own.
   DynamicConfig(io::Loop& loop, stats::Store& store, const ext::Registry& registry,
-                ext::AccessLogManager& logs);
+                ext::AccessLogManager& logs, bool workloads);
   ~DynamicConfig();
 
-  // For listeners of the bootstrap, before anything is started.
+  // For listeners and clusters of the bootstrap, before anything is started.
   config::Discovery& discovery() { return discoveries_; }
+  xds::Secrets& secrets() { return secrets_; }
 
   // Errors: the bootstrap names a source that cannot be used. `configuration` and `clusters` outlive this, but for what
   // release() lets go of.
@@ -56,6 +59,7 @@ class DynamicConfig final : private xds::ListenerSink {
   void release();
 
   const xds::Discoveries& discoveries() const { return discoveries_; }
+  const xds::Secrets& secrets() const { return secrets_; }
   const xds::Cds* cds() const { return cds_.get(); }  // null: none is configured
   std::string listeners_version() const { return lds_ ? lds_->version() : ""; }
 
@@ -73,7 +77,10 @@ class DynamicConfig final : private xds::ListenerSink {
   stats::Store& store_;
   const ext::Registry& registry_;
   ext::AccessLogManager& logs_;
+  bool is_primary(const model::Cluster& cluster) const;
+
   xds::Discoveries discoveries_;
+  xds::Secrets secrets_;
   model::DynamicResources sources_;
   std::shared_ptr<const model::ConfigSet> static_;
   upstream::ClusterDirectory* directory_ = nullptr;

@@ -105,9 +105,10 @@ Status Server::start() {
                            .flush_interval = std::chrono::duration_cast<std::chrono::milliseconds>(
                                options_.file_flush_interval)});
 
-  dynamic_ = std::make_unique<DynamicConfig>(*loop_, *store_, registry_, *access_logs_);
+  dynamic_ = std::make_unique<DynamicConfig>(*loop_, *store_, registry_, *access_logs_,
+                                             options_.redirect == RedirectMode::ebpf);
   SLUICE_ASSIGN(configuration_, config::load_configuration(load_options(options_), registry_, *access_logs_,
-                                                           &dynamic_->discovery()));
+                                                           &dynamic_->discovery(), &dynamic_->secrets()));
   config_loaded_at_ = loop_->wall_now();
   set_state(admin::State::initializing);
 

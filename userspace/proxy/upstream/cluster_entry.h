@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -83,8 +84,17 @@ struct ClusterDirectory::Entry final : EndpointDiscovery::Sink, HealthChecker::O
     directory.assign(*this, *assignment);
   }
   void on_unchanged() override { stats.update_no_rebuild.add(); }
-  void on_answered() override {
-    if (warming && !first_round) await_health();
+  void on_answered() override { begun(); }
+  // Its hosts are known, or will not be waited for: what is left is what else it needs, then the first health checks.
+  void begun() {
+    hosts_known = true;
+    if (!warming || first_round || !needs_met()) return;
+    if (dns && !shared->config->wait_for_warm_on_init) return directory.warmed(*this);
+    await_health();
+  }
+  bool needs_met() const {
+    const auto& needs = shared->config->needs;
+    return std::all_of(needs.begin(), needs.end(), [](const auto& n) { return n->ready(); });
   }
 
   ClusterDirectory& directory;
@@ -104,9 +114,10 @@ struct ClusterDirectory::Entry final : EndpointDiscovery::Sink, HealthChecker::O
   std::unique_ptr<EndpointDiscovery::Feed> feed;  // EDS
   bool assigned = false;
   bool warming = false;
+  bool hosts_known = false;  // of no interest once it is warm
   bool first_round = false;  // of health checks; the cluster is not warm before its end
   uint64_t members_total = 0, members_healthy = 0, members_degraded = 0, members_excluded = 0;
-  io::Timer sweep_timer;   // ORIGINAL_DST
+  io::Timer sweep_timer;  // ORIGINAL_DST
 };
 
 }  // namespace sluice::upstream

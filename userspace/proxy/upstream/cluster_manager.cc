@@ -48,7 +48,8 @@ ClusterDirectory::ClusterDirectory(io::Loop& control_loop, stats::Store& store, 
       random_(options_.seed),
       location_{.locality = options_.locality, .proxies = nullptr},
       warming_timer_(loop_.timers(), &warming_timed_out, this),
-      check_warm_(&check_warm, this) {
+      check_warm_(&check_warm, this),
+      check_needs_(&look_at_needs, this) {
   stats::Scope scope = store_.root(0).scope("cluster_manager");
   cluster_added_ = scope.counter("cluster_added");
   cluster_modified_ = scope.counter("cluster_modified");
@@ -145,6 +146,13 @@ bool ClusterDirectory::warming(std::string_view name) const {
   return it != entries_.end() && (it->second.next || (it->second.active && it->second.active->warming));
 }
 
+const model::Cluster* ClusterDirectory::newest(std::string_view name) const {
+  auto it = entries_.find(name);
+  if (it == entries_.end()) return nullptr;
+  const Entry* e = it->second.next ? it->second.next.get() : it->second.active.get();
+  return e ? e->shared->config.get() : nullptr;
+}
+
 Result<std::unique_ptr<ClusterDirectory::Entry>> ClusterDirectory::make_entry(
     std::shared_ptr<const model::Cluster> c) {
   const bool dns = c->type == ClusterType::strict_dns || c->type == ClusterType::logical_dns;
@@ -178,10 +186,7 @@ Result<std::unique_ptr<ClusterDirectory::Entry>> ClusterDirectory::make_entry(
   if (dns)
     e.dns = std::make_unique<DnsCluster>(
         c, store_.slots(), *names, loop_, random_, e.stats,
-        [this, &e](const HostVector& all) { publish(e, all); },
-        [&e] {
-          if (e.warming) e.await_health();
-        });
+        [this, &e](const HostVector& all) { publish(e, all); }, [&e] { e.begun(); });
   return entry;
 }
 
@@ -208,7 +213,7 @@ Result<bool> ClusterDirectory::put(std::shared_ptr<const model::Cluster> c, bool
     e.slot = &slot;
   }
   replaced.reset();
-  const bool waits = e.feed || (e.dns ? c->wait_for_warm_on_init : e.health != nullptr);
+  const bool waits = e.feed || !e.needs_met() || (e.dns ? c->wait_for_warm_on_init : e.health != nullptr);
   // At the start nobody is served yet: a cluster can be there before its hosts are.
   if (!waits || (!initialized_ && !e.slot->active)) activate(*e.slot);
   if (waits) set_warming(e, true);
@@ -223,9 +228,19 @@ void ClusterDirectory::start(Entry& e) {
     if (!hosts.empty()) publish(e, hosts);
   }
   if (c.type == ClusterType::original_dst) e.sweep_timer.arm(loop_.now() + c.cleanup_interval);
-  if (e.health && !e.dns && !e.feed) e.await_health();
+  if (e.dns ? !c.wait_for_warm_on_init : !e.feed) e.begun();
   if (e.dns) e.dns->start();
   if (e.feed) e.feed->start();
+}
+
+void ClusterDirectory::look_at_needs(io::TurnEnd& hook) {
+  ClusterDirectory& self = *hook.owner<ClusterDirectory>();
+  // One that begins to serve changes its slot, not the map.
+  for (auto& [name, slot] : self.entries_) {
+    for (auto* entry : {slot.active.get(), slot.next.get()}) {
+      if (entry && entry->warming && entry->hosts_known) entry->begun();
+    }
+  }
 }
 
 void ClusterDirectory::activate(Slot& slot) {
@@ -371,11 +386,12 @@ void ClusterDirectory::check_warm(io::TurnEnd& hook) {
 
 void ClusterDirectory::warming_timed_out(io::Timer& timer) {
   ClusterDirectory& self = *timer.owner<ClusterDirectory>();
-  // EDS has time-outs of its own (initial_fetch_timeout); health checks of its hosts do not.
+  // EDS and SDS have time-outs of their own (initial_fetch_timeout); health checks of its hosts do not.
   std::vector<Entry*> late;
   for (auto& [name, slot] : self.entries_) {
     for (auto* entry : {slot.active.get(), slot.next.get()}) {
-      if (entry && entry->warming && (!entry->feed || entry->first_round)) late.push_back(entry);
+      if (entry && entry->warming && entry->needs_met() && (!entry->feed || entry->first_round))
+        late.push_back(entry);
     }
   }
   for (Entry* entry : late) {

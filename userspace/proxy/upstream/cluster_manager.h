@@ -88,6 +88,7 @@ class ClusterDirectory {
   bool has(std::string_view name) const { return entries_.find(name) != entries_.end(); }
   bool is_static(std::string_view name) const;  // of the bootstrap: a control plane does not change it
   bool warming(std::string_view name) const;  // a version of it waits
+  const model::Cluster* newest(std::string_view name) const;  // of its versions; null: there is none
   // The start is over: from now on a new cluster is not there before it is warm.
   void set_initialized() { initialized_ = true; }
   // Told of each version that begins to serve.
@@ -95,6 +96,8 @@ class ClusterDirectory {
   // Runs `f` at the end of the turn in which no cluster warms any more (clusters with wait_for_warm_on_init only), or at
   // the warming time-out: before that, listeners had better not start. One waits at a time.
   void when_warm(std::function<void()> f);
+  // Something that clusters need (model::Cluster::needs) may have become ready.
+  void check_needs() { loop_.schedule(check_needs_); }
   std::vector<ClusterView> view() const;
 
  private:
@@ -127,6 +130,7 @@ class ClusterDirectory {
   static void sweep(io::Timer& timer);
   static void warming_timed_out(io::Timer& timer);
   static void check_warm(io::TurnEnd& hook);
+  static void look_at_needs(io::TurnEnd& hook);
 
   io::Loop& loop_;
   stats::Store& store_;
@@ -142,7 +146,7 @@ class ClusterDirectory {
   size_t warming_ = 0;
   std::function<void()> on_warm_;
   io::Timer warming_timer_;
-  io::TurnEnd check_warm_;
+  io::TurnEnd check_warm_, check_needs_;
 
   mutable std::mutex mutex_;  // guards what make_worker() reads: `entries_`, `workers_`
   Slots entries_;

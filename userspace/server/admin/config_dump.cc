@@ -15,6 +15,7 @@
 #include "envoy/config/bootstrap/v3/bootstrap.pb.h"
 #include "envoy/config/route/v3/route.pb.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
+#include "envoy/extensions/transport_sockets/tls/v3/secret.pb.h"
 
 namespace sluice::admin {
 namespace {
@@ -184,6 +185,31 @@ std::unique_ptr<v3::EcdsConfigDump> filters_dump(const Discovered& discovered) {
   return dump;
 }
 
+// Private keys, passwords and ticket keys are hidden where the dump is printed.
+std::unique_ptr<v3::SecretsConfigDump> secrets_dump(const envoy::config::bootstrap::v3::Bootstrap& bootstrap,
+                                                    const Discovered& discovered) {
+  auto dump = std::make_unique<v3::SecretsConfigDump>();
+  for (const auto& secret : bootstrap.static_resources().secrets()) {
+    auto* entry = dump->add_static_secrets();
+    entry->set_name(secret.name());
+    entry->mutable_secret()->PackFrom(secret);
+  }
+  for (const DiscoveredSecret& s : discovered.secrets) {
+    auto* entry = s.message ? dump->add_dynamic_active_secrets() : dump->add_dynamic_warming_secrets();
+    entry->set_name(s.name);
+    entry->set_version_info(s.version);
+    set_time(s.at, entry->mutable_last_updated());
+    if (s.message) {
+      entry->mutable_secret()->PackFrom(*s.message);
+    } else {
+      envoy::extensions::transport_sockets::tls::v3::Secret nothing;
+      nothing.set_name(s.name);
+      entry->mutable_secret()->PackFrom(nothing);
+    }
+  }
+  return dump;
+}
+
 // In Envoy's order.
 std::vector<MessagePtr> all_dumps(View& view, const std::vector<ClusterStatus>* hosts) {
   std::vector<MessagePtr> out;
@@ -216,7 +242,7 @@ std::vector<MessagePtr> all_dumps(View& view, const std::vector<ClusterStatus>* 
   auto routes = routes_dump(*bootstrap, discovered, view.config_loaded_at());
   if (routes->static_route_configs_size() + routes->dynamic_route_configs_size() > 0)
     out.push_back(std::move(routes));
-  out.push_back(std::make_unique<v3::SecretsConfigDump>());
+  out.push_back(secrets_dump(*bootstrap, discovered));
   return out;
 }
 

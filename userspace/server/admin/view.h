@@ -80,9 +80,18 @@ struct DiscoveredResource {
   std::string why_refused;
   std::vector<std::string> waits_for;  // warming: for people
 };
+// Of secrets Envoy says less: a refused one leaves no trace in its dump.
+struct DiscoveredSecret {
+  std::string name;
+  std::string version;
+  WallTime at{};
+  std::shared_ptr<const google::protobuf::Message> message;  // null: it has not come yet
+  std::string why_refused;  // the last one; "": it was taken
+};
 struct Discovered {
   std::string listeners_version, clusters_version;  // of the last update that was accepted whole
   std::vector<DiscoveredResource> listeners, clusters, routes, filters;
+  std::vector<DiscoveredSecret> secrets;
 };
 
 struct DrainRequest {
