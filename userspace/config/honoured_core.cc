@@ -277,7 +277,16 @@ const ext::Honoured kShared[] = {
     {.message = "envoy.config.accesslog.v3.AccessLogFilter",
      .fields =
          "status_code_filter duration_filter not_health_check_filter runtime_filter and_filter or_filter "
-         "header_filter response_flag_filter grpc_status_filter log_type_filter"},
+         "header_filter response_flag_filter grpc_status_filter log_type_filter metadata_filter"},
+    {.message = "envoy.config.accesslog.v3.MetadataFilter", .fields = "*"},
+    {.message = "envoy.type.matcher.v3.MetadataMatcher", .fields = "*"},
+    {.message = "envoy.type.matcher.v3.MetadataMatcher.PathSegment", .fields = "key"},
+    {.message = "envoy.type.matcher.v3.ValueMatcher", .fields = "*"},
+    {.message = "envoy.type.matcher.v3.ValueMatcher.NullMatch", .fields = ""},
+    {.message = "envoy.type.matcher.v3.DoubleMatcher", .fields = "*"},
+    {.message = "envoy.type.matcher.v3.ListMatcher", .fields = "*"},
+    {.message = "envoy.type.matcher.v3.OrMatcher", .fields = "*"},
+    {.message = "envoy.type.v3.DoubleRange", .fields = "*"},
     {.message = "envoy.config.accesslog.v3.HeaderFilter", .fields = "header"},
     {.message = "envoy.config.accesslog.v3.GrpcStatusFilter", .fields = "statuses exclude"},
     {.message = "envoy.config.accesslog.v3.StatusCodeFilter", .fields = "comparison"},

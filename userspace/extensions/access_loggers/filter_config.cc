@@ -2,6 +2,7 @@
 #include "extensions/access_loggers/common/filter.h"
 #include "extensions/access_loggers/config.h"
 #include "extensions/common/proto_matchers.h"
+#include "extensions/common/proto_metadata.h"
 
 namespace sluice::access_loggers {
 namespace {
@@ -69,6 +70,33 @@ FilterPtr to_chance(const proto::RuntimeFilter& f) {
   return random_filter(f.percent_sampled().numerator(), denominator, f.use_independent_randomness());
 }
 
+// Dynamic metadata: what is not there passes or not, as the filter says.
+class MetadataFilter final : public Filter {
+ public:
+  MetadataFilter(extensions::MetadataMatcher matcher, bool pass_if_absent)
+      : matcher_(std::move(matcher)), pass_if_absent_(pass_if_absent) {}
+  bool pass(const ext::StreamInfo& info, ext::AccessLogType) const override {
+    if (matcher_.path.empty()) return pass_if_absent_;
+    const auto found =
+        extensions::metadata_value(info.dynamic_metadata.get(), matcher_.filter, matcher_.path);
+    return found ? matcher_.value.matches(&*found) : pass_if_absent_;
+  }
+
+ private:
+  const extensions::MetadataMatcher matcher_;  // without a path: there was none
+  const bool pass_if_absent_;
+};
+
+Result<FilterPtr> to_metadata(const proto::MetadataFilter& f, const std::string& path) {
+  const bool pass_if_absent = !f.has_match_if_key_not_found() || f.match_if_key_not_found().value();
+  extensions::MetadataMatcher matcher;
+  if (f.has_matcher()) {
+    if (f.matcher().invert()) return Error{path + ".matcher.invert: has no effect in an access log's filter"};
+    SLUICE_ASSIGN(matcher, extensions::to_metadata_matcher(f.matcher(), path + ".matcher"));
+  }
+  return FilterPtr(std::make_unique<MetadataFilter>(std::move(matcher), pass_if_absent));
+}
+
 Result<FilterPtr> to_filter(const proto::AccessLogFilter& f, const std::string& path);
 
 template <typename List>
@@ -119,13 +147,15 @@ Result<FilterPtr> to_filter(const proto::AccessLogFilter& f, const std::string& 
       return to_flags(f.response_flag_filter());
     case proto::AccessLogFilter::kLogTypeFilter:
       return to_types(f.log_type_filter());
+    case proto::AccessLogFilter::kMetadataFilter:
+      return to_metadata(f.metadata_filter(), path + ".metadata_filter");
     default:
       break;
   }
   return Error{
       path +
-      ": this kind of filter is not supported: there is no tracing (traceable_filter), no dynamic metadata "
-      "(metadata_filter) and no extension (extension_filter) to ask"};
+      ": this kind of filter is not supported: there is no tracing (traceable_filter) and no extension "
+      "(extension_filter) to ask"};
 }
 
 }  // namespace

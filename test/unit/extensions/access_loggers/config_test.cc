@@ -167,13 +167,24 @@ TEST_CASE("filters") {
   CHECK(passes(R"({"grpc_status_filter":{"statuses":["UNKNOWN"]}})", ok) == "yes");
   CHECK(passes(R"({"grpc_status_filter":{"statuses":["UNKNOWN"],"exclude":true}})", ok) == "no");
   CHECK(passes(R"({"log_type_filter":{"types":["DownstreamEnd","UpstreamEnd"]}})", ok) == "no");
+  ext::StreamInfo told = ok;
+  told.dynamic_metadata = std::make_shared<ext::Metadata>();
+  (*told.dynamic_metadata)["x"]["k"] = "\"v\"";
+  for (const auto& [value, with, without] :
+       {std::tuple{R"({"exact":"v"}},"path":[{"key":"k"}])", "yes", "no"},
+        {R"({"exact":"w"}},"path":[{"key":"k"}])", "no", "no"}}) {
+    const std::string matcher =
+        R"({"metadata_filter":{"matcher":{"filter":"x","value":{"string_match":)" + std::string(value);
+    CHECK(passes(matcher + R"(},"match_if_key_not_found":false}})", told) == with);
+    CHECK(passes(matcher + R"(},"match_if_key_not_found":false}})", ok) == without);
+    CHECK(passes(matcher + "}}}", told) == with);
+    CHECK(passes(matcher + "}}}", ok) == "yes");
+  }
+  CHECK(passes(R"({"metadata_filter":{}})", told) == "yes");
   CHECK(passes(R"({"header_filter":{"header":{"name":"a","safe_regex_match":{"regex":"("}}}})", ok)
             .starts_with("log.filter.header_filter.header"));
-  CHECK(
-      passes(
-          R"({"metadata_filter":{"matcher":{"filter":"x","path":[{"key":"k"}],"value":{"null_match":{}}}}})",
-          ok)
-          .starts_with("log.filter: "));
+  CHECK(passes(R"({"metadata_filter":{"matcher":{"filter":"x","path":[{"key":"k"}]}}})", ok)
+            .starts_with("log.filter.metadata_filter.matcher.value: "));
   CHECK(passes(R"({"and_filter":{"filters":[{"not_health_check_filter":{}},{"traceable_filter":{}}]}})", ok)
             .starts_with("log.filter.and_filter.filters[1]: "));
 }

@@ -196,6 +196,33 @@ TEST_CASE("HTTP: filter state and metadata") {
              s.info) == "-|v|w|-|-");
 }
 
+TEST_CASE("dynamic metadata") {
+  HttpStream s;
+  const char* all = "%DYNAMIC_METADATA(f:k)%|%METADATA(DYNAMIC:f:k)%|%DYNAMIC_METADATA(f)%";
+  CHECK(text(all, s.info) == "-|-|-");
+  s.info.dynamic_metadata = std::make_shared<ext::Metadata>();
+  auto& fields = (*s.info.dynamic_metadata)["f"];
+  fields = {
+      {"k", "\"v\""}, {"q", R"("a\"b")"}, {"n", "2.5"}, {"b", "true"}, {"t", R"({"a":{"b":"c","d":[1]}})"}};
+  CHECK(text(all, s.info) == R"(v|v|{"b":true,"k":"v","n":2.5,"q":"a\"b","t":{"a":{"b":"c","d":[1]}}})");
+  CHECK(
+      text(
+          "%DYNAMIC_METADATA(f:q)%|%DYNAMIC_METADATA(f:q):2%|%DYNAMIC_METADATA(f:n)%|%DYNAMIC_METADATA(f:b)%",
+          s.info) == "a\"b|a\"|2.5|true");
+  CHECK(text("%DYNAMIC_METADATA(f:t:a:b)%|%DYNAMIC_METADATA(f:t:a:d)%|%DYNAMIC_METADATA(f:t:a)%", s.info) ==
+        R"(c|[1]|{"b":"c","d":[1]})");
+  CHECK(text("%DYNAMIC_METADATA(f:t:x)%|%DYNAMIC_METADATA(f:k:x)%|%DYNAMIC_METADATA(f:x)%|%DYNAMIC_METADATA("
+             "g:k)%",
+             s.info) == "-|-|-|-");
+  CHECK(json("%DYNAMIC_METADATA(f:k)%", s.info) == "\"v\"");
+  CHECK(json("%DYNAMIC_METADATA(f:n)%", s.info) == "2.5");
+  CHECK(json("%DYNAMIC_METADATA(f:t)%", s.info) == R"({"a":{"b":"c","d":[1]}})");
+  CHECK(json("%DYNAMIC_METADATA(f:t:a:b)%", s.info) == "\"c\"");
+  CHECK(json("%DYNAMIC_METADATA(f:q):3%", s.info) == R"("a\"b")");
+  CHECK(json("%DYNAMIC_METADATA(f:b):3%", s.info) == "\"tru\"");
+  CHECK(json("%DYNAMIC_METADATA(f:x)%", s.info) == "null");
+}
+
 TEST_CASE("HTTP: hosts that were tried") {
   HttpStream s;
   s.http.earlier_hosts = {{Address::parse("10.0.0.1:80").value(), "one:80"},

@@ -86,7 +86,7 @@ constexpr Command kCommands[] = {
     {"QUERY_PARAM", K::query_param, Syntax::params_length},
     {"QUERY_PARAMS", K::query_params, Syntax::optional_length},
     {"PATH", K::path, Syntax::optional_length},
-    {"DYNAMIC_METADATA", K::absent, Syntax::params_length},
+    {"DYNAMIC_METADATA", K::dynamic_metadata, Syntax::params_length},
     {"FILTER_STATE", K::filter_state, Syntax::params_length},
     {"UPSTREAM_FILTER_STATE", K::absent, Syntax::params_length},
     {"REQUEST_DURATION", K::request_duration, Syntax::bare, true},

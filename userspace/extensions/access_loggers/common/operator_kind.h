@@ -52,6 +52,7 @@ enum class OperatorKind : uint8_t {
   upstream_wire_sent,
   hosts_attempted,
   host_names_attempted,
+  dynamic_metadata,
   // HTTP alone (values_http.cc)
   protocol,
   upstream_protocol,

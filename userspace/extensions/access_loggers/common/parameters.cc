@@ -131,7 +131,7 @@ Status set_metadata(Operator& op, std::string_view params) {
   std::string_view type = params.substr(0, colon);
   if (type != "ROUTE" && type != "DYNAMIC")
     return Error{"of METADATA's types this version of Sluice has ROUTE and DYNAMIC"};
-  if (type == "DYNAMIC") op.kind = K::absent;  // no filter of ours sets any
+  if (type == "DYNAMIC") op.kind = K::dynamic_metadata;
   if (type == "ROUTE" && (colon == params.npos || params.find(':', colon + 1) == params.npos))
     return Error{"wants ROUTE:NAMESPACE:KEY; a namespace as a whole is not kept"};
   op.text = colon == params.npos ? std::string_view{} : params.substr(colon + 1);
@@ -191,6 +191,9 @@ Status configure(Operator& op, const Token& t) {
       return set_filter_state(op, t.params);
     case K::metadata:
       return set_metadata(op, t.params);
+    case K::dynamic_metadata:
+      op.text = t.params;
+      return {};
     case K::coalesce:
       return set_coalesce(op, t.params);
     case K::grpc_status:

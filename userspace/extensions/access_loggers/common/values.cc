@@ -7,6 +7,7 @@
 #include "extensions/access_loggers/common/operator_kind.h"
 #include "extensions/access_loggers/common/operators.h"
 #include "extensions/access_loggers/common/values_http.h"
+#include "extensions/access_loggers/common/values_metadata.h"
 #include "http/header_map.h"
 #include "model/route.h"
 
@@ -364,6 +365,8 @@ bool append_value(const Operator& op, const StreamInfo& info, ext::AccessLogType
       return true;
     case K::workload:
       return info.workload && append_text(out, *info.workload);
+    case K::dynamic_metadata:
+      return append_dynamic_metadata(op, info, false, out);
     case K::coalesce:
       for (const Operator& o : op.operators) {
         size_t before = out.size();
@@ -392,6 +395,8 @@ bool Operator::append_json(const ext::StreamInfo& info, ext::AccessLogType type,
   if (numeric) return append(info, type, out);
   if (kind == K::filter_state && choice == static_cast<uint8_t>(FilterStateFormat::typed))
     return append_filter_state_json(*this, info, out);
+  if (kind == K::dynamic_metadata && max_length == ~0u)
+    return append_dynamic_metadata(*this, info, true, out);
   if (kind == K::coalesce && max_length == ~0u) {
     for (const Operator& o : operators)
       if (o.append_json(info, type, out)) return true;

@@ -39,6 +39,7 @@ void Stream::begin(Connection& connection, http::Stream& codec) {
   info_.bytes_received = info_.bytes_sent = 0;
   info_.flags.clear();
   info_.response_code_details.clear();
+  info_.dynamic_metadata.reset();  // the connection's is its own
   info_.start = last_activity_ = now();
   info_.start_time = connection.loop().wall_now();
   http_.protocol = codec.protocol();
@@ -63,6 +64,7 @@ void Stream::recycle() {
   route_.reset();
   routes_.reset();
   info_.flags.clear();
+  info_.dynamic_metadata.reset();
   bytes_ = {};
   connection_ = nullptr;
   codec_ = nullptr;
@@ -257,6 +259,7 @@ void Stream::restart_now() {
   filters_.set_request_headers(std::move(r->headers));
   info_.flags.clear();
   info_.response_code_details.clear();
+  info_.dynamic_metadata.reset();
   info_.upstream_cluster.clear();
   info_.upstream_attempts = 0;
   http_.request_headers = &headers;
