@@ -8,6 +8,7 @@
 #include "extensions/filters/http/header_mutation/config.h"
 #include "extensions/filters/http/health_check/config.h"
 #include "extensions/filters/http/local_ratelimit/config.h"
+#include "extensions/filters/http/rbac/config.h"
 #include "extensions/filters/http/router/config.h"
 #include "extensions/filters/listener/http_inspector/config.h"
 #include "extensions/filters/listener/original_dst/config.h"
@@ -15,6 +16,7 @@
 #include "extensions/filters/network/direct_response/config.h"
 #include "extensions/filters/network/echo/config.h"
 #include "extensions/filters/network/http_connection_manager/config.h"
+#include "extensions/filters/network/rbac/config.h"
 #include "extensions/filters/network/tcp_proxy/config.h"
 
 namespace sluice {
@@ -32,6 +34,7 @@ void register_builtin(ext::Registry& r) {
   r.add(extensions::header_mutation::extension());
   r.add(extensions::health_check::extension());
   r.add(extensions::local_ratelimit::extension());
+  r.add(extensions::http_rbac::extension());
   r.add(extensions::router::extension());
   // envoy.filters.listener
   r.add(extensions::http_inspector::extension());
@@ -41,6 +44,7 @@ void register_builtin(ext::Registry& r) {
   r.add(extensions::direct_response::extension());
   r.add(extensions::echo::extension());
   r.add(extensions::http_connection_manager::extension());
+  r.add(extensions::network_rbac::extension());
   r.add(extensions::tcp_proxy::extension());
 }
 
