@@ -35,7 +35,8 @@ constexpr std::array<uint8_t, kSlots> make_table() {
 }
 constexpr auto kTable = make_table();
 
-constexpr size_t kFirstBlock = 2048;
+constexpr size_t kFirstBlock = 512;
+constexpr size_t kKeepBlock = 2048;    // a bigger block is not kept
 constexpr size_t kKeepFields = 64;     // a map that grew beyond is not kept
 constexpr size_t kKeepMaps = 256;      // free maps a thread keeps
 thread_local std::vector<std::unique_ptr<HeaderMap>> free_maps;
@@ -201,8 +202,12 @@ void HeaderMap::clear() {
   present_[0] = present_[1] = 0;
   bytes_ = 0;
   used_ = 0;
-  if (blocks_.size() > 1) blocks_.resize(1);
-  if (!blocks_.empty() && blocks_[0].size > kFirstBlock) blocks_.clear();
+  // Of the blocks that grew, the biggest of ordinary size stays: who sends much is likely to do so again.
+  while (!blocks_.empty() && blocks_.back().size > kKeepBlock) blocks_.pop_back();
+  if (blocks_.size() > 1) {
+    std::swap(blocks_.front(), blocks_.back());
+    blocks_.resize(1);
+  }
 }
 
 void HeaderMap::copy_from(const HeaderMap& other) {

@@ -100,7 +100,7 @@ class HeaderMap {
   uint64_t present_[2] = {};
   static_assert(static_cast<size_t>(Name::count) <= 128);
   size_t bytes_ = 0;
-  std::vector<Block> blocks_;  // the first is kept by clear()
+  std::vector<Block> blocks_;  // clear() keeps one
   size_t used_ = 0;  // of the last block
 };
 

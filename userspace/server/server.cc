@@ -126,6 +126,7 @@ Status Server::start() {
   SLUICE_TRY(admin_->start_control());
 
   release_free_memory();  // reading a configuration takes several times what it leaves
+  release_code_pages();
   set_state(admin::State::live);
   stats_->live.set(1);
   tick_timer_ = std::make_unique<io::Timer>(loop_->timers(), &tick, this);

@@ -75,5 +75,26 @@ TEST_CASE("a copy stands alone, and maps are used again empty") {
   CHECK_FALSE(c->has("x-long"));
 }
 
+TEST_CASE("a map that is cleared keeps a block it has grown to, of ordinary size") {
+  HeaderMap map;
+  auto fill = [&](size_t fields) {
+    map.clear();
+    for (size_t i = 0; i < fields; ++i) map.add("x-" + std::to_string(i), std::string(100, 'v'));
+    return map.get("x-0").data();
+  };
+  fill(3);
+  fill(12);                                     // 512 bytes, and 1 KiB, which is kept
+  fill(12);                                     // that, and 2 KiB, which are kept
+  const char* grown = fill(12);
+  CHECK(map.get("x-11").data() - grown < 2048);
+  CHECK(map.get("x-11").data() > grown);
+  fill(1);
+  CHECK(fill(12) == grown);
+  fill(200);                                    // the biggest are too big to keep
+  CHECK(map.get("x-199") == std::string(100, 'v'));
+  fill(12);
+  CHECK(map.get("x-11").data() - map.get("x-0").data() < 2048);
+}
+
 }  // namespace
 }  // namespace sluice::http
