@@ -138,7 +138,7 @@ def build_tools():
     if not os.path.exists(f"{d}/ok"):
         os.makedirs(d, exist_ok=True)
         for name, files in sources.items():
-            sh("gcc", "-O2", "-flto", "-o", f"{d}/{name}", *(f for f in files if f.endswith(".c")), *(["-lcrypto"] if name == "lg" else []))
+            sh("gcc", "-O2", "-flto", "-o", f"{d}/{name}", *(f for f in files if f.endswith(".c")), *(["-lssl", "-lcrypto"] if name == "lg" else []))
         open(f"{d}/ok", "w").close()
     return f"{d}/backend", f"{d}/lg"
 

@@ -1,20 +1,23 @@
 """Scenarios tls and tlsbulk."""
+import http.client
 import ssl
 
-from benchlib.common import B_ACKSINK, B_ECHO, B_SOURCE, P_DOWN, P_RSA, P_TLS, P_TLS_ECHO, P_UP, pattern
+from benchlib.common import B_ACKSINK, B_ECHO, B_SOURCE, P_DOWN, P_MUTUAL, P_RSA, P_TLS, P_TLS_ECHO, P_UP, pattern
 from benchlib.metrics import expect, put
 from benchlib.scenarios.base import Scenario
 
 # tag -> (port, options of the generator)
-HANDSHAKES = {"full": (P_TLS, []), "x25519": (P_TLS, ["--x25519"]), "rsa": (P_RSA, []), "resume": (P_TLS, ["--resume"])}
+HANDSHAKES = {"full": (P_TLS, []), "x25519": (P_TLS, ["--x25519"]), "rsa": (P_RSA, []),
+              "mutual": (P_MUTUAL, ["--x25519", "--cert", "client.crt", "--key", "client.key"]), "resume": (P_TLS, ["--resume"]), "resume12": (P_TLS, [])}
 
 
 class Tls(Scenario):
-    """TLS 1.3 handshakes, AES-128-GCM: full (P-256 and RSA-2048 certificates) and resumed; one request on each connection."""
+    """TLS 1.3 handshakes, AES-128-GCM: full (P-256 and RSA-2048 certificates, client certificates) and resumed; one request on each connection."""
     name = "tls"
     proxies = ("envoy", "haproxy", "nginx", "sluice")
     note = ("16 connections at a time: connect, handshake, GET (answered by the proxy itself), close; own generator (tools/lg/); "
-            "x25519: P-256 certificate, X25519 exchange, the others exchange on P-256")
+            "x25519: P-256 certificate, X25519 exchange; mutual: the same, both sides with certificates; the others exchange on P-256; "
+            "resume12: TLS 1.2, its client is OpenSSL")
 
     def setup(self, lane):
         ext = {"haproxy": "haproxy.cfg", "nginx": "nginx.conf"}.get(lane.proxy, "envoy.yaml")
@@ -32,6 +35,11 @@ class Tls(Scenario):
             with open(f"{self.bench.certs}/{name}.crt") as f:
                 expect(s.getpeercert(True) == ssl.PEM_cert_to_DER_cert(f.read()), f"{lane.label}: not the certificate {name} on port {port}")
             s.close()
+        try:
+            st = lane.get(P_MUTUAL, "/", tls=self.ctx)[0]
+        except (OSError, http.client.HTTPException):
+            st = None
+        expect(st is None or (lane.proxy == "nginx" and st == 400), f"{lane.label}: served a client without certificate ({st})")
         st, body, _ = lane.get(P_TLS, "/", tls=self.ctx)
         expect(st == 200 and body == b"ok", f"{lane.label}: status {st}, body {body!r}")
         old = ssl.create_default_context(cafile=f"{self.bench.certs}/ca.crt")
@@ -43,8 +51,9 @@ class Tls(Scenario):
             port, args = HANDSHAKES[tag]
 
             def f(lane):
-                r, d = lane.lg("tls", "--ports", port, "-c", 16, "-d", self.secs(2.5), "--path", "/", *args)
-                a, b = ("resumed", "full") if tag == "resume" else ("full", "resumed")
+                r, d = lane.lg("tls12" if tag == "resume12" else "tls", "--ports", port, "-c", 16, "-d", self.secs(2.5), "--path", "/",
+                               *[f"{self.bench.certs}/{x}" if x.startswith("client.") else x for x in args])
+                a, b = ("resumed", "full") if tag.startswith("resume") else ("full", "resumed")
                 expect(r[a] and not r[b], f"{lane.label}: {r['full']} full and {r['resumed']} resumed handshakes")
                 res = {f"{tag}_per_s": r["per_s"], f"{tag}_p50_us": r["p50_us"], f"{tag}_p99_us": r["p99_us"]}
                 put(res, tag, lane, d, r["all"])

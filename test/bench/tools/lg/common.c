@@ -15,7 +15,7 @@ void die(const char* m) {
 }
 
 // ---- options ----
-const char *o_addr = "127.0.0.1", *o_path = "/1024", *o_host = "bench.local", *o_hosts;
+const char *o_addr = "127.0.0.1", *o_path = "/1024", *o_host = "bench.local", *o_hosts, *o_cert, *o_key;
 int o_ports[64], o_nports, o_c = 1, o_size = 64, o_resume, o_tls, o_streams = 32, o_x25519, o_silent, o_up;
 double o_dur = 2, o_warm = 0.3, o_rate, o_hold;
 long o_expect = -1, o_n = 1000;

@@ -7,7 +7,9 @@
 // - lg cps: connect, send, receive, close
 // - lg bulk: sendfile() to the backend's sink, FIN, wait for the sink's byte count
 // - lg vecho: check: sends --len pattern bytes to an echo server, compares what comes back, checks half-close
-// - lg tls: TLS 1.3 handshakes (full or --resume; exchange on P-256 or --x25519), one small request on each, close
+// - lg tls: TLS 1.3 handshakes (full or --resume; exchange on P-256 or --x25519; --cert FILE --key FILE: a client
+//   certificate, P-256, where the server asks for one), one small request on each, close
+// - lg tls12: TLS 1.2 handshakes resumed from a ticket, with OpenSSL as the client
 // - lg tlsbulk: downloads over TLS, as much as comes, or uploads (--up), counted by the sink's answers
 // - lg idle: opens -n connections (--tls: with TLS), one request on each (--silent: none), holds them until stdin ends
 // - lg probe: how fast this core runs now: ns for a turn of a throughput-bound loop (doubles when a hyperthread shares
@@ -49,7 +51,7 @@ extern double hist_sum;
 double hist_q(double q);  // microseconds
 
 // ---- options (main.c sets them) ----
-extern const char *o_addr, *o_path, *o_host, *o_hosts;
+extern const char *o_addr, *o_path, *o_host, *o_hosts, *o_cert, *o_key;
 extern int o_ports[64], o_nports, o_c, o_size, o_resume, o_tls, o_streams, o_x25519, o_silent, o_up;
 extern double o_dur, o_warm, o_rate, o_hold;
 extern long o_expect, o_n;
@@ -118,7 +120,7 @@ typedef struct {
   uint64_t seq;
 } Keys;
 typedef struct {
-  int fd, id, st, up, resumed, want_ticket;
+  int fd, id, st, up, resumed, want_ticket, asked;
   uint64_t start;
   uint8_t* buf;  // raw input
   size_t len, cap;
@@ -132,6 +134,10 @@ typedef struct {
   size_t resp_len;
 } TConn;
 extern uint64_t n_resumed, n_full;
+void t_load_certificate(void);
+int t_have_certificate(void);
+size_t t_certificate(uint8_t* out);  // the message, for the transcript and the record; its length
+size_t t_certificate_verify(const uint8_t* transcript, uint8_t* out);  // 0: signing failed
 extern size_t tk_len;  // of the session ticket held for --resume; 0: none yet
 void t_init(void);
 void t_open(TConn* c, int seq);
@@ -152,5 +158,6 @@ int run_bulk(void);
 int run_vecho(void);
 int run_tls(void);
 int run_idle(void);
+int run_tls12(void);
 int run_tlsbulk(void);
 int run_probe(void);

@@ -62,6 +62,10 @@ int main(int argc, char** argv) {
       o_path = v;
     else if (!strcmp(a, "--host"))
       o_host = v;
+    else if (!strcmp(a, "--cert"))
+      o_cert = v;
+    else if (!strcmp(a, "--key"))
+      o_key = v;
     else if (!strcmp(a, "--hosts"))
       o_hosts = v;
     else if (!strcmp(a, "--len"))
@@ -88,6 +92,7 @@ int main(int argc, char** argv) {
   if (!strcmp(mode, "bulk")) return run_bulk();
   if (!strcmp(mode, "vecho")) return run_vecho();
   if (!strcmp(mode, "tls")) return run_tls();
+  if (!strcmp(mode, "tls12")) return run_tls12();
   if (!strcmp(mode, "tlsbulk")) return run_tlsbulk();
   if (!strcmp(mode, "idle")) return run_idle();
   return 2;

@@ -182,7 +182,7 @@ static int t_send(TConn* c, const uint8_t* p, size_t n) {
 }
 
 int t_request(TConn* c, const uint8_t* pre, size_t pren) {
-  uint8_t o[2048];
+  uint8_t o[8192];
   memcpy(o, pre, pren);
   size_t n = pren + seal(&c->wr, 23, (uint8_t*)t_req, t_req_len, o + pren);
   c->resp_len = 0;
@@ -197,7 +197,7 @@ static int t_hello(TConn* c) {
   memcpy(c->hs_secret, t_early, HL);
   c->st = 0;
   c->len = c->hs_len = 0;
-  c->resumed = 0;
+  c->resumed = c->asked = 0;
   c->resp_len = 0;
   return t_send(c, o, n);
 }
@@ -242,7 +242,7 @@ static int t_message(TConn* c, uint8_t* m, size_t n) {
   }
   if (c->st == 1) {
     if (type == 20) {
-      uint8_t fk[HL], mac[HL], d[HL], fin[4 + HL], c_ap[HL], s_ap[HL], o[128];
+      uint8_t fk[HL], mac[HL], d[HL], fin[4 + HL], c_ap[HL], s_ap[HL], o[5120];
       tr_hash(c, h);
       expand_label(c->s_hs, "finished", NULL, 0, fk, HL);
       hmac(fk, HL, h, HL, NULL, 0, mac);
@@ -254,9 +254,22 @@ static int t_message(TConn* c, uint8_t* m, size_t n) {
       expand_label(c->master, "c ap traffic", h, HL, c_ap, HL);
       expand_label(c->master, "s ap traffic", h, HL, s_ap, HL);
       expand_label(c->c_hs, "finished", NULL, 0, fk, HL);
+      size_t ol = 0;
+      if (c->asked) {
+        uint8_t m2[4096];
+        size_t l = t_certificate(m2);
+        SHA256_Update(&c->tr, m2, l);
+        ol = seal(&c->wr, 22, m2, l, o);
+        tr_hash(c, h);
+        l = t_certificate_verify(h, m2);
+        if (!l) return -1;
+        SHA256_Update(&c->tr, m2, l);
+        ol += seal(&c->wr, 22, m2, l, o + ol);
+        tr_hash(c, h);
+      }
       fin[0] = 20, fin[1] = fin[2] = 0, fin[3] = HL;
       hmac(fk, HL, h, HL, NULL, 0, fin + 4);
-      size_t ol = seal(&c->wr, 22, fin, sizeof fin, o);
+      ol += seal(&c->wr, 22, fin, sizeof fin, o + ol);
       SHA256_Update(&c->tr, fin, sizeof fin);
       tr_hash(c, c->fin_hash);
       set_keys(&c->rd, s_ap);
@@ -264,7 +277,10 @@ static int t_message(TConn* c, uint8_t* m, size_t n) {
       c->st = 2;
       return o_silent ? t_send(c, o, ol) : t_request(c, o, ol);
     }
-    if (type == 13) return -1;  // CertificateRequest: this generator has no client certificate
+    if (type == 13) {  // CertificateRequest; its context is empty in a handshake
+      if (!t_have_certificate() || n < 5 || m[4]) return -1;
+      c->asked = 1;
+    }
     SHA256_Update(&c->tr, m, n);
     return 0;
   }
@@ -359,6 +375,7 @@ void t_init(void) {
   dec_ctx = EVP_CIPHER_CTX_new();
   EVP_EncryptInit_ex(enc_ctx, gcm, NULL, NULL, NULL);
   EVP_DecryptInit_ex(dec_ctx, gcm, NULL, NULL, NULL);
+  t_load_certificate();
   size_t xl = sizeof x_point;
   if (o_x25519 && (!(x_key = EVP_PKEY_Q_keygen(NULL, NULL, "X25519")) ||
                    EVP_PKEY_get_raw_public_key(x_key, x_point, &xl) != 1))
