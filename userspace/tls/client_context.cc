@@ -84,6 +84,9 @@ bool ClientContext::Impl::keep_session(const std::string& key, SSL_SESSION* sess
     peer = &peers.front();
     by_key.emplace(peer->key, peers.begin());
   }
+  std::erase_if(peer->sessions, [](const SessionPtr& s) { return !SSL_SESSION_is_resumable(s.get()); });
+  for (const SessionPtr& s : peer->sessions)
+    if (s.get() == session) return false;
   while (peer->sessions.size() >= settings.max_session_keys) peer->sessions.pop_back();
   peer->sessions.emplace_front(session);
   return true;

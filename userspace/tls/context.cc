@@ -60,7 +60,8 @@ Result<SslCtxPtr> make_ssl_ctx(const CommonSettings& settings, const ContextBase
     }
   }
   SSL_CTX_set_options(c, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
-  SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_AUTO_RETRY);
+  SSL_CTX_set_mode(c, SSL_MODE_NO_AUTO_CHAIN | SSL_MODE_RELEASE_BUFFERS |
+                          SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_AUTO_RETRY);
   SSL_CTX_set_read_ahead(c, 0);
   SSL_CTX_set_max_early_data(c, 0);
   SSL_CTX_set_quiet_shutdown(c, 0);

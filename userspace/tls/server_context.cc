@@ -262,7 +262,9 @@ SSL_TICKET_RETURN ServerContext::Impl::on_ticket_read(SSL* ssl, SSL_SESSION* ses
     if (!good) return SSL_TICKET_RETURN_IGNORE_RENEW;
   }
   socket.set_ticket_checked();
-  return renew ? SSL_TICKET_RETURN_USE_RENEW : SSL_TICKET_RETURN_USE;
+  // A ticket of TLS 1.3 is used once: with each use goes a new one.
+  return renew || SSL_SESSION_get_protocol_version(session) == TLS1_3_VERSION ? SSL_TICKET_RETURN_USE_RENEW
+                                                                              : SSL_TICKET_RETURN_USE;
 }
 
 ServerContext::~ServerContext() = default;

@@ -92,7 +92,11 @@ Socket::Socket(std::shared_ptr<ContextBase> context, SslPtr ssl, const SocketEnv
 }
 
 Socket::~Socket() {
-  if (ssl_) SSL_set_app_data(ssl_.get(), nullptr);
+  if (!ssl_) return;
+  // The library would forget the session of a connection that ends without close_notify. How it ended says nothing of the
+  // session, unless TLS itself has failed.
+  if (established_ && !failed_) SSL_set_shutdown(ssl_.get(), SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+  SSL_set_app_data(ssl_.get(), nullptr);
 }
 
 void Socket::start(Buffer& out) {
@@ -324,6 +328,11 @@ void Socket::on_established() {
   wire_.quiet_limit = kQuietRecords;
   if (client_) {
     client_->names = {};
+    // With TLS 1.2 the library does not tell of a ticket that was renewed.
+    if (SSL_session_reused(ssl) && SSL_version(ssl) < TLS1_3_VERSION) {
+      SessionPtr session(SSL_get1_session(ssl));
+      if (context_->keep_session(client_->session_key, session.get())) (void)session.release();
+    }
     if (client_->session_key.empty()) client_.reset();
   }
   count_handshake();

@@ -140,3 +140,215 @@ TEST_CASE("tls verify: names by their kind") {
           "*.wild.example, 10.1.2.3, 2001:db8::1, a@b.example]"));
   }
 }
+
+TEST_CASE("tls verify: names by pattern, and other names by their OID") {
+  Mutual m(
+      {.common_name = "c", .sans = {"URI:spiffe://td/ns/a/sa/b", "otherName:1.2.3.4;UTF8:secret agent"}});
+  SanMatcher s = exact(SanMatcher::Type::uri, "spiffe://td/ns/a/");
+  s.matcher.kind = StringMatcher::Kind::prefix;
+  m.v.sans = {s};
+  CHECK(m.go());
+  SanMatcher other = exact(SanMatcher::Type::other_name, "secret agent");
+  other.oid = "1.2.3.4";
+  m.v.sans = {other};
+  m.server_context = nullptr;
+  CHECK_MESSAGE(m.go(), m.text());
+  m.v.sans[0].oid = "1.2.3.5";
+  m.server_context = nullptr;
+  CHECK(!m.go());
+}
+
+TEST_CASE("tls verify: pinned certificates and keys") {
+  Mutual m;
+  m.v.certificate_hashes = {std::string(32, 'x')};
+  CHECK(!m.go());
+  CHECK(m.text() == std::string(kFailed) + "verify cert failed: cert hash and spki:TLS_error_end");
+  CHECK(m.at_server("fail_verify_cert_hash") == 1);
+  m.v.certificate_hashes.push_back(sha256_of_certificate(m.pair));
+  m.server_context = nullptr;
+  CHECK(m.go());
+  m.v.certificate_hashes = {};
+  m.v.spki_hashes = {sha256_of_public_key(m.pair)};
+  m.v.trusted_ca = "";  // a pinned key needs no CA
+  m.server_context = nullptr;
+  CHECK(m.go());
+  CHECK(m.server.socket->tls_info()->peer_validated());
+}
+
+TEST_CASE("tls verify: revoked certificates") {
+  Mutual m;
+  m.v.crl = m.ca.crl({m.pair.serial});
+  CHECK(!m.go());
+  CHECK(m.text().find("at depth 0: certificate revoked") != std::string::npos);
+  m.v.crl = m.ca.crl({m.pair.serial + 1});
+  m.server_context = nullptr;
+  CHECK_MESSAGE(m.go(), m.text());
+
+  // Below an intermediate whose CRL is not there: an error, unless the leaf alone is looked at.
+  TestCa below = m.ca.intermediate("Intermediate");
+  m.pair = below.issue({.common_name = "client"});
+  m.v.crl = below.crl({});
+  m.server_context = nullptr;
+  m.client_context = nullptr;
+  CHECK(!m.go());
+  CHECK(m.text().find("unable to get certificate CRL") != std::string::npos);
+  m.v.only_verify_leaf_crl = true;
+  m.server_context = nullptr;
+  CHECK_MESSAGE(m.go(), m.text());
+}
+
+TEST_CASE("tls verify: untrusted certificates that are let in all the same are not validated") {
+  Mutual m;
+  m.server_settings.require_client_certificate = false;
+  m.pair = TestCa("Other CA", m.loop.wall).issue({.common_name = "client"});
+  m.v.accept_untrusted = true;
+  for (int i = 0; i < 2; ++i) {  // a full handshake, and a resumed one
+    CHECK_MESSAGE(m.go(), m.text());
+    CHECK(m.server.socket->tls_info()->resumed() == (i == 1));
+    CHECK(!m.server.socket->tls_info()->peer_validated());
+    CHECK(m.server.socket->tls_info()->peer()->subject == "CN=client");
+  }
+  CHECK(m.at_server("fail_verify_error") >= 1);
+}
+
+TEST_CASE("tls verify: chains as deep as allowed") {
+  Mutual m;
+  TestCa below = m.ca.intermediate("Intermediate");
+  m.pair = below.issue({.common_name = "client"});
+  m.v.max_verify_depth = 1;  // the leaf and the anchor
+  CHECK(!m.go());
+  m.v.max_verify_depth = 2;
+  m.server_context = nullptr;
+  CHECK_MESSAGE(m.go(), m.text());
+  auto info = m.server.socket->tls_info();
+  CHECK(info->peer_chain_pem().size() == 2);
+  CHECK(info->peer_chain_sha256().size() == 2);
+  CHECK(info->peer_chain_sha256()[0] == info->peer()->sha256);
+}
+
+TEST_CASE("tls verify: a certificate for servers alone is none of a client") {
+  Mutual m({.common_name = "client", .extended_key_usage = "serverAuth"});
+  CHECK(!m.go());
+  CHECK(m.text().find("at depth 0: unsupported certificate purpose") != std::string::npos);
+}
+
+TEST_CASE("tls verify: a client need not have a certificate unless one is required") {
+  Mutual m;
+  m.server_settings.require_client_certificate = false;
+  m.server_secrets.validation = shared(m.v);
+  REQUIRE(m.connect());
+  CHECK(m.at_server("no_certificate") == 1);
+  m.v.sans = {exact(SanMatcher::Type::uri, "spiffe://td/ns/a/sa/b")};  // names to match require one
+  m.server_secrets.validation = shared(m.v);
+  m.server_context = nullptr;
+  CHECK(!m.connect());
+  CHECK(m.at_server("fail_verify_no_cert") == 1);
+}
+
+TEST_CASE("tls verify: SPIFFE trust domains") {
+  TestCa* other = nullptr;
+  auto fresh = [&](const CertificateOptions& o, bool of_other = false) {
+    auto m = std::make_unique<Mutual>(o);
+    m->v = {};
+    static std::vector<std::unique_ptr<TestCa>> cas;
+    cas.push_back(std::make_unique<TestCa>("Other CA", m->loop.wall));
+    other = cas.back().get();
+    m->v.trust_domains = {{"td", m->ca.pem()}, {"other", other->pem()}};
+    if (of_other) m->pair = other->issue(o);
+    return m;
+  };
+  auto good = fresh({.common_name = "c", .sans = {"URI:spiffe://td/ns/a/sa/b"}});
+  CHECK_MESSAGE(good->go(), good->text());
+  CHECK(good->server.socket->tls_info()->peer_validated());
+  auto other_good = fresh({.common_name = "c", .sans = {"URI:spiffe://other/ns/a/sa/b"}}, true);
+  CHECK_MESSAGE(other_good->go(), other_good->text());
+  // The CA of one domain says nothing of another.
+  auto crossed = fresh({.common_name = "c", .sans = {"URI:spiffe://td/ns/a/sa/b"}}, true);
+  CHECK(!crossed->go());
+  CHECK(crossed->text().find("unable to get local issuer certificate") != std::string::npos);
+  auto unknown = fresh({.common_name = "c", .sans = {"URI:spiffe://nobody/x"}});
+  CHECK(!unknown->go());
+  CHECK(unknown->text() == std::string(kFailed) + "verify cert failed: no trust bundle store:TLS_error_end");
+  auto two = fresh({.common_name = "c", .sans = {"URI:spiffe://td/x", "URI:spiffe://td/y"}});
+  CHECK(!two->go());
+  auto none = fresh({.common_name = "c", .sans = {"DNS:td"}});
+  CHECK(!none->go());
+  auto authority =
+      fresh({.common_name = "c", .sans = {"URI:spiffe://td/x"}, .key_usage = "digitalSignature,keyCertSign"});
+  CHECK(!authority->go());
+  CHECK(authority->text() == std::string(kFailed) + "verify cert failed: cert precheck:TLS_error_end");
+  auto matched = fresh({.common_name = "c", .sans = {"URI:spiffe://td/x"}});
+  matched->v.sans = {exact(SanMatcher::Type::uri, "spiffe://td/y")};
+  CHECK(!matched->go());
+  CHECK(matched->text() == std::string(kFailed) + "verify cert failed: SAN match:TLS_error_end");
+  CHECK(matched->at_server("fail_verify_san") == 1);
+  // Not their certificates, and not no certificate either.
+  Mutual bare;
+  bare.v = {};
+  bare.v.trust_domains = {{"td", bare.ca.pem()}};
+  bare.server_settings.require_client_certificate = false;
+  bare.server_secrets.validation = shared(bare.v);
+  CHECK(!bare.connect());
+}
+
+TEST_CASE("tls verify: the server's name") {
+  auto outcome = [](auto&& set) {
+    Bed bed;
+    bed.server_secrets.certificates = {certificate(bed.ca.issue(
+        {.common_name = "server", .sans = {"DNS:*.server.example", "IP:10.0.0.1", "URI:spiffe://td/s"}}))};
+    set(bed);
+    const bool ok = bed.connect();
+    CHECK(bed.at_client("fail_verify_san") == !ok);
+    return ok;
+  };
+  CHECK(outcome([](Bed&) {}));  // nobody asks
+  CHECK(outcome([](Bed& b) { b.options.verify_names = {"a.server.example"}; }));
+  CHECK(outcome([](Bed& b) { b.options.verify_names = {"nobody", "spiffe://td/s"}; }));
+  CHECK(outcome([](Bed& b) { b.options.verify_names = {"10.0.0.1"}; }));
+  CHECK(!outcome([](Bed& b) { b.options.verify_names = {"other.example"}; }));
+  CHECK(!outcome(
+      [](Bed& b) { b.options.verify_names = {"other.example"}, b.client_secrets.validation = nullptr; }));
+  CHECK(outcome([](Bed& b) {
+    b.client_settings.auto_sni_san_validation = true, b.options.server_name = "x.server.example";
+  }));
+  CHECK(!outcome([](Bed& b) { b.client_settings.auto_sni_san_validation = true; }));
+  CHECK(
+      outcome([](Bed& b) { b.client_settings.auto_sni_san_validation = true, b.options.server_name = ""; }));
+  // The host's name.
+  CHECK(outcome([](Bed& b) {
+    b.client_settings.auto_sni_san_validation = b.client_settings.auto_host_sni = true;
+    b.options.server_name = "";
+    b.options.host_name = "h.server.example";
+  }));
+  CHECK(!outcome([](Bed& b) {
+    b.client_settings.auto_sni_san_validation = b.client_settings.auto_host_sni = true;
+    b.client_settings.server_name = "x.server.example";
+    b.options.server_name = "";
+    b.options.host_name = "other";
+  }));
+}
+
+TEST_CASE("tls verify: a refused name is said to the peer as certificate_unknown") {
+  Bed bed;
+  bed.options.verify_names = {"other.example"};
+  CHECK(!bed.connect());
+  CHECK(bed.client.socket->failure() == std::string(kFailed) +
+                                            "verify cert failed: verify SAN list, expected SANs: "
+                                            "[other.example], certificate SANs: [server.example]"
+                                            ":TLS_error_end");
+  CHECK(bed.server.socket->failure() ==
+        "TLS_error:|268436502:SSL routines:OPENSSL_internal:SSLV3_ALERT_CERTIFICATE_UNKNOWN:TLS_error_end");
+}
+
+TEST_CASE("tls verify: what a server's RSA key may do") {
+  for (bool enforced : {false, true}) {
+    Bed bed;
+    bed.server_secrets.certificates = {certificate(
+        bed.ca.issue({.common_name = "server", .key = KeyKind::rsa2048, .key_usage = "keyEncipherment"}))};
+    bed.client_settings.max_version = Version::tls12;
+    bed.client_settings.enforce_rsa_key_usage = enforced;
+    CHECK(bed.connect() == !enforced);
+    CHECK(bed.at_client("was_key_usage_invalid") == !enforced);
+    if (enforced) CHECK(bed.client.socket->failure().find("KEY_USAGE_BIT_INCORRECT") != std::string::npos);
+  }
+}
