@@ -12,11 +12,11 @@ namespace sluice::tls {
 
 // envoy...tls.v3.TlsCertificate.
 struct Certificate {
-  std::string chain;  // PEM, the leaf first
-  std::string private_key;  // PEM
-  std::string pkcs12;  // DER; instead of the two
-  std::string password;  // of the key or the PKCS#12 file; "": none
-  std::string ocsp_staple;  // DER; "": none
+  std::string chain = {};  // PEM, the leaf first
+  std::string private_key = {};  // PEM
+  std::string pkcs12 = {};  // DER; instead of the two
+  std::string password = {};  // of the key or the PKCS#12 file; "": none
+  std::string ocsp_staple = {};  // DER; "": none
 };
 
 // envoy...tls.v3.TlsSessionTicketKeys: 80 bytes each (16 name, 32 HMAC, 32 AES); the first encrypts, all decrypt.

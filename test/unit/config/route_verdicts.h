@@ -71,7 +71,7 @@ inline constexpr Row kRouteRows[] = {
     {"an extension for the path", Verdict::stricter,
      MATCHING("path_match_policy: {name: t, typed_config: {\"@type\": type.googleapis.com/"
               "envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig, path_template: \"/a\"}}"),
-     "UriTemplateMatchConfig"},
+     "path_match_policy"},
     {"old matchers", Verdict::accepted,
      MATCHING("prefix: \"/\", headers: [{name: a, exact_match: b}, {name: a, prefix_match: b}, {name: a, "
               "suffix_match: b}, {name: a, contains_match: b}, {name: a, safe_regex_match: {regex: b}}]")},

@@ -18,8 +18,8 @@ struct ValueMatcher {
   bool expected = true;  // boolean, present
   bool exact = false;  // number: `begin`, else [begin, end)
   double begin = 0, end = 0;
-  StringMatcher string;
-  std::vector<ValueMatcher> values;  // list: one for its elements, or none; any_of: all of them
+  StringMatcher string = {};
+  std::vector<ValueMatcher> values = {};  // list: one for its elements, or none; any_of: all of them
   // Null: there is no value, which nothing matches.
   bool matches(const Json* value) const;
 };
