@@ -119,6 +119,7 @@ ClientContext::~ClientContext() = default;
 
 Result<std::shared_ptr<ClientContext>> ClientContext::make(const ClientSettings& settings,
                                                            const ClientSecrets& secrets) {
+  LibraryScope scope;
   clear_errors();
   auto impl = std::make_shared<Impl>();
   impl->settings = settings;

@@ -1,6 +1,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <string_view>
+
 #include "tls/cipher_list.h"
 #include "tls/context_base.h"
 #include "tls/errors.h"
@@ -46,9 +49,15 @@ Result<SslCtxPtr> make_ssl_ctx(const CommonSettings& settings, const ContextBase
   SSL_CTX_set_min_proto_version(c, number_of(settings.min_version));
   SSL_CTX_set_max_proto_version(c, number_of(settings.max_version));
   SLUICE_TRY(set_ciphers(c, settings.cipher_suites));
+  // BoringSSL's, all of cofactor 1: library.cc counts on it.
+  static constexpr std::string_view kCurves[] = {"X25519", "P-224", "P-256", "P-384", "P-521"};
+  const bool curves_known =
+      std::all_of(settings.curves.begin(), settings.curves.end(), [](const std::string& name) {
+        return std::find(std::begin(kCurves), std::end(kCurves), name) != std::end(kCurves);
+      });
   const std::string curves =
       settings.curves.empty() ? "X25519:P-256" : fmt::format("{}", fmt::join(settings.curves, ":"));
-  if (SSL_CTX_set1_groups_list(c, curves.c_str()) != 1) {
+  if (!curves_known || SSL_CTX_set1_groups_list(c, curves.c_str()) != 1) {
     clear_errors();
     return Error{fmt::format("Failed to initialize ECDH curves {}", curves)};
   }

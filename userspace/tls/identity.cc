@@ -14,6 +14,8 @@
 namespace sluice::tls {
 namespace {
 
+// Keys are read by the library's ordinary context: library() has no decoders for them.
+//
 // Always given, so that the library never asks a terminal.
 int give_password(char* to, int size, int /*for_writing*/, void* password) {
   const auto& p = *static_cast<const std::string*>(password);
@@ -36,8 +38,8 @@ Status load_pem_chain(Identity& id, const Certificate& c, std::string_view name)
 Status load_pem_key(Identity& id, const Certificate& c, std::string_view name) {
   BioPtr bio = reader(c.private_key);
   if (bio)
-    id.key.reset(PEM_read_bio_PrivateKey_ex(bio.get(), nullptr, give_password,
-                                            const_cast<std::string*>(&c.password), library(), nullptr));
+    id.key.reset(
+        PEM_read_bio_PrivateKey(bio.get(), nullptr, give_password, const_cast<std::string*>(&c.password)));
   if (!id.key)
     return Error{fmt::format("Failed to load private key from {}, Cause: {}", name, first_error())};
   return {};
@@ -45,10 +47,7 @@ Status load_pem_key(Identity& id, const Certificate& c, std::string_view name) {
 
 Status load_pkcs12(Identity& id, const Certificate& c, std::string_view name) {
   const auto* p = reinterpret_cast<const uint8_t*>(c.pkcs12.data());
-  Owned<PKCS12, PKCS12_free> file(PKCS12_init_ex(NID_pkcs7_data, library(), nullptr));
-  PKCS12* raw = file.release();
-  if (!d2i_PKCS12(&raw, &p, static_cast<long>(c.pkcs12.size()))) raw = nullptr;  // freed where it failed
-  file.reset(raw);
+  Owned<PKCS12, PKCS12_free> file(d2i_PKCS12(nullptr, &p, static_cast<long>(c.pkcs12.size())));
   EVP_PKEY* key = nullptr;
   X509* leaf = nullptr;
   STACK_OF(X509)* chain = nullptr;

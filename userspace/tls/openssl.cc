@@ -8,10 +8,6 @@
 
 namespace sluice::tls {
 
-OSSL_LIB_CTX* library() {
-  return nullptr;
-}
-
 BioPtr reader(std::string_view bytes) {
   if (bytes.size() > INT_MAX) return nullptr;
   return BioPtr(BIO_new_mem_buf(bytes.data(), static_cast<int>(bytes.size())));

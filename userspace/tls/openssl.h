@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "core/time.h"
+#include "tls/library.h"
 
 // What owns OpenSSL's objects, and small conversions. Of this folder alone.
 namespace sluice::tls {
@@ -41,9 +42,6 @@ using SslCtxPtr = Owned<SSL_CTX, SSL_CTX_free>;
 using SslPtr = Owned<SSL, SSL_free>;
 using SessionPtr = Owned<SSL_SESSION, SSL_SESSION_free>;
 using NamesPtr = Owned<GENERAL_NAMES, GENERAL_NAMES_free>;
-
-// The calling thread's library context: its algorithms, locks and random numbers are shared with no other thread.
-OSSL_LIB_CTX* library();
 
 inline X509Ptr share(X509* x) {
   if (x) X509_up_ref(x);

@@ -117,6 +117,8 @@ Status ServerContext::Impl::init(SSL_CTX* ctx, const Identity& identity, const s
   if (settings.tickets) {
     SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket_key);
     SSL_CTX_set_session_ticket_cb(ctx, on_ticket_made, on_ticket_read, nullptr);
+    // BoringSSL gives two. One with a client's certificate in it costs OpenSSL more than the handshake's cryptography.
+    SSL_CTX_set_num_tickets(ctx, mode == SSL_VERIFY_NONE ? 2 : 1);
   } else {
     SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
     SSL_CTX_set_num_tickets(ctx, 0);  // TLS 1.3 would make stateful ones
@@ -271,6 +273,7 @@ ServerContext::~ServerContext() = default;
 
 Result<std::shared_ptr<ServerContext>> ServerContext::make(const ServerSettings& settings,
                                                            const ServerSecrets& secrets) {
+  LibraryScope scope;
   clear_errors();
   auto impl = std::make_shared<Impl>();
   impl->settings = settings;

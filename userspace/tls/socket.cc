@@ -176,6 +176,7 @@ ext::TransportSocket::Status Socket::receive_records(Buffer& in, bool end_stream
 }
 
 bool Socket::handshake(bool end_stream) {
+  LibraryScope scope;
   const int r = SSL_do_handshake(ssl_.get());
   if (r == 1) {
     on_established();

@@ -57,7 +57,7 @@ TicketRing TicketRing::random(const TicketRing* previous) {
 
 int TicketRing::process(uint8_t* name, uint8_t* iv, EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac,
                         bool encrypt) const {
-  const EVP_CIPHER* aes = EVP_aes_256_cbc();
+  static const EVP_CIPHER* const aes = EVP_CIPHER_fetch(library(), "AES-256-CBC", nullptr);  // looked up once
   if (encrypt) {
     if (keys_.empty()) return 0;
     const Key& k = keys_.front();

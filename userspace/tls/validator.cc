@@ -102,7 +102,10 @@ Result<std::shared_ptr<const Validator>> Validator::make(const Validation& v) {
       return Error{fmt::format("Failed to load trusted CA certificate for {}", d.name)};
     StorePtr store(X509_STORE_new());
     add(store.get(), bundle);
-    if (!bundle.crls.empty()) check_revocation(store.get(), false);
+    if (!bundle.crls.empty()) {
+      out->has_crl_ = true;
+      check_revocation(store.get(), false);
+    }
     for (auto& x : bundle.certificates) out->cas_.push_back(std::move(x));
     out->domains_.push_back({d.name, std::move(store)});
   }
@@ -114,13 +117,17 @@ Result<std::shared_ptr<const Validator>> Validator::make(const Validation& v) {
     out->store_.reset(X509_STORE_new());
     X509_STORE_set_flags(out->store_.get(), X509_V_FLAG_PARTIAL_CHAIN);
     add(out->store_.get(), bundle);
-    if (!bundle.crls.empty()) check_revocation(out->store_.get(), v.only_verify_leaf_crl);
+    if (!bundle.crls.empty()) {
+      out->has_crl_ = true;
+      check_revocation(out->store_.get(), v.only_verify_leaf_crl);
+    }
     out->cas_ = std::move(bundle.certificates);
   }
   if (!v.crl.empty()) {
     Bundle bundle;
     if (!read_bundle(v.crl, bundle)) return Error{"Failed to load CRL from <inline>"};
     if (out->store_) {
+      out->has_crl_ = true;
       for (const auto& x : bundle.crls) X509_STORE_add_crl(out->store_.get(), x.get());
       check_revocation(out->store_.get(), v.only_verify_leaf_crl);
     }
@@ -196,7 +203,44 @@ Validator::Verdict Validator::verify(const Request& r) const {
   return v;
 }
 
+// Not with CRLs, which expire by themselves, nor where time does not count.
+bool Validator::remembers() const {
+  return !has_crl_ && !config_.allow_expired;
+}
+
+// "": too long to be worth it.
+std::string Validator::memo_key(const Request& r) const {
+  constexpr int kLongest = 8;
+  const int n = r.chain ? sk_X509_num(r.chain) : 0;
+  if (!remembers() || n > kLongest) return {};
+  std::string key(r.of_client ? "c" : "s");
+  uint8_t sum[EVP_MAX_MD_SIZE];
+  unsigned size = 0;
+  for (int i = -1; i < n; ++i) {
+    if (!X509_digest(i < 0 ? r.leaf : sk_X509_value(r.chain, i), EVP_sha256(), sum, &size)) return {};
+    key.append(reinterpret_cast<char*>(sum), size);
+  }
+  return key;
+}
+
+void Validator::remember(std::string key, X509_STORE_CTX* verified) const {
+  constexpr size_t kMost = 1024;
+  Span span{WallTime::min(), WallTime::max()};
+  STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(verified);
+  for (int i = 0; i < sk_X509_num(chain); ++i) {
+    span.from = std::max(span.from, to_wall(X509_get0_notBefore(sk_X509_value(chain, i))));
+    span.until = std::min(span.until, to_wall(X509_get0_notAfter(sk_X509_value(chain, i))));
+  }
+  if (known_.size() >= kMost) known_.clear();
+  known_.emplace(std::move(key), span);
+}
+
 bool Validator::verify_chain(const Request& r, X509_STORE* store, Verdict& v) const {
+  std::string key = memo_key(r);
+  if (auto it = known_.find(key); !key.empty() && it != known_.end()) {
+    if (r.now >= it->second.from && r.now <= it->second.until) return true;
+    known_.erase(it);
+  }
   StoreCtxPtr ctx(X509_STORE_CTX_new_ex(library(), nullptr));
   bool ready = ctx && X509_STORE_CTX_init(ctx.get(), store, r.leaf, r.chain) == 1;
   // SPIFFE says nothing of extended key usage, and Envoy does not look at it there.
@@ -217,7 +261,10 @@ bool Validator::verify_chain(const Request& r, X509_STORE* store, Verdict& v) co
   const uint32_t depth = std::min<uint32_t>(config_.max_verify_depth, INT_MAX);
   X509_VERIFY_PARAM_set_depth(param, static_cast<int>(depth > 0 ? depth - 1 : 0));
   X509_VERIFY_PARAM_set_auth_level(param, 1);  // no MD5 and SHA-1 signatures, no keys that are toys
-  if (X509_verify_cert(ctx.get()) == 1) return true;
+  if (X509_verify_cert(ctx.get()) == 1) {
+    if (!key.empty()) remember(std::move(key), ctx.get());
+    return true;
+  }
   v.error = X509_STORE_CTX_get_error(ctx.get());
   v.detail =
       fmt::format("verify cert failed: X509_verify_cert: certificate verification error at depth {}: {}",

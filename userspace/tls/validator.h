@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "core/result.h"
@@ -12,7 +13,7 @@
 
 namespace sluice::tls {
 
-// Decides on a peer's certificates, as Envoy's default and SPIFFE validators do. Made once a context; immutable.
+// Decides on a peer's certificates, as Envoy's default and SPIFFE validators do. Made once a context, one thread's.
 // https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/security/ssl#certificate-verification
 class Validator {
  public:
@@ -53,6 +54,9 @@ class Validator {
   };
   X509_STORE* store_for(X509* leaf) const;
   bool verify_chain(const Request& request, X509_STORE* store, Verdict& verdict) const;
+  bool remembers() const;
+  std::string memo_key(const Request& request) const;
+  void remember(std::string key, X509_STORE_CTX* verified) const;
   bool verify_leaf(const Request& request, Verdict& verdict) const;
   bool any_name_matches(X509* leaf) const;
 
@@ -61,6 +65,13 @@ class Validator {
   std::vector<Domain> domains_;
   std::vector<X509Ptr> cas_;
   std::vector<Oid> oids_;  // of config_.sans
+  bool has_crl_ = false;
+  // Chains that were verified against this configuration, by their digests, and when each of their certificates holds. A
+  // peer's every connection shows the same one; that it has the key is shown each time anew.
+  struct Span {
+    WallTime from, until;
+  };
+  mutable std::unordered_map<std::string, Span> known_;
 };
 
 }  // namespace sluice::tls

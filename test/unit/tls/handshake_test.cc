@@ -1,3 +1,5 @@
+#include <malloc.h>
+
 #include "test/unit/tls/rig.h"
 
 using namespace sluice;
@@ -170,4 +172,25 @@ TEST_CASE("tls: garbage is not TLS") {
                   bed.server.socket->failure());
     CHECK(bed.at_server("connection_error") == 1);
   }
+}
+
+TEST_CASE("tls: an idle connection is small") {
+#if defined(__SANITIZE_ADDRESS__) || (defined(__has_feature) && __has_feature(address_sanitizer))
+  return;  // another allocator
+#endif
+  constexpr size_t kConnections = 200;
+  Bed bed;
+  REQUIRE(bed.connect());
+  std::vector<End> servers(kConnections), clients(kConnections);
+  // The server's end alone is looked at: the client's goes away each time.
+  const size_t before = mallinfo2().uordblks;
+  for (size_t i = 0; i < kConnections; ++i) {
+    REQUIRE(bed.connect());
+    bed.send(bed.client, "ping");
+    servers[i].socket = std::move(bed.server.socket);
+    bed.client.socket.reset();
+  }
+  const size_t each = (mallinfo2().uordblks - before) / kConnections;
+  MESSAGE("bytes of an idle server connection: " << each);
+  CHECK(each < 6000);
 }

@@ -108,12 +108,29 @@ TEST_CASE("tls: settings that cannot be had are refused in Envoy's words") {
         "'auto_sni_san_validation' was configured without configuring a trusted CA");
 }
 
-TEST_CASE("tls: curves") {
-  Bed bed;
-  bed.server_settings.curves = {"P-384"};
-  bed.client_settings.curves = {"X25519", "P-384"};  // a HelloRetryRequest
-  REQUIRE(bed.connect());
-  CHECK(bed.at_server("curves.P-384") == 1);
+TEST_CASE("tls: curves, with each cipher of TLS 1.3") {
+  for (const char* curve : {"X25519", "P-256", "P-384", "P-521"}) {
+    for (const char* suite :
+         {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"}) {
+      CAPTURE(curve);
+      CAPTURE(suite);
+      Bed bed;
+      bed.server_settings.curves = {curve};
+      bed.fresh();
+      Raw client(false);
+      SSL_set_ciphersuites(client.ssl, suite);
+      SSL_set1_groups_list(client.ssl, "X448:X25519:P-256:P-384:P-521");  // a HelloRetryRequest
+      client.run(bed, bed.server);
+      REQUIRE_MESSAGE(bed.server.socket->established(), bed.server.socket->failure());
+      CHECK(bed.at_server(std::string("curves.") + curve) == 1);
+      CHECK(bed.at_server(std::string("ciphers.") + suite) == 1);
+      Buffer plain;
+      plain.append(bed.loop.blocks(), "hello");
+      bed.server.socket->send(plain, 5, bed.server.out);
+      client.run(bed, bed.server);
+      CHECK(client.got == "hello");
+    }
+  }
 }
 
 TEST_CASE("tls: OCSP stapling") {
