@@ -4,7 +4,7 @@ import socket
 import pytest
 
 from config import bootstrap, chain, cluster, file_log, http_manager, listener, prefix, tcp_proxy, typed
-from support import peers
+from support import peers, proxies, yamltext
 from support.peers import Peer, ending, receive_exactly
 from support.proxies import AccessLog
 from support.wait import never
@@ -113,8 +113,9 @@ def test_a_server_that_speaks_first_is_heard(lab):
 
 @pytest.mark.parametrize("enforcement, counted", [("ONE_TIME_ON_FIRST_BYTE", 1), ("CONTINUOUS", 4)])  # and the end
 def test_enforcement_type(lab, enforcement, counted):
-    w = lab(rbac(rules=rules(all=policy()), shadow_rules=rules(), enforcement_type=enforcement))
+    w = lab(rbac(rules=rules(all=policy()), shadow_rules=rules(), enforcement_type=enforcement), talk=peers.greeting(b"hi"))
     with w.app.connect("127.0.0.1", w.port) as sock:
+        assert receive_exactly(sock, 2) == b"hi"  # what comes before tcp_proxy has its upstream sluiced shows to filters twice
         for word in (b"one", b"two", b"three"):
             sock.sendall(word)
             assert receive_exactly(sock, len(word)) == word
@@ -203,3 +204,33 @@ def test_log_filter_on_metadata(run_proxy, app, world):
             assert peers.receive_all(sock).startswith(b"HTTP/1.1 200")
     assert other.wait(3) == ["eve", "bob", "eve"]
     assert hinted.wait(1) == ["bob"]
+
+
+IDENTIFIER = {"condition": {"ident_expr": {"name": "a"}}}
+FILTER_STATE = [{"filter_state": {"key": "a", "string_match": {"exact": "b"}}}]
+ROUTE_METADATA = [{"sourced_metadata": {"metadata_source": "ROUTE", "metadata_matcher": {"filter": "a", "path": [{"key": "b"}], "value": {"present_match": True}}}}]
+HEADER = [{"header": {"name": "x", "present_match": True}}]
+# what sluiced says: the end of the path
+REFUSED = {
+    "condition": ({"rules": rules(it={**policy(), **IDENTIFIER})}, '.rules.policies["it"].condition'),
+    "filter_state": ({"rules": rules(it=policy(FILTER_STATE))}, '.rules.policies["it"].principals[0].filter_state'),
+    "route_metadata": ({"shadow_rules": rules(it=policy(ROUTE_METADATA))}, '.shadow_rules.policies["it"].principals[0].sourced_metadata.metadata_source'),
+    "audit": ({"rules": {**rules(), "audit_logging_options": {"audit_condition": "ON_DENY"}}}, ".rules.audit_logging_options"),
+    "matcher": ({"matcher": {"on_no_match": {"action": {"name": "a", "typed_config": typed("envoy.config.rbac.v3.Action", name="a")}}}}, ".matcher"),
+    "no_principals": ({"rules": rules(it={"permissions": ANY})}, '.rules.policies["it"].principals'),
+    "template": ({"rules": rules(it=policy(None, [{"uri_template": {"name": "t", "typed_config": typed(
+        "envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig", path_template="/**/*")}}]))},
+                 '.rules.policies["it"].permissions[0].uri_template.typed_config.path_template'),
+    "header": ({"rules": rules(it=policy(None, HEADER))}, '.rules.policies["it"].permissions[0].header'),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_enforced_is_refused(world, kind, name):
+    fields, path = REFUSED[name]
+    config = bootstrap([listener(8000, chain(rbac(**fields), tcp_proxy("up")))], [cluster("up", ("127.0.0.1", 9000))])
+    done, _ = proxies.validate(world, kind, yamltext.dump(config))
+    if kind == "sluiced":
+        assert done.returncode != 0 and "filter_chains[0].filters[0].typed_config" + path in done.stderr, done.stderr
+    elif name in ("no_principals", "template", "header"):
+        assert done.returncode != 0

@@ -12,6 +12,7 @@ LOG = {**c.LOG, **{key: f"%DYNAMIC_METADATA({NAME}:{key})%" for key in KEYS}, "a
        "cut": f"%DYNAMIC_METADATA({NAME}:enforced_engine_result):3%", "cut_text": f"<%DYNAMIC_METADATA({NAME}:enforced_engine_result):3%>",
        "cut_bool": "%DYNAMIC_METADATA(envoy.common:access_log_hint):2%", "hints": "%DYNAMIC_METADATA(envoy.common)%",
        "hints_text": "is %DYNAMIC_METADATA(envoy.common)%", "below_text": f"%DYNAMIC_METADATA({NAME}:enforced_engine_result:x)%",
+       "cut_bool_text": "<%DYNAMIC_METADATA(envoy.common:access_log_hint):2%>", "cut_all": "%DYNAMIC_METADATA(envoy.common):2%",
        "none": "%DYNAMIC_METADATA(nobody:x)%", "by_metadata": f"%METADATA(DYNAMIC:{NAME}:enforced_engine_result)%"}
 ANY = [{"any": True}]
 

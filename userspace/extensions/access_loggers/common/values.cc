@@ -395,8 +395,12 @@ bool Operator::append_json(const ext::StreamInfo& info, ext::AccessLogType type,
   if (numeric) return append(info, type, out);
   if (kind == K::filter_state && choice == static_cast<uint8_t>(FilterStateFormat::typed))
     return append_filter_state_json(*this, info, out);
-  if (kind == K::dynamic_metadata && max_length == ~0u)
-    return append_dynamic_metadata(*this, info, true, out);
+  if (kind == K::dynamic_metadata) {
+    const size_t before = out.size();
+    if (!append_dynamic_metadata(*this, info, true, out)) return false;
+    if (max_length == ~0u || out[before] != '"') return true;  // as in Envoy, strings alone are cut
+    out.resize(before);
+  }
   if (kind == K::coalesce && max_length == ~0u) {
     for (const Operator& o : operators)
       if (o.append_json(info, type, out)) return true;
