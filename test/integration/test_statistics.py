@@ -17,7 +17,7 @@ NOT_OURS = re.compile(r"\.(lb_subsets|lb_zone|lb_local|lb_recalculate|assignment
                       r"warming_state|default\.total_match_count|original_dst_host_invalid|extension_config_missing|"
                       r"network_extension_config_missing|downstream_cx_overload|downstream_global_cx_overflow|early_data|route_delayed|"
                       r"circuit_breakers\.\w+\.(rq_|cx_pool_open|remaining_cx_pools)|circuit_breakers\.high|connections_accepted_per|"
-                      r"downstream_cx_transport_socket|downstream_listener_filter_|downstream_cx_drain_close)|^listener\.admin\.|"
+                      r"downstream_cx_transport_socket|downstream_cx_drain_close)|^listener\.admin\.|"
                       r"_bytes_buffered$")  # the last: Envoy writes it when bytes arrive, not when they leave, so it stays at the last size
 # Times: that there is one is all that can be compared.
 TIMES = re.compile(r"_(ms|length_ms)$")

@@ -83,7 +83,7 @@ void Downstream::run_listener_filters() {
       }
       ahead_->filter = std::move(filter);
       // An earlier filter may have read enough already.
-      if (ahead_->data.empty() || !inspect(end_stream_)) return read_ahead();
+      if (ahead_->data.empty() || !inspect()) return read_ahead();
       if (dropping_) return;
     }
     ++listener_filter_;
@@ -91,27 +91,33 @@ void Downstream::run_listener_filters() {
   listener_filters_done();
 }
 
-bool Downstream::inspect(bool end_stream) {
+bool Downstream::inspect() {
   ReadAhead& a = *ahead_;
-  std::string_view bytes = a.data.peek(std::min(a.data.size(), a.filter->max_bytes()), a.scratch);
-  // The filter can want no more than max_bytes: with those it has to decide.
-  bool last = end_stream || bytes.size() == a.filter->max_bytes();
-  switch (a.filter->on_data(*this, bytes, last)) {
-    case ListenerFilterStatus::proceed:
-      return true;
-    case ListenerFilterStatus::need_data:
-      return last;
-    case ListenerFilterStatus::reject:
-      drop(false);
-      return true;
+  for (;;) {
+    const size_t limit = a.filter->max_bytes();
+    std::string_view bytes = a.data.peek(std::min(a.data.size(), limit), a.scratch);
+    switch (a.filter->on_data(*this, bytes, end_stream_ && bytes.size() == a.data.size())) {
+      case ListenerFilterStatus::proceed:
+        return true;
+      case ListenerFilterStatus::need_data:
+        if (a.filter->max_bytes() > limit && a.data.size() > limit) continue;
+        if (a.data.size() >= a.filter->max_bytes()) return true;
+        if (!end_stream_) return false;
+        // A client that is gone before its first words are through: there is nobody to serve.
+        listener_->shared->stats.listener_filter_remote_close.add();
+        drop(false);
+        return true;
+      case ListenerFilterStatus::reject:
+        drop(false);
+        return true;
+    }
   }
-  return true;
 }
 
 void Downstream::read_ahead() {
   if (end_stream_) {
-    ++listener_filter_;
-    return run_listener_filters();
+    listener_->shared->stats.listener_filter_remote_close.add();
+    return drop(false);
   }
   if (!ahead_->recv.in_flight()) loop().recv(ahead_->recv, fd_);
 }
@@ -122,8 +128,11 @@ void Downstream::read_ahead_done(io::Op& op, io::Completion& c) {
   if (c.result > 0) a.data.append(std::move(c.data));
   if (c.result == 0) d.end_stream_ = true;
   if (a.finished) return (d.*a.then)();
-  if (c.result < 0 && c.result != -ECANCELED) return d.drop(false);
-  if (!d.inspect(d.end_stream_)) return d.read_ahead();
+  if (c.result < 0 && c.result != -ECANCELED) {
+    d.listener_->shared->stats.listener_filter_error.add();
+    return d.drop(false);
+  }
+  if (a.data.empty() || !d.inspect()) return d.read_ahead();
   if (d.dropping_) return;
   ++d.listener_filter_;
   d.run_listener_filters();

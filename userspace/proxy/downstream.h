@@ -37,7 +37,7 @@ class Downstream final : public io::Deferred,
 
   // ---- before the filter chain ----
   void run_listener_filters();
-  bool inspect(bool end_stream);  // true: this filter is done
+  bool inspect();  // true: this filter is done, or all is
   void read_ahead();
   static void read_ahead_done(io::Op& op, io::Completion& c);
   static void listener_filters_timeout(io::Timer& timer);

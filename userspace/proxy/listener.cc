@@ -13,6 +13,8 @@ ListenerStats::ListenerStats(const stats::Scope& root, const std::string& prefix
   no_filter_chain_match = s.counter("no_filter_chain_match");
   pre_cx_timeout = s.counter("downstream_pre_cx_timeout");
   transport_timeout = s.counter("downstream_cx_transport_socket_connect_timeout");
+  listener_filter_remote_close = s.counter("downstream_listener_filter_remote_close");
+  listener_filter_error = s.counter("downstream_listener_filter_error");
   cx_active = s.gauge("downstream_cx_active");
   pre_cx_active = s.gauge("downstream_pre_cx_active");
   cx_length_ms = s.histogram("downstream_cx_length_ms", stats::Unit::milliseconds);

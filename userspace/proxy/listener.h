@@ -29,7 +29,7 @@ struct Workload {
 struct ListenerStats {
   ListenerStats(const stats::Scope& root, const std::string& prefix, unsigned worker);
   stats::Counter cx_total, cx_destroy, cx_overflow, no_filter_chain_match, pre_cx_timeout, transport_timeout,
-      worker_cx_total;
+      listener_filter_remote_close, listener_filter_error, worker_cx_total;
   stats::Gauge cx_active, pre_cx_active, worker_cx_active;
   stats::Histogram cx_length_ms;
 };

@@ -79,7 +79,7 @@ class HttpInspector final : public ext::ListenerFilter {
   }
 
   ext::ListenerFilterStatus on_data(ext::ListenerFilterContext& context, std::string_view bytes,
-                                    bool end_stream) override {
+                                    bool) override {
     switch (detect(bytes)) {
       case Detected::need_more:
         if (bytes.size() >= kMaxBytes) {
@@ -88,8 +88,7 @@ class HttpInspector final : public ext::ListenerFilter {
                      context.stream_info().connection_id, kMaxBytes);
           return ext::ListenerFilterStatus::reject;
         }
-        // A client that is gone before its first line is through: there is nobody to serve.
-        return end_stream ? ext::ListenerFilterStatus::reject : ext::ListenerFilterStatus::need_data;
+        return ext::ListenerFilterStatus::need_data;
       case Detected::not_http:
         stats_.http_not_found.add();
         return ext::ListenerFilterStatus::proceed;
