@@ -6,6 +6,7 @@
 #include "extensions/access_loggers/config.h"
 #include "extensions/filters/listener/original_dst/config.h"
 #include "extensions/filters/listener/original_src/config.h"
+#include "extensions/filters/listener/tls_inspector/config.h"
 #include "extensions/filters/network/direct_response/config.h"
 #include "extensions/filters/network/echo/config.h"
 #include "extensions/filters/network/tcp_proxy/config.h"
@@ -23,6 +24,7 @@ inline const ext::Registry& registry() {
     r.add(extensions::direct_response::extension());
     r.add(extensions::original_dst::extension());
     r.add(extensions::original_src::extension());
+    r.add(extensions::tls_inspector::extension());
     r.add(access_loggers::file_extension());
     r.add(access_loggers::stdout_extension());
     r.add(access_loggers::stderr_extension());

@@ -32,6 +32,9 @@ struct Row {
 #define AT "address: {socket_address: {address: 127.0.0.1, port_value: 18080}}"
 #define LISTENER(fields) "static_resources: {listeners: [{name: l, " fields "}]}"
 #define CHAIN "filter_chains: [{filters: [" ECHO "]}]"
+#define TLS_INSPECTOR(fields)                                        \
+  LISTENER(AT ", listener_filters: [{name: x, typed_config: {" TYPE( \
+      "filters.listener.tls_inspector.v3.TlsInspector") ", " fields "}}], " CHAIN)
 #define MATCH(match) LISTENER(AT ", filter_chains: [{filter_chain_match: {" match "}, filters: [" ECHO "]}]")
 #define POLICY(name)                                                                            \
   "load_balancing_policy: {policies: [{typed_extension_config: {name: x, typed_config: {" TYPE( \
@@ -358,6 +361,17 @@ inline constexpr Row kRows[] = {
      LISTENER(AT ", listener_filters: [{name: x, typed_config: {" TYPE(
          "filters.network.echo.v3.Echo") "}}], " CHAIN),
      "is not a listener filter"},
+    {"tls_inspector", Verdict::accepted,
+     TLS_INSPECTOR("enable_ja3_fingerprinting: true, enable_ja4_fingerprinting: false, "
+                   "initial_read_buffer_size: 512, max_client_hello_size: 256, "
+                   "close_connection_on_client_hello_parsing_errors: true")},
+    {"a ClientHello of more than 16 KiB", Verdict::refused, TLS_INSPECTOR("max_client_hello_size: 16385"),
+     "max_client_hello_size"},
+    {"a ClientHello of less than 256 bytes", Verdict::refused, TLS_INSPECTOR("max_client_hello_size: 255"),
+     "max_client_hello_size"},
+    {"an inspector's buffer of 64 KiB", Verdict::accepted, TLS_INSPECTOR("initial_read_buffer_size: 65536")},
+    {"an inspector's buffer of more than 64 KiB", Verdict::refused,
+     TLS_INSPECTOR("initial_read_buffer_size: 65537"), "initial_read_buffer_size"},
     {"use_original_dst", Verdict::accepted, LISTENER(AT ", use_original_dst: true, " CHAIN)},
     {"a second address", Verdict::accepted,
      LISTENER(AT ", additional_addresses: [{address: {socket_address: {address: 127.0.0.1, port_value: "

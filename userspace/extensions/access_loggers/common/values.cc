@@ -356,6 +356,13 @@ bool append_value(const Operator& op, const StreamInfo& info, ext::AccessLogType
     case K::transport_failure:
       for (char c : info.upstream_transport_failure_reason) out += c == ' ' ? '_' : c;
       return !info.upstream_transport_failure_reason.empty();
+    case K::downstream_transport_failure:
+      for (char c : info.downstream_transport_failure_reason) out += c == ' ' ? '_' : c;
+      return !info.downstream_transport_failure_reason.empty();
+    case K::ja3:
+      return append_text(out, info.ja3_hash);
+    case K::ja4:
+      return append_text(out, info.ja4);
     case K::access_log_type:
       return append_text(out, type_name(type));
     case K::stream_id:
