@@ -16,7 +16,7 @@ def packages():
     path = paths.python_packages()
     if path:
         return {"PYTHONPATH": str(path), "PYTHONDONTWRITEBYTECODE": "1"}
-    message = "no grpcio and websockets: tools/setup --test fetches them"
+    message = "no grpcio, websockets and h2: tools/setup --test fetches them"
     if os.environ.get("SLUICE_TEST_REQUIRE_ALL") == "1":
         pytest.fail(message)
     pytest.skip(message)
