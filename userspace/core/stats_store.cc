@@ -2,6 +2,7 @@
 #include <cassert>
 #include <new>
 #include <tuple>
+#include <unordered_map>
 
 #include "core/stats.h"
 
@@ -111,6 +112,10 @@ struct Store::Group {
   std::vector<Part> parts;
   std::vector<Single> singles;  // by name and kind
   std::map<std::string, std::string, std::less<>> texts;
+  // The first group's, which has no prefix and is always there: all groups. Thousands of prefixes that begin alike are
+  // slow to find in a tree.
+  std::unordered_map<std::string_view, Group*> all;
+  bool empty() const { return parts.empty() && singles.empty() && texts.empty(); }
 
   std::vector<Single>::iterator find_single(std::string_view name, Kind kind) {
     return std::lower_bound(singles.begin(), singles.end(), std::tuple(name, kind),
@@ -132,6 +137,8 @@ struct Store::Ref {
 
 Store::Store(unsigned slots) : slots_(slots), singles_(std::make_unique<Pool>(1, slots)) {
   assert(slots > 0);
+  Group& first = groups_[""];
+  first.all.emplace("", &first);
 }
 
 Store::~Store() {
@@ -139,8 +146,11 @@ Store::~Store() {
 }
 
 Store::Group& Store::group(std::string_view prefix) {
-  auto it = groups_.find(prefix);
-  return it != groups_.end() ? it->second : groups_.try_emplace(std::string(prefix)).first->second;
+  auto& all = groups_.begin()->second.all;
+  if (const auto it = all.find(prefix); it != all.end()) return *it->second;
+  const auto made = groups_.try_emplace(std::string(prefix)).first;
+  all.emplace(made->first, &made->second);
+  return made->second;
 }
 
 Store::Pool& Store::pool(const Layout& layout) {
@@ -218,11 +228,12 @@ void Store::end_lease(const std::string& prefix) {
   if (--lease->second > 0) return;
   leases_.erase(lease);
   for (auto it = groups_.lower_bound(prefix); it != groups_.end() && it->first.starts_with(prefix);) {
-    if (leased(it->first)) {
+    if (leased(it->first) || it == groups_.begin()) {
       ++it;
       continue;
     }
     drop(it->second);
+    groups_.begin()->second.all.erase(it->first);
     it = groups_.erase(it);
   }
 }
@@ -321,7 +332,9 @@ void Store::print(Groups::const_iterator& at, std::optional<Kind> kind, bool use
 std::vector<MetricSnapshot> Store::snapshot(std::optional<Kind> kind, bool used_only) const {
   std::vector<MetricSnapshot> out;
   std::unique_lock lock(mutex_);
-  for (auto at = groups_.begin(); at != groups_.end();) {
+  auto at = groups_.begin();
+  if (at->second.empty()) ++at;  // else all others are within it
+  while (at != groups_.end()) {
     print(at, kind, used_only, out);
     if (at == groups_.end()) break;
     // A worker that wants a handle must not wait for all of thousands of clusters.
