@@ -5,6 +5,7 @@
 #include <google/protobuf/message.h>
 #include <google/protobuf/text_format.h>
 
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <unordered_map>
@@ -85,15 +86,43 @@ Plan make_plan(const pb::Descriptor& type) {
   return plan;
 }
 
-// Made once a type, kept for good.
+// Made once a type, kept for good. Each thread remembers those that it has asked for: a push has hundreds of thousands
+// of messages of a few types.
 const Plan& plan_of(const pb::Descriptor& type) {
+  thread_local std::unordered_map<const pb::Descriptor*, const Plan*> known;
+  const Plan*& mine = known[&type];
+  if (mine != nullptr) return *mine;
   static std::mutex mutex;
   static auto& plans = *new std::unordered_map<const pb::Descriptor*, std::unique_ptr<const Plan>>;
   std::lock_guard lock(mutex);
   auto& plan = plans[&type];
   if (!plan) plan = std::make_unique<const Plan>(make_plan(type));
-  return *plan;
+  return *(mine = plan.get());
 }
+
+// Which fields of a message are set. Messages have many fields and few that are: a list of those costs less than
+// questions. Its memory is used again by the next message at the same depth.
+class SetFields {
+ public:
+  SetFields(const pb::Message& message, size_t depth) {
+    thread_local std::deque<Memory> by_depth;
+    if (depth >= by_depth.size()) by_depth.resize(depth + 1);
+    memory_ = &by_depth[depth];
+    memory_->set.clear();
+    message.GetReflection()->ListFields(message, &memory_->set);
+    memory_->is_set.assign(static_cast<size_t>(message.GetDescriptor()->field_count()), 0);
+    for (const Field* f : memory_->set)
+      if (!f->is_extension()) memory_->is_set[static_cast<size_t>(f->index())] = 1;
+  }
+  bool has(const Field& f) const { return memory_->is_set[static_cast<size_t>(f.index())] != 0; }
+
+ private:
+  struct Memory {
+    std::vector<const Field*> set;
+    std::vector<char> is_set;
+  };
+  Memory* memory_;
+};
 
 Error wrong(const FieldPath& path, const std::string& what) {
   return Error{path.error(what)};
@@ -208,14 +237,10 @@ Status validate(const pb::Message& message, const FieldPath& path) {
     return validate_any(static_cast<const pb::Any&>(message), path);
   if (type.well_known_type() != pb::Descriptor::WELLKNOWNTYPE_UNSPECIFIED) return {};
   const Plan& plan = plan_of(type);
-  // Messages have many fields and few that are set.
-  std::vector<const Field*> set;
-  message.GetReflection()->ListFields(message, &set);
-  std::vector<bool> is_set(static_cast<size_t>(type.field_count()));
-  for (const Field* f : set)
-    if (!f->is_extension()) is_set[static_cast<size_t>(f->index())] = true;
+  if (plan.items.empty() && plan.required_oneofs.empty()) return {};
+  const SetFields set(message, path.depth());
   for (const Plan::Item& item : plan.items) {
-    const bool here = is_set[static_cast<size_t>(item.field->index())];
+    const bool here = set.has(*item.field);
     if (!here && item.absent.empty()) continue;
     const FieldPath at = path.field(item.field->name());
     if (!here) return wrong(at, item.absent);

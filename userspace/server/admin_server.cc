@@ -143,7 +143,10 @@ std::vector<std::string> hosts_waited_for(const Cluster& cluster) {
 // `directory` null: there are none yet.
 void add_clusters(const xds::Cds& cds, const upstream::ClusterDirectory* directory, admin::Discovered& out) {
   out.clusters_version = cds.version();
-  for (const auto& [name, c] : cds.clusters()) {
+  std::map<std::string_view, const xds::Cds::Dynamic*> sorted;
+  for (const auto& [name, c] : cds.clusters()) sorted.emplace(name, &c);
+  for (const auto& [name, dynamic] : sorted) {
+    const xds::Cds::Dynamic& c = *dynamic;
     admin::DiscoveredResource& r = out.clusters.emplace_back();
     r.name = name;
     if (c.active) r.active = cluster_state(*c.active);

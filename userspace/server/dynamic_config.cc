@@ -84,6 +84,7 @@ Status DynamicConfig::start_cds() {
 
 Status DynamicConfig::start_listeners(ListenerManager& listeners) {
   listeners_ = &listeners;
+  discoveries_.before_change([this] { directory_->tell_workers(); });
   discoveries_.when_ready([this] { listeners_->check_warming(); });
   SLUICE_TRY(discoveries_.start(*subscriptions_, *resources_));
   if (!sources_.lds) return {};
@@ -106,13 +107,14 @@ void DynamicConfig::release() {
 
 ListenerOrigin DynamicConfig::origin(const xds::Resource& resource) const {
   auto message = resource.unpack();
-  return {true, resource.version, loop_.wall_now(), message.ok() ? *message : nullptr};
+  return {true, std::string(resource.version), loop_.wall_now(), message.ok() ? *message : nullptr};
 }
 
 Status DynamicConfig::put_listener(std::shared_ptr<const model::Listener> listener,
                                    const xds::Resource& resource) {
   ListenerOrigin from = origin(resource);
   if (listener_check_ && from.message) SLUICE_TRY(listener_check_(*from.message));
+  directory_->tell_workers();  // of the clusters that came before it
   return listeners_->put(std::move(listener), std::move(from));
 }
 
@@ -121,7 +123,7 @@ void DynamicConfig::remove_listener(const std::string& name) {
 }
 
 void DynamicConfig::note_refused_listener(const xds::Resource& resource, const std::string& why) {
-  listeners_->note_failure(resource.name, why, origin(resource));
+  listeners_->note_failure(std::string(resource.name), why, origin(resource));
 }
 
 std::vector<std::string> DynamicConfig::discovered_listeners() const {

@@ -3,6 +3,7 @@
 #include <malloc.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "core/log.h"
@@ -10,7 +11,7 @@
 namespace sluice::server {
 namespace {
 
-constexpr Duration kInterval = std::chrono::seconds(4);
+constexpr Duration kInterval = std::chrono::seconds(4), kLongest = std::chrono::seconds(64);
 constexpr size_t kMuch = 32 << 20;  // bytes; less is not worth the page faults of the next peak
 
 size_t resident_bytes() {
@@ -25,22 +26,28 @@ size_t resident_bytes() {
 }  // namespace
 
 HeapTrim::HeapTrim(io::Loop& loop)
-    : loop_(loop), floor_bytes_(resident_bytes()), timer_(loop.timers(), &look, this) {
+    : loop_(loop), floor_bytes_(resident_bytes()), wait_(kInterval), timer_(loop.timers(), &look, this) {
   timer_.arm(loop_.now() + kInterval);
 }
 
-// The resident size is asked for first: counting what is free locks each arena for as long as it takes.
+// The resident size is asked for first: counting what is free locks each arena for as long as it takes, and with tens of
+// thousands of endpoints that is 20 ms.
 bool HeapTrim::worth_it() {
   const size_t resident = resident_bytes();
-  if (resident < floor_bytes_ + kMuch) return false;
+  if (resident < floor_bytes_ + kMuch) {
+    wait_ = kInterval;
+    return false;
+  }
   const struct mallinfo2 heap = mallinfo2();
-  return heap.fordblks >= kMuch && heap.fordblks >= resident / 2;
+  const bool worth = heap.fordblks >= kMuch && heap.fordblks >= resident / 2;
+  wait_ = worth ? kInterval : std::min(wait_ * 2, kLongest);
+  return worth;
 }
 
 void HeapTrim::look(io::Timer& timer) {
   HeapTrim& self = *timer.owner<HeapTrim>();
-  timer.arm(self.loop_.now() + kInterval);
   const bool worth = self.worth_it();
+  timer.arm(self.loop_.now() + self.wait_);
   if (!worth || !self.seen_) {
     self.seen_ = worth;
     return;

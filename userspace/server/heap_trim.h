@@ -19,6 +19,7 @@ class HeapTrim {
 
   io::Loop& loop_;
   size_t floor_bytes_ = 0;  // resident after the last time
+  Duration wait_;  // until the next look; grows while looking is for nothing
   bool seen_ = false;  // much was free the last time that was looked
   io::Timer timer_;
 };

@@ -32,35 +32,42 @@ Status Cds::start(const model::ConfigSource& source) {
 Status Cds::on_update(const Update& update) {
   // The endpoints of all new clusters are asked for in one request, and old ones only once all is in place.
   factory_.pause(ResourceType::endpoints);
+  ++updates_;
   std::string errors;
-  std::unordered_set<std::string_view> names;
-  size_t changed = 0, removed = 0;
+  std::unordered_set<std::string_view> ours;  // names of the bootstrap's clusters, and what came to nothing
+  size_t changed = 0, removed = 0, sent = 0;
   for (const Resource& r : update.resources) {
     Status outcome;
-    if (!names.insert(r.name).second)
-      outcome = Error{"duplicate cluster " + r.name + " found"};
-    else if (const auto at = hashes_.find(r.name); at != hashes_.end() && at->second == r.hash)
+    const auto known = dynamic_.find(r.name);
+    const bool again = known != dynamic_.end() && known->second.sent == updates_;
+    if (again || ours.contains(r.name)) {
+      outcome = Error{"duplicate cluster " + std::string(r.name) + " found"};
+    } else if (known != dynamic_.end() && known->second.hash == r.hash) {
+      known->second.sent = updates_;
+      ++sent;
       continue;
-    else if (outcome = take(r); outcome)
+    } else if (outcome = take(r); outcome) {
       ++changed;
-    if (outcome) continue;
-    SLUICE_LOG(upstream, warn, "cds: cluster '{}' config rejected: {}", r.name, outcome.error().message);
-    errors += (errors.empty() ? "" : ", ") + r.name + ": " + outcome.error().message;
-    dynamic_[r.name].failure =
-        Failure{{std::string(r.bytes), r.version, loop_.wall_now()}, outcome.error().message};
+    }
+    if (!outcome) {
+      SLUICE_LOG(upstream, warn, "cds: cluster '{}' config rejected: {}", r.name, outcome.error().message);
+      errors += (errors.empty() ? "" : ", ") + std::string(r.name) + ": " + outcome.error().message;
+      dynamic_[std::string(r.name)].failure =
+          Failure{{std::string(r.bytes), std::string(r.version), loop_.wall_now()}, outcome.error().message};
+    }
+    if (const auto at = dynamic_.find(r.name); at == dynamic_.end())
+      ours.insert(r.name);
+    else if (std::exchange(at->second.sent, updates_) != updates_)
+      ++sent;
   }
-  auto drop = [&](const std::string& name) {
-    if (hashes_.contains(name)) ++removed;
-    remove(name);
-  };
   if (update.delta) {
-    for (const std::string& name : update.removed) drop(name);
-  } else {
+    for (const std::string& name : update.removed) removed += remove(name);
+  } else if (sent < dynamic_.size()) {
     std::vector<std::string> gone;
     for (const auto& [name, dynamic] : dynamic_) {
-      if (!names.contains(name)) gone.push_back(name);
+      if (dynamic.sent != updates_) gone.push_back(name);
     }
-    for (const std::string& name : gone) drop(name);
+    for (const std::string& name : gone) removed += remove(name);
   }
   SLUICE_LOG(upstream, info, "cds: {} cluster(s) added or updated, {} unmodified, {} removed", changed,
              update.resources.size() - changed, removed);
@@ -84,14 +91,15 @@ Status Cds::take(const Resource& resource) {
   }
   SLUICE_ASSIGN(auto message, resource.unpack());
   SLUICE_ASSIGN(auto cluster, resources_.cluster(*message));
-  Dynamic& dynamic = dynamic_[resource.name];
+  const std::string name(resource.name);
+  Dynamic& dynamic = dynamic_[name];
   // now_active() may come inside put().
-  auto before =
-      std::exchange(dynamic.warming, Config{std::string(resource.bytes), resource.version, loop_.wall_now()});
+  auto before = std::exchange(
+      dynamic.warming, Config{std::string(resource.bytes), std::string(resource.version), loop_.wall_now()});
   auto put = directory_.put(std::move(cluster), true);
   if (!put) {
     dynamic.warming = std::move(before);
-    if (!dynamic.active && !dynamic.warming && !dynamic.failure) dynamic_.erase(resource.name);
+    if (!dynamic.active && !dynamic.warming && !dynamic.failure) dynamic_.erase(name);
     return std::move(put).error();
   }
   if (!*put && dynamic.warming) {
@@ -99,14 +107,17 @@ Status Cds::take(const Resource& resource) {
     if (dynamic.active && !before) dynamic.active = std::exchange(dynamic.warming, std::nullopt);
   }
   dynamic.failure.reset();
-  hashes_[resource.name] = resource.hash;
+  dynamic.hash = resource.hash;
   return {};
 }
 
-void Cds::remove(const std::string& name) {
-  hashes_.erase(name);
-  dynamic_.erase(name);
+// Whether there was one in force.
+bool Cds::remove(const std::string& name) {
+  const auto at = dynamic_.find(name);
+  const bool held = at != dynamic_.end() && at->second.hash;
+  if (at != dynamic_.end()) dynamic_.erase(at);
   if (directory_.has(name) && !directory_.is_static(name)) directory_.remove(name);
+  return held;
 }
 
 void Cds::now_active(const std::string& name) {

@@ -1,10 +1,10 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 
 #include "config/resources.h"
 #include "core/stats.h"
@@ -41,15 +41,18 @@ class Cds final : public Subscriber {
   struct Dynamic {
     std::optional<Config> active, warming;
     std::optional<Failure> failure;  // the last update that was refused
+    std::optional<uint64_t> hash = {};  // of what is in force or warms
+    uint64_t sent = 0;  // the last update it was in
   };
-  const std::map<std::string, Dynamic>& clusters() const { return dynamic_; }
+  using Clusters = std::unordered_map<std::string, Dynamic, NameHash, std::equal_to<>>;
+  const Clusters& clusters() const { return dynamic_; }  // by name, in no order
 
   Status on_update(const Update& update) override;
   void on_failure(FetchFailure failure) override;
 
  private:
   Status take(const Resource& resource);
-  void remove(const std::string& name);
+  bool remove(const std::string& name);
   void now_active(const std::string& name);
 
   io::Loop& loop_;
@@ -59,8 +62,8 @@ class Cds final : public Subscriber {
   const stats::Scope scope_;
   stats::Counter config_reload_;
   stats::Gauge config_reload_time_;
-  std::map<std::string, Dynamic> dynamic_;
-  std::map<std::string, uint64_t> hashes_;  // of what is in force or warms
+  Clusters dynamic_;
+  uint64_t updates_ = 0;
   std::unique_ptr<Subscription> subscription_;
   std::string version_;
   bool initialized_ = false;

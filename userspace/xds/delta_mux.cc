@@ -10,8 +10,6 @@ namespace sluice::xds {
 
 namespace discovery = envoy::service::discovery::v3;
 
-constexpr int kInternal = 13;  // google.rpc.Code of a NACK, as Envoy's
-
 // Which resources were asked for by name, which came by the wildcard, and in which version they are held. Envoy's
 // NewDeltaSubscriptionState.
 struct DeltaMux::State : Type {
@@ -25,12 +23,10 @@ struct DeltaMux::State : Type {
   std::set<std::string> added, removed;  // to be told
   bool legacy_wildcard = true;  // never asked for a name: a first request without names means everything
   bool sent = false;  // on this stream
-  bool asked = false;
 
   bool wildcard() const { return requested.contains("*"); }
 
   void change(const Interest& interest) {
-    asked = true;
     for (const std::string& name : interest.added) {
       if (name != "*") legacy_wildcard = false;
       std::optional<std::string> version;
@@ -106,22 +102,8 @@ DeltaMux::DeltaMux(Transport& transport, Options options) : Mux(transport, std::
 
 DeltaMux::~DeltaMux() = default;
 
-Mux::Type* DeltaMux::find_type(ResourceType type) {
-  for (const auto& state : states_) {
-    if (state->type == type) return state.get();
-  }
-  return nullptr;
-}
-
-Mux::Type& DeltaMux::type_state(ResourceType type) {
-  if (Type* found = find_type(type)) return *found;
-  return *states_.emplace_back(std::make_unique<State>(type));
-}
-
-std::vector<Mux::Type*> DeltaMux::all_types() {
-  std::vector<Type*> out;
-  for (const auto& state : states_) out.push_back(state.get());
-  return out;
+std::unique_ptr<Mux::Type> DeltaMux::make_type(ResourceType type) {
+  return std::make_unique<State>(type);
 }
 
 void DeltaMux::on_interest(Type& type, const Interest& change) {
@@ -141,7 +123,7 @@ void DeltaMux::on_expired(Type& type, const std::vector<std::string>& names) {
 void DeltaMux::on_open() {
   first_request_ = true;
   acks_.clear();
-  for (const auto& state : states_) state->sent = false;
+  for (const auto& type : types()) static_cast<State&>(*type).sent = false;
   flush();
 }
 
@@ -159,8 +141,8 @@ void DeltaMux::flush() {
     }
   }
   size_t waiting = 0;
-  for (size_t i = 0; i < states_.size(); ++i) {
-    State& state = *states_[i];
+  for (size_t i = 0; i < types().size(); ++i) {
+    auto& state = static_cast<State&>(*types()[i]);
     if (state.pauses > 0 || !state.wants_to_send()) continue;
     if (tokens && (tokens = transport_.take_token()))
       send(state, nullptr);
@@ -195,16 +177,15 @@ Status DeltaMux::on_message(std::string_view bytes, MonotonicTime now) {
   if (!response.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
     return Error{"the control plane sent " + std::to_string(bytes.size()) +
                  " bytes that are no DeltaDiscoveryResponse"};
-  const auto type = type_of(response.type_url());
-  auto* state = type ? static_cast<State*>(find_type(*type)) : nullptr;
-  if (state == nullptr || !state->asked) {
-    SLUICE_LOG(config, warn, "ignoring a response for {}, which nobody subscribes to", response.type_url());
-    return {};
-  }
+  auto* state = static_cast<State*>(asked_type(response.type_url()));
+  if (state == nullptr) return {};
   if (response.has_control_plane()) note_control_plane(response.control_plane());
 
-  Update update{.delta = true, .version = response.system_version_info()};
-  std::set<std::string_view> names;
+  Read read;
+  Update& update = read.update;
+  update.delta = true;
+  update.version = response.system_version_info();
+  std::unordered_set<std::string_view> names;
   auto heartbeat = [&](const discovery::Resource& r) {
     const std::string* version = state->held(r.name());
     return !r.has_resource() && version != nullptr && *version == r.version();
@@ -219,9 +200,7 @@ Status DeltaMux::on_message(std::string_view bytes, MonotonicTime now) {
         return Error{"type URL " + r.resource().type_url() +
                      " embedded in an individual Any does not match the message-wide type URL " +
                      response.type_url() + " in DeltaDiscoveryResponse"};
-      if (!state->wanted(r.name())) continue;
-      SLUICE_ASSIGN(Resource resource, read(*state, r.name(), r.version(), r.resource().value()));
-      update.resources.push_back(std::move(resource));
+      SLUICE_TRY(this->read(*state, r.name(), r.version(), r.resource().value(), read));
     }
     for (const std::string& name : response.removed_resources()) {
       if (!names.insert(name).second)
@@ -234,9 +213,8 @@ Status DeltaMux::on_message(std::string_view bytes, MonotonicTime now) {
   if (!outcome) {
     outcome = reject(*state, std::move(outcome).error());
   } else {
-    outcome = deliver(*state, update);
+    outcome = deliver(*state, read);
     if (outcome) {
-      note_accepted(*state, update);
       for (const auto& r : response.resources()) {
         if (!state->wildcard() && !state->requested.contains(r.name())) continue;
         set_expiry(*state, r.name(),

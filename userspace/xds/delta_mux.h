@@ -30,15 +30,12 @@ class DeltaMux final : public Mux {
     std::string nonce;
     std::string error;  // of a NACK
   };
-  Type& type_state(ResourceType type) override;
-  Type* find_type(ResourceType type) override;
-  std::vector<Type*> all_types() override;
+  std::unique_ptr<Type> make_type(ResourceType type) override;
   void on_interest(Type& type, const Interest& change) override;
   void on_resumed(Type& type) override;
   void on_expired(Type& type, const std::vector<std::string>& names) override;
   void send(State& state, const Ack* ack);
 
-  std::vector<std::unique_ptr<State>> states_;  // in order of their first watch
   std::deque<Ack> acks_;
   bool first_request_ = true;  // of this stream
 };

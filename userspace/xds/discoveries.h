@@ -55,12 +55,14 @@ struct FilterKey {
 class Discoveries final : public config::Discovery {
  public:
   Discoveries(io::Loop& loop, const stats::Scope& root)
-      : routes_(loop, root, on_ready_), filters_(loop, root, on_ready_) {}
+      : routes_(loop, root, hooks_), filters_(loop, root, hooks_) {}
 
   // Until then nothing is asked for. Both outlive this. An error: a source that cannot be used.
   Status start(SubscriptionFactory& factory, const config::Resources& resources);
   // Called when something may have become ready.
-  void when_ready(std::function<void()> f) { on_ready_ = std::move(f); }
+  void when_ready(std::function<void()> f) { hooks_.on_ready = std::move(f); }
+  // Called before workers see something new, which may need what else is on its way to them.
+  void before_change(std::function<void()> f) { hooks_.before_change = std::move(f); }
 
   Result<std::shared_ptr<const model::RouteSource>> routes(const model::ConfigSource& source,
                                                            const std::string& name,
@@ -71,7 +73,7 @@ class Discoveries final : public config::Discovery {
   std::vector<WatchView> filter_views() const { return filters_.view(); }
 
  private:
-  std::function<void()> on_ready_;
+  WatchHooks hooks_;
   Watches<RouteKey> routes_;
   Watches<FilterKey> filters_;
 };

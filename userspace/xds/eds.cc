@@ -32,6 +32,7 @@ class Eds::Watch final : public Subscriber {
         lease_(scope_.lease()),
         stale_timer_(eds.loop_.timers(), &stale, this) {
     update_empty_ = scope_.counter("update_empty");
+    update_no_rebuild_ = scope_.counter("update_no_rebuild");
     assignment_stale_ = scope_.counter("assignment_stale");
     assignment_timeout_received_ = scope_.counter("assignment_timeout_received");
     scope_.counter("assignment_use_cached");
@@ -67,15 +68,16 @@ class Eds::Watch final : public Subscriber {
     }
     const Resource& resource = update.resources.front();
     if (assignment_ && resource.hash == hash_) {
-      arm();
-      tell([](Sink& sink) { sink.on_unchanged(); });
-      answered();
+      if (stale_after_ != Duration(0)) arm();
+      update_no_rebuild_.add();
+      if (!answered_) answered();
       return {};
     }
     SLUICE_ASSIGN(auto message, resource.unpack());
     auto made = eds_.resources_.assignment(*message);
     if (!made.ok()) return std::move(made).error().prefixed(name);
     assignment_ = std::move(*made);
+    stale_after_ = assignment_->stale_after;
     hash_ = resource.hash;
     arm();
     tell([this](Sink& sink) { sink.on_assignment(assignment_); });
@@ -92,6 +94,10 @@ class Eds::Watch final : public Subscriber {
  private:
   template <typename F>
   void tell(F f) {
+    if (feeds_.size() == 1) {
+      if (feeds_.front()->started) f(feeds_.front()->sink);
+      return;
+    }
     // A version that becomes active ends the one before it, in here.
     const std::vector<FeedImpl*> all = feeds_;
     for (FeedImpl* feed : all) {
@@ -104,9 +110,9 @@ class Eds::Watch final : public Subscriber {
   }
   void arm() {
     stale_timer_.cancel();
-    if (assignment_->stale_after == Duration(0)) return;
+    if (stale_after_ == Duration(0)) return;
     assignment_timeout_received_.add();
-    stale_timer_.arm(eds_.loop_.now() + assignment_->stale_after);
+    stale_timer_.arm(eds_.loop_.now() + stale_after_);
   }
   static void stale(io::Timer& timer) {
     Watch& self = *timer.owner<Watch>();
@@ -124,11 +130,12 @@ class Eds::Watch final : public Subscriber {
   const std::string cluster_;
   const stats::Scope scope_;
   const stats::Lease lease_;
-  stats::Counter update_empty_, assignment_stale_, assignment_timeout_received_;
+  stats::Counter update_empty_, update_no_rebuild_, assignment_stale_, assignment_timeout_received_;
   io::Timer stale_timer_;
   std::unique_ptr<Subscription> subscription_;
   std::vector<FeedImpl*> feeds_;
   std::shared_ptr<const model::Assignment> assignment_;
+  Duration stale_after_{0};  // of `assignment_`
   uint64_t hash_ = 0;
   bool begun_ = false, answered_ = false;
 };

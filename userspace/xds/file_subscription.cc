@@ -92,7 +92,7 @@ Status FileSubscription::apply(const google::protobuf::Message& message) {
     if (!name) return Error{at + "its bytes are no message"};
     if (!names_.empty() && !names_.contains(std::string(*name))) continue;
     Resource resource{.type = type_,
-                      .name = std::string(*name),
+                      .name = *name,
                       .version = response.version_info(),
                       .bytes = any.value(),
                       .hash = xxhash64(any.value())};

@@ -19,7 +19,7 @@ Status Lds::on_update(const Update& update) {
   // for again.
   factory_.pause(ResourceType::route);
   // Those that go leave their addresses to those that come.
-  std::unordered_set<std::string> sent;
+  std::unordered_set<std::string_view> sent;
   for (const Resource& r : update.resources) sent.insert(r.name);
   if (update.delta) {
     for (const std::string& name : update.removed) remove(name);
@@ -28,20 +28,21 @@ Status Lds::on_update(const Update& update) {
       if (!sent.contains(name)) remove(name);
   }
   std::string problems;
-  std::unordered_set<std::string> seen;
+  std::unordered_set<std::string_view> seen;
   for (const Resource& r : update.resources) {
+    const std::string name(r.name);
     if (!seen.insert(r.name).second) {
-      problems += r.name + ": duplicate listener " + r.name + " found\n";
+      problems += name + ": duplicate listener " + name + " found\n";
       continue;
     }
-    if (auto it = accepted_.find(r.name); it != accepted_.end() && it->second == r.hash) continue;
+    if (auto it = accepted_.find(name); it != accepted_.end() && it->second == r.hash) continue;
     Status status = put(r);
     if (status) {
-      accepted_[r.name] = r.hash;
+      accepted_[name] = r.hash;
       continue;
     }
-    accepted_.erase(r.name);
-    problems += r.name + ": " + status.error().message + "\n";
+    accepted_.erase(name);
+    problems += name + ": " + status.error().message + "\n";
     sink_.note_refused_listener(r, status.error().message);
     SLUICE_LOG(config, warn, "lds: listener {} is refused: {}", r.name, status.error().message);
   }

@@ -8,7 +8,7 @@
 
 namespace sluice::xds {
 
-class Mux::WatchImpl {
+class Mux::WatchImpl : public std::enable_shared_from_this<WatchImpl> {
  public:
   WatchImpl(Type& t, Watcher& w) : type(t), watcher(w) {}
   bool wildcard() const { return names.empty() || std::ranges::binary_search(names, "*"); }
@@ -23,6 +23,19 @@ Mux::Mux(Transport& transport, Options options) : transport_(transport), options
 
 Mux::~Mux() = default;
 
+Mux::Type& Mux::type_state(ResourceType type) {
+  const auto found = std::ranges::find(types_, type, [](const auto& t) { return t->type; });
+  return found != types_.end() ? **found : *types_.emplace_back(make_type(type));
+}
+
+Mux::Type* Mux::asked_type(std::string_view url) {
+  const auto type = type_of(url);
+  const auto found = std::ranges::find_if(types_, [&](const auto& t) { return t->type == type && t->asked; });
+  if (found != types_.end()) return found->get();
+  SLUICE_LOG(config, warn, "ignoring a response for {}, which nobody subscribes to", url);
+  return nullptr;
+}
+
 std::unique_ptr<Watch> Mux::watch(ResourceType type, const std::unordered_set<std::string>& names,
                                   Watcher& watcher) {
   struct Handle final : Watch {
@@ -33,6 +46,7 @@ std::unique_ptr<Watch> Mux::watch(ResourceType type, const std::unordered_set<st
     WatchImpl& impl;
   };
   Type& state = type_state(type);
+  state.asked = true;
   auto impl = std::make_shared<WatchImpl>(state, watcher);
   WatchImpl& ref = *impl;
   watches_.emplace(&ref, std::move(impl));
@@ -50,23 +64,23 @@ void Mux::set_names(WatchImpl& watch, const std::unordered_set<std::string>& nam
   // What is added comes first: a name that passes from one watch to another is never unwanted.
   for (const std::string& name : wanted) {
     if (std::ranges::binary_search(watch.names, name)) continue;
-    auto& list = type.interest[name];
+    auto& list = type.names[name].watches;
     if (list.empty()) change.added.push_back(name);
     list.push_back(&watch);
   }
   for (const std::string& name : watch.names) {
     if (names.contains(name)) continue;
-    const auto at = type.interest.find(name);
-    std::erase(at->second, &watch);
-    if (!at->second.empty()) continue;
-    type.interest.erase(at);
-    type.accepted.erase(name);
+    auto& list = type.names.find(name)->second.watches;
+    std::erase(list, &watch);
+    if (!list.empty()) continue;
+    forget(type, name);
     type.expiries.erase(name);
     change.removed.push_back(name);
   }
   std::erase(type.wildcards, &watch);
   watch.names = std::move(wanted);
   if (!watch.gone && watch.wildcard()) type.wildcards.push_back(&watch);
+  if (!delivering_) sweep(type);
   on_interest(type, change);
 }
 
@@ -107,81 +121,142 @@ Error Mux::reject(Type& type, Error why) {
   for (const auto& watch : all) {
     if (!watch->gone) watch->watcher.on_rejected(why);
   }
+  sweep(type);
   return why;
 }
 
-Result<Resource> Mux::read(Type& type, std::string_view name, std::string_view version,
-                           std::string_view bytes) {
-  Resource out{.type = type.type,
-               .name = std::string(name),
-               .version = std::string(version),
-               .bytes = bytes,
-               .hash = xxhash64(bytes)};
-  if (const auto known = type.accepted.find(out.name);
-      known != type.accepted.end() && known->second == out.hash)
-    return out;
-  SLUICE_ASSIGN(out.message, out.unpack());
-  return out;
+namespace {
+
+// Whether those who get messages of this type look at them and let them go: then all of a response can lie together.
+bool is_transient(ResourceType type) {
+  return type == ResourceType::cluster || type == ResourceType::endpoints;
 }
 
-void Mux::note_accepted(Type& type, const Update& update) {
-  if (!update.delta && !type.wildcards.empty()) type.accepted.clear();
-  for (const Resource& r : update.resources) type.accepted[r.name] = r.hash;
-  for (const std::string& name : update.removed) type.accepted.erase(name);
+std::shared_ptr<google::protobuf::Arena> make_arena() {
+  google::protobuf::ArenaOptions options;
+  options.start_block_size = 16 << 10;
+  options.max_block_size = 1 << 20;
+  return std::make_shared<google::protobuf::Arena>(options);
 }
 
-Status Mux::deliver(Type& type, const Update& update) {
-  // In order of the resources; a watch keeps its place of the first.
-  std::vector<std::pair<std::shared_ptr<WatchImpl>, Update>> parts;
-  std::unordered_map<WatchImpl*, size_t> index;
-  auto part_of = [&](WatchImpl* watch) -> Update& {
-    const auto [at, fresh] = index.emplace(watch, parts.size());
-    if (fresh) {
-      parts.emplace_back(watches_.at(watch), Update{});
-      parts.back().second.delta = update.delta;
-      parts.back().second.version = update.version;
+}  // namespace
+
+Status Mux::read(Type& type, std::string_view name, std::string_view version, std::string_view bytes,
+                 Read& into) {
+  auto known = type.names.find(name);
+  if (!type.wanted(known == type.names.end() ? nullptr : &known->second)) return {};
+  Resource out{.type = type.type, .name = name, .version = version, .bytes = bytes, .hash = xxhash64(bytes)};
+  if (known == type.names.end() || known->second.accepted != out.hash) {
+    if (is_transient(type.type) && !into.arena) into.arena = make_arena();
+    SLUICE_ASSIGN(out.message, unpack(out, is_transient(type.type) ? into.arena : nullptr));
+    if (known == type.names.end()) {
+      known = type.names.try_emplace(std::string(name)).first;
+      type.idle.push_back(known->first);  // unless it is accepted
     }
-    return parts[at->second].second;
-  };
-  auto named = [&](const std::string& name, auto add) {
-    const auto at = type.interest.find(name);
-    if (at == type.interest.end()) return;
-    for (WatchImpl* watch : at->second) {
-      if (!watch->wildcard()) add(part_of(watch));
-    }
-  };
-  std::unordered_set<std::string_view> seen;
-  for (const Resource& r : update.resources) {
-    if (type.interest.empty() || !seen.insert(r.name).second) continue;  // given twice: the first counts
-    named(r.name, [&](Update& u) { u.resources.push_back(r); });
   }
-  for (const std::string& name : update.removed) named(name, [&](Update& u) { u.removed.push_back(name); });
-  std::vector<std::shared_ptr<WatchImpl>> wildcards;
-  for (WatchImpl* watch : type.wildcards) wildcards.push_back(watches_.at(watch));
+  into.update.resources.push_back(std::move(out));
+  into.names.push_back(&known->second);
+  return {};
+}
 
+void Mux::forget(Type& type, std::string_view name) {
+  const auto at = type.names.find(name);
+  if (at == type.names.end()) return;
+  if (std::exchange(at->second.accepted, std::nullopt)) --type.accepted;
+  type.idle.push_back(at->first);
+}
+
+void Mux::sweep(Type& type) {
+  for (const std::string& name : std::exchange(type.idle, {})) {
+    const auto at = type.names.find(name);
+    if (at != type.names.end() && at->second.watches.empty() && !at->second.accepted) type.names.erase(at);
+  }
+}
+
+void Mux::note_accepted(Type& type, const Read& read) {
+  const auto& resources = read.update.resources;
+  for (size_t i = 0; i < resources.size(); ++i) {
+    Name& name = *read.names[i];
+    if (resources[i].message == nullptr || !type.wanted(&name)) continue;  // as before; not wanted any more
+    if (!std::exchange(name.accepted, resources[i].hash)) ++type.accepted;
+  }
+  for (const std::string& name : read.update.removed) forget(type, name);
+  if (read.update.delta || type.wildcards.empty() || type.accepted <= resources.size()) return;
+  std::unordered_set<std::string_view> sent;
+  for (const Resource& r : resources) sent.insert(r.name);
+  for (auto& [name, known] : type.names) {
+    if (!sent.contains(name)) forget(type, name);
+  }
+}
+
+Status Mux::deliver(Type& type, const Read& read) {
+  const Update& update = read.update;
+  delivering_ = true;
   std::string errors;
   auto call = [&](WatchImpl& watch, const Update& what) {
     if (watch.gone) return;
     if (Status s = watch.watcher.on_update(what); !s)
       errors += (errors.empty() ? "" : "; ") + s.error().message;
   };
+  std::vector<std::shared_ptr<WatchImpl>> wildcards;
+  for (WatchImpl* watch : type.wildcards) wildcards.push_back(watch->shared_from_this());
   for (const auto& watch : wildcards) call(*watch, update);
+
+  // Those who want one name, which are nearly all, get it in its turn; a watch with several gets its part at the end.
+  std::vector<std::pair<std::shared_ptr<WatchImpl>, Update>> parts;
+  std::unordered_map<WatchImpl*, size_t> index;
+  auto part_of = [&](WatchImpl& watch) -> Update& {
+    const auto [at, fresh] = index.emplace(&watch, parts.size());
+    if (fresh)
+      parts.emplace_back(watch.shared_from_this(), Update{.delta = update.delta, .version = update.version});
+    return parts[at->second].second;
+  };
+  Update one{.delta = update.delta, .version = update.version};
+  std::vector<std::shared_ptr<WatchImpl>> now;
+  const uint64_t delivery = ++deliveries_;
+  auto tell = [&](Name& name, auto add) {
+    if (std::exchange(name.told, delivery) == delivery) return;  // given twice: the first counts
+    for (WatchImpl* watch : name.watches) {
+      if (watch->wildcard()) continue;
+      if (watch->names.size() > 1)
+        add(part_of(*watch));
+      else
+        now.push_back(watch->shared_from_this());
+    }
+    if (now.empty()) return;
+    one.resources.clear();
+    one.removed.clear();
+    add(one);
+    for (const auto& watch : now) call(*watch, one);
+    now.clear();
+  };
+  for (size_t i = 0; i < update.resources.size(); ++i)
+    tell(*read.names[i], [&](Update& u) { u.resources.push_back(update.resources[i]); });
+  for (const std::string& name : update.removed) {
+    if (const auto at = type.names.find(name); at != type.names.end())
+      tell(at->second, [&](Update& u) { u.removed.push_back(name); });
+  }
   for (const auto& [watch, part] : parts) call(*watch, part);
+  if (errors.empty()) note_accepted(type, read);
+  delivering_ = false;
+  sweep(type);
   if (!errors.empty()) return Error{std::move(errors)};
   return {};
 }
 
-void Mux::set_expiry(Type& type, const std::string& name, std::optional<Duration> ttl, MonotonicTime now) {
+void Mux::set_expiry(Type& type, std::string_view name, std::optional<Duration> ttl, MonotonicTime now) {
   if (ttl) {
-    type.expiries[name] = now + *ttl;
+    type.expiries[std::string(name)] = now + *ttl;
     transport_.wake_at(now + *ttl);
-  } else {
-    type.expiries.erase(name);
+  } else if (const auto at = type.expiries.find(name); at != type.expiries.end()) {
+    type.expiries.erase(at);
   }
 }
 
 void Mux::on_time(MonotonicTime now) {
-  for (Type* type : all_types()) {
+  // Whoever is told may ask for further types.
+  for (size_t i = 0; i < types_.size(); ++i) {
+    Type* const type = types_[i].get();
     std::vector<std::string> expired;
     std::erase_if(type->expiries, [&](const auto& entry) {
       if (entry.second > now) return false;
@@ -191,10 +266,11 @@ void Mux::on_time(MonotonicTime now) {
     if (expired.empty()) continue;
     for (const std::string& name : expired) {
       SLUICE_LOG(config, info, "{} {}: its time to live is over", type_url(type->type), name);
-      type->accepted.erase(name);
+      forget(*type, name);
     }
     on_expired(*type, expired);
-    const Update gone{.delta = true, .removed = std::move(expired)};
+    Read gone;
+    gone.update = {.delta = true, .removed = std::move(expired)};
     if (Status s = deliver(*type, gone); !s) SLUICE_LOG(config, warn, "{}", s.error().message);
   }
   arm();
@@ -202,7 +278,7 @@ void Mux::on_time(MonotonicTime now) {
 
 void Mux::arm() {
   std::optional<MonotonicTime> first;
-  for (Type* type : all_types()) {
+  for (const auto& type : types_) {
     for (const auto& [name, when] : type->expiries) {
       if (!first || when < *first) first = when;
     }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <google/protobuf/arena.h>
 #include <google/protobuf/message.h>
 
 #include <cstdint>
@@ -81,50 +82,87 @@ class Mux {
   void on_time(MonotonicTime now);
 
  protected:
+  static constexpr int kInternal = 13;  // google.rpc.Code of a NACK, as Envoy's
   class WatchImpl;
   // Names that nobody wanted before, or nobody wants any more; a "*" that a watch names is a name here.
   struct Interest {
     std::vector<std::string> added, removed;
   };
+  template <typename T>
+  using ByName = std::unordered_map<std::string, T, NameHash, std::equal_to<>>;
+  // What is known of a resource. One that nobody asks for by name and that was not accepted is forgotten, but not while
+  // a response is worked on.
+  struct Name {
+    std::vector<WatchImpl*> watches;
+    std::optional<uint64_t>
+        accepted;  // the hash of what was accepted last: bytes like those need no unpacking
+    uint64_t told = 0;  // the delivery in which its watches had their turn
+  };
   struct Type {
     explicit Type(ResourceType t) : type(t) {}
+    virtual ~Type() = default;
     const ResourceType type;
+    bool asked = false;  // a watch was there once: the type is asked for again on each stream
     size_t watches = 0;
     std::vector<WatchImpl*> wildcards;
-    std::map<std::string, std::vector<WatchImpl*>> interest;  // by name
+    ByName<Name> names;
+    size_t accepted = 0;  // names of which something was
+    std::vector<std::string> idle;  // to be forgotten
     unsigned pauses = 0;
-    // Hashes of resources that were accepted last: they need no unpacking.
-    std::unordered_map<std::string, uint64_t> accepted;
-    std::map<std::string, MonotonicTime> expiries;  // of resources with a TTL
+    std::map<std::string, MonotonicTime, std::less<>> expiries;  // of resources with a TTL
 
-    bool wanted(const std::string& name) const { return !wildcards.empty() || interest.contains(name); }
+    bool wanted(const Name* name) const {
+      return !wildcards.empty() || (name != nullptr && !name->watches.empty());
+    }
+    bool wanted(std::string_view name) const { return wanted(find(name)); }
+    const Name* find(std::string_view name) const {
+      const auto at = names.find(name);
+      return at == names.end() ? nullptr : &at->second;
+    }
   };
 
-  virtual Type& type_state(ResourceType type) = 0;  // makes it
-  virtual Type* find_type(ResourceType type) = 0;
-  virtual std::vector<Type*> all_types() = 0;
+  virtual std::unique_ptr<Type> make_type(ResourceType type) = 0;
   virtual void on_interest(Type& type, const Interest& change) = 0;
   virtual void on_resumed(Type& type) = 0;
   virtual void on_expired(Type& type, const std::vector<std::string>& names) = 0;
 
-  // Delivers to those who want them; all errors, joined.
-  Status deliver(Type& type, const Update& update);
+  // The type that a response is for; null: nobody has asked, and the log says so.
+  Type* asked_type(std::string_view url);
+  // In order of their first watch, which is Envoy's of its types.
+  const std::vector<std::unique_ptr<Type>>& types() const { return types_; }
+
+  // A response's resources as they are read, each with what is known of it.
+  using Arena = std::shared_ptr<google::protobuf::Arena>;
+  struct Read {
+    Update update;
+    std::vector<Name*> names;  // of update.resources
+    Arena arena;  // what is unpacked lies in it
+  };
+  // One more: hashed, and unpacked where its bytes are new. Passed over if nobody wants it.
+  Status read(Type& type, std::string_view name, std::string_view version, std::string_view bytes,
+              Read& into);
+  // Delivers to those who want them; all errors, joined. Where there is none, it is accepted.
+  Status deliver(Type& type, const Read& read);
   // Hands a refusal to every watcher of the type and returns it.
   Error reject(Type& type, Error why);
-  // The resource's bytes: hashed, and unpacked where they are new.
-  Result<Resource> read(Type& type, std::string_view name, std::string_view version, std::string_view bytes);
-  void note_accepted(Type& type, const Update& update);
-  void set_expiry(Type& type, const std::string& name, std::optional<Duration> ttl, MonotonicTime now);
+  void set_expiry(Type& type, std::string_view name, std::optional<Duration> ttl, MonotonicTime now);
   void note_control_plane(const envoy::config::core::v3::ControlPlane& from);
 
   Transport& transport_;
   const Options options_;
 
  private:
+  Type& type_state(ResourceType type);  // makes it
   void set_names(WatchImpl& watch, const std::unordered_set<std::string>& names);
   void remove(WatchImpl& watch);
   void arm();
+  static void note_accepted(Type& type, const Read& read);
+  static void forget(Type& type, std::string_view name);  // what was accepted of it
+  static void sweep(Type& type);
 
+  uint64_t deliveries_ = 0;
+  bool delivering_ = false;
+  std::vector<std::unique_ptr<Type>> types_;
   std::unordered_map<WatchImpl*, std::shared_ptr<WatchImpl>> watches_;
 };
 

@@ -2,6 +2,8 @@
 
 #include <google/protobuf/message.h>
 
+#include <array>
+
 #include "config/protos.h"
 
 namespace sluice::xds {
@@ -51,10 +53,42 @@ std::optional<uint64_t> take_varint(std::string_view& bytes) {
   return std::nullopt;
 }
 
-bool skip(std::string_view& bytes, uint64_t n) {
-  if (n > bytes.size()) return false;
-  bytes.remove_prefix(n);
-  return true;
+struct Field {
+  uint64_t number = 0;
+  std::string_view whole;  // tag and all
+  std::optional<std::string_view> content;  // of a length-delimited one
+};
+
+// Takes a field off the front; nothing: the bytes are no message's.
+std::optional<Field> take_field(std::string_view& bytes) {
+  const std::string_view from = bytes;
+  const auto tag = take_varint(bytes);
+  if (!tag) return std::nullopt;
+  Field out;
+  out.number = *tag >> 3;
+  std::optional<uint64_t> length = 0;
+  switch (*tag & 7) {
+    case 0:
+      if (!take_varint(bytes)) return std::nullopt;
+      break;
+    case 1:
+      length = 8;
+      break;
+    case 2:
+      length = take_varint(bytes);
+      if (!length || *length > bytes.size()) return std::nullopt;
+      out.content = bytes.substr(0, *length);
+      break;
+    case 5:
+      length = 4;
+      break;
+    default:  // groups, which proto3 does not have
+      return std::nullopt;
+  }
+  if (*length > bytes.size()) return std::nullopt;
+  bytes.remove_prefix(*length);
+  out.whole = from.substr(0, from.size() - bytes.size());
+  return out;
 }
 
 }  // namespace
@@ -82,43 +116,60 @@ std::string_view ads_method(bool delta) {
 std::optional<std::string_view> name_of(std::string_view bytes) {
   std::string_view name;
   while (!bytes.empty()) {
-    const auto tag = take_varint(bytes);
-    if (!tag) return std::nullopt;
-    std::optional<uint64_t> length;
-    switch (*tag & 7) {
-      case 0:
-        if (!take_varint(bytes)) return std::nullopt;
-        break;
-      case 1:
-        if (!skip(bytes, 8)) return std::nullopt;
-        break;
-      case 2:
-        length = take_varint(bytes);
-        if (!length || *length > bytes.size()) return std::nullopt;
-        if (*tag >> 3 == 1) name = bytes.substr(0, *length);
-        bytes.remove_prefix(*length);
-        break;
-      case 5:
-        if (!skip(bytes, 4)) return std::nullopt;
-        break;
-      default:
-        return std::nullopt;
-    }
+    const auto field = take_field(bytes);
+    if (!field) return std::nullopt;
+    if (field->number == 1 && field->content) name = *field->content;
   }
   return name;
 }
 
-Result<std::shared_ptr<const google::protobuf::Message>> Resource::unpack() const {
-  if (message) return message;
-  const std::string_view full_name = type_url(type).substr(type_url(type).rfind('/') + 1);
-  const auto* descriptor = config::find_message_type(full_name);
+std::optional<TakenApart> take_apart(std::string_view response) {
+  constexpr uint64_t kResources = 2, kTypeUrl = 1, kValue = 2;
+  TakenApart out;
+  while (!response.empty()) {
+    const auto field = take_field(response);
+    if (!field) return std::nullopt;
+    if (field->number != kResources || !field->content) {
+      out.rest += field->whole;
+      continue;
+    }
+    auto& item = out.resources.emplace_back();
+    for (std::string_view any = *field->content; !any.empty();) {
+      const auto inner = take_field(any);
+      if (!inner) return std::nullopt;
+      if (inner->number == kTypeUrl && inner->content) item.type_url = *inner->content;
+      if (inner->number == kValue && inner->content) item.value = *inner->content;
+    }
+  }
+  return out;
+}
+
+Result<std::shared_ptr<const google::protobuf::Message>> unpack(
+    const Resource& resource, const std::shared_ptr<google::protobuf::Arena>& arena) {
+  static const auto descriptors = [] {
+    std::array<const google::protobuf::Descriptor*, kResourceTypes> out{};
+    for (size_t i = 0; i < kResourceTypes; ++i)
+      out[i] = config::find_message_type(kTypes[i].url.substr(kTypes[i].url.rfind('/') + 1));
+    return out;
+  }();
+  const std::string_view url = type_url(resource.type), full_name = url.substr(url.rfind('/') + 1);
+  const auto* descriptor = descriptors[static_cast<size_t>(resource.type)];
   if (descriptor == nullptr)
     return Error{std::string(full_name) + " is not a type this version of Sluice knows"};
-  std::shared_ptr<google::protobuf::Message> made(config::prototype(*descriptor).New());
-  if (!made->ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
-    return Error{"Unable to unpack as " + std::string(full_name) + ": the " + std::to_string(bytes.size()) +
-                 " bytes of resource '" + name + "' are not one"};
+  const google::protobuf::Message& prototype = config::prototype(*descriptor);
+  std::shared_ptr<google::protobuf::Message> made =
+      arena ? std::shared_ptr<google::protobuf::Message>(arena, prototype.New(arena.get()))
+            : std::shared_ptr<google::protobuf::Message>(prototype.New());
+  if (!made->ParseFromArray(resource.bytes.data(), static_cast<int>(resource.bytes.size())))
+    return Error{"Unable to unpack as " + std::string(full_name) + ": the " +
+                 std::to_string(resource.bytes.size()) + " bytes of resource '" + std::string(resource.name) +
+                 "' are not one"};
   return std::shared_ptr<const google::protobuf::Message>(std::move(made));
+}
+
+Result<std::shared_ptr<const google::protobuf::Message>> Resource::unpack() const {
+  if (message) return message;
+  return xds::unpack(*this, nullptr);
 }
 
 }  // namespace sluice::xds

@@ -1,10 +1,12 @@
 #pragma once
 
-#include <google/protobuf/any.pb.h>
+#include <google/protobuf/arena.h>
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "xds/subscription.h"
 
@@ -19,5 +21,19 @@ std::string_view ads_method(bool delta);
 
 // The name of a resource without unpacking it: in every type it is the first field. Nothing: no message.
 std::optional<std::string_view> name_of(std::string_view bytes);
+
+// As Resource::unpack. With an arena the message lives in that, and whoever keeps the message keeps all of it.
+Result<std::shared_ptr<const google::protobuf::Message>> unpack(
+    const Resource& resource, const std::shared_ptr<google::protobuf::Arena>& arena);
+
+// A DiscoveryResponse taken apart where it lies: a push of megabytes is not copied to find that most of it is known.
+struct TakenApart {
+  struct Item {
+    std::string_view type_url, value;  // of an Any
+  };
+  std::vector<Item> resources;
+  std::string rest;  // the other fields, to be parsed
+};
+std::optional<TakenApart> take_apart(std::string_view response);  // nothing: no message
 
 }  // namespace sluice::xds

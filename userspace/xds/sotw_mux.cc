@@ -1,5 +1,7 @@
 #include "xds/sotw_mux.h"
 
+#include <algorithm>
+
 #include "core/log.h"
 #include "envoy/service/discovery/v3/discovery.pb.h"
 #include "xds/resource.h"
@@ -8,42 +10,39 @@ namespace sluice::xds {
 
 namespace discovery = envoy::service::discovery::v3;
 
-constexpr int kInternal = 13;  // google.rpc.Code of a NACK, as Envoy's
 constexpr std::string_view kWrapped = "type.googleapis.com/envoy.service.discovery.v3.Resource";
 
 struct SotwMux::State : Type {
   using Type::Type;
-  std::string version, nonce;
+  std::string nonce;
   std::string error;  // of the response with `nonce`
-  bool asked = false;  // a watch was there once: the type is asked for again on each stream
   bool pending = false;
+  // version_info is that of the last response that was accepted; the names are kept, since acknowledging a push for
+  // thousands would otherwise cost more than the push.
+  discovery::DiscoveryRequest request;
+  bool names_changed = false;
+};
+
+// What is made of one response.
+struct SotwMux::Response : Read {
+  std::vector<std::shared_ptr<const discovery::Resource>> wrapped;  // hold bytes that the update looks into
+  std::vector<std::pair<std::string_view, std::optional<Duration>>> ttls;
+  bool heartbeats = false;
 };
 
 SotwMux::SotwMux(Transport& transport, Options options) : Mux(transport, std::move(options)) {}
 
 SotwMux::~SotwMux() = default;
 
-Mux::Type* SotwMux::find_type(ResourceType type) {
-  for (const auto& state : states_) {
-    if (state->type == type) return state.get();
-  }
-  return nullptr;
+std::unique_ptr<Mux::Type> SotwMux::make_type(ResourceType type) {
+  auto state = std::make_unique<State>(type);
+  state->request.set_type_url(std::string(type_url(type)));
+  return state;
 }
 
-Mux::Type& SotwMux::type_state(ResourceType type) {
-  if (Type* found = find_type(type)) return *found;
-  return *states_.emplace_back(std::make_unique<State>(type));
-}
-
-std::vector<Mux::Type*> SotwMux::all_types() {
-  std::vector<Type*> out;
-  for (const auto& state : states_) out.push_back(state.get());
-  return out;
-}
-
-void SotwMux::on_interest(Type& type, const Interest&) {
+void SotwMux::on_interest(Type& type, const Interest& change) {
   auto& state = static_cast<State&>(type);
-  state.asked = true;
+  if (!change.added.empty() || !change.removed.empty()) state.names_changed = true;
   want_request(state);
 }
 
@@ -53,12 +52,13 @@ void SotwMux::on_resumed(Type& type) {
 
 void SotwMux::on_open() {
   first_request_ = true;
-  for (const auto& state : states_) {
-    state->nonce.clear();
-    state->error.clear();
+  for (const auto& type : types()) {
+    auto& state = static_cast<State&>(*type);
+    state.nonce.clear();
+    state.error.clear();
     // Nobody wants it any more: a first request without names would ask for everything.
-    state->pending = false;
-    if (state->watches > 0) want_request(*state);
+    state.pending = false;
+    if (state.watches > 0) want_request(state);
   }
   flush();
 }
@@ -72,8 +72,8 @@ void SotwMux::want_request(State& state) {
 void SotwMux::flush() {
   if (!transport_.open()) return;
   size_t waiting = 0;
-  for (size_t i = 0; i < states_.size(); ++i) {
-    State& state = *states_[i];
+  for (size_t i = 0; i < types().size(); ++i) {
+    auto& state = static_cast<State&>(*types()[i]);
     if (!state.pending || state.pauses > 0 || !state.asked) continue;
     if (waiting > 0 || !transport_.take_token())
       ++waiting;
@@ -84,12 +84,19 @@ void SotwMux::flush() {
 }
 
 void SotwMux::send(State& state) {
-  discovery::DiscoveryRequest request;
-  request.set_type_url(std::string(type_url(state.type)));
-  request.set_version_info(state.version);
+  discovery::DiscoveryRequest& request = state.request;
+  if (std::exchange(state.names_changed, false)) {
+    std::vector<std::string_view> names;
+    for (const auto& [name, known] : state.names)
+      if (!known.watches.empty()) names.push_back(name);
+    std::ranges::sort(names);
+    request.clear_resource_names();
+    for (const std::string_view name : names) request.add_resource_names(std::string(name));
+  }
   request.set_response_nonce(state.nonce);
-  for (const auto& [name, watches] : state.interest) request.add_resource_names(name);
+  request.clear_node();
   if (first_request_ || !options_.node_on_first_message_only) *request.mutable_node() = options_.node;
+  request.clear_error_detail();
   if (!state.error.empty()) {
     request.mutable_error_detail()->set_code(kInternal);
     request.mutable_error_detail()->set_message(nack_text(std::move(state.error)));
@@ -100,96 +107,88 @@ void SotwMux::send(State& state) {
   transport_.send(request);
 }
 
+Status SotwMux::read_one(State& state, std::string_view url, std::string_view value, Response& into) {
+  const std::string_view wanted_url = type_url(state.type);
+  std::string_view name, version = into.update.version;
+  std::optional<Duration> ttl;
+  if (url == kWrapped) {
+    auto wrapped = std::make_shared<discovery::Resource>();
+    if (!wrapped->ParseFromArray(value.data(), static_cast<int>(value.size())))
+      return Error{"Unable to unpack as envoy.service.discovery.v3.Resource"};
+    into.wrapped.push_back(wrapped);
+    name = wrapped->name();
+    version = wrapped->version();
+    if (wrapped->has_ttl())
+      ttl = std::chrono::seconds(wrapped->ttl().seconds()) + std::chrono::nanoseconds(wrapped->ttl().nanos());
+    if (!wrapped->has_resource() && version == state.request.version_info()) {
+      into.heartbeats = true;
+      into.ttls.emplace_back(name, ttl);
+      return {};
+    }
+    url = wrapped->resource().type_url();
+    value = wrapped->resource().value();
+  }
+  if (url != wanted_url)
+    return Error{std::string(url) + " does not match the message-wide type URL " + std::string(wanted_url) +
+                 " in DiscoveryResponse"};
+  if (name.empty()) {
+    const auto found = name_of(value);
+    if (!found)
+      return Error{"Unable to unpack as " + std::string(wanted_url.substr(wanted_url.rfind('/') + 1))};
+    name = *found;
+  }
+  if (ttl || !state.expiries.empty()) into.ttls.emplace_back(name, ttl);
+  return read(state, name, version, value, into);
+}
+
 Status SotwMux::on_message(std::string_view bytes, MonotonicTime now) {
-  discovery::DiscoveryResponse response;
-  if (!response.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
+  discovery::DiscoveryResponse response;  // without its resources, which stay where they are
+  const auto taken = take_apart(bytes);
+  if (!taken || !response.ParseFromString(taken->rest))
     return Error{"the control plane sent " + std::to_string(bytes.size()) +
                  " bytes that are no DiscoveryResponse"};
-  const auto type = type_of(response.type_url());
-  auto* state = type ? static_cast<State*>(find_type(*type)) : nullptr;
-  if (state == nullptr || !state->asked) {
-    SLUICE_LOG(config, warn, "ignoring a response for {}, which nobody subscribes to", response.type_url());
-    return {};
-  }
+  Type* type = asked_type(response.type_url());
+  if (type == nullptr) return {};
+  auto& state = static_cast<State&>(*type);
   if (response.has_control_plane()) note_control_plane(response.control_plane());
-  state->nonce = response.nonce();
-  if (state->watches == 0) {
+  state.nonce = response.nonce();
+  if (state.watches == 0) {
     // The last watch went while this was on its way. Resources for nobody are not acknowledged, as in Envoy.
-    if (response.resources().empty())
-      state->version = response.version_info();
+    if (taken->resources.empty())
+      state.request.set_version_info(response.version_info());
     else
-      want_request(*state);
+      want_request(state);
     return {};
   }
 
-  Update update{.version = response.version_info()};
-  std::vector<std::pair<std::string, std::optional<Duration>>> ttls;
-  bool heartbeats = false;
-  auto read_one = [&](const google::protobuf::Any& any) -> Status {
-    const google::protobuf::Any* content = &any;
-    std::string name, version = response.version_info();
-    std::optional<Duration> ttl;
-    discovery::Resource wrapped;
-    google::protobuf::Any inner;
-    if (any.type_url() == kWrapped) {
-      if (!wrapped.ParseFromString(any.value()))
-        return Error{"Unable to unpack as envoy.service.discovery.v3.Resource"};
-      name = wrapped.name();
-      version = wrapped.version();
-      if (wrapped.has_ttl())
-        ttl = std::chrono::seconds(wrapped.ttl().seconds()) + std::chrono::nanoseconds(wrapped.ttl().nanos());
-      if (!wrapped.has_resource() && version == state->version) {
-        heartbeats = true;
-        ttls.emplace_back(name, ttl);
-        return {};
-      }
-      content = &wrapped.resource();
-    }
-    if (content->type_url() != response.type_url())
-      return Error{content->type_url() + " does not match the message-wide type URL " + response.type_url() +
-                   " in DiscoveryResponse"};
-    if (name.empty()) {
-      const auto found = name_of(content->value());
-      if (!found)
-        return Error{"Unable to unpack as " + response.type_url().substr(response.type_url().rfind('/') + 1)};
-      name = *found;
-    }
-    ttls.emplace_back(name, ttl);
-    if (!state->wanted(name)) return {};
-    // A wrapped resource's bytes live in `wrapped`, which goes: unpacked from a copy that the update keeps.
-    std::string_view value = content->value();
-    if (content != &any) value = keep_.emplace_back(content->value());
-    SLUICE_ASSIGN(Resource resource, read(*state, name, version, value));
-    update.resources.push_back(std::move(resource));
-    return {};
-  };
+  Response read;
+  read.update.version = response.version_info();
+  read.update.resources.reserve(taken->resources.size());
+  read.names.reserve(taken->resources.size());
   Status outcome;
-  for (const auto& any : response.resources()) {
-    outcome = read_one(any);
+  for (const auto& item : taken->resources) {
+    outcome = read_one(state, item.type_url, item.value, read);
     if (!outcome) break;
   }
   if (!outcome) {
-    outcome = reject(*state, std::move(outcome).error());
+    outcome = reject(state, std::move(outcome).error());
   } else {
-    for (const auto& [name, ttl] : ttls) {
-      if (state->wanted(name)) set_expiry(*state, name, ttl, now);
+    for (const auto& [name, ttl] : read.ttls) {
+      if (state.wanted(name)) set_expiry(state, name, ttl, now);
     }
     // Heartbeats say that resources are still there, not what they are: then the rest is a change, not all there is.
-    update.delta = heartbeats;
-    if (!heartbeats || !update.resources.empty()) outcome = deliver(*state, update);
-    if (outcome) {
-      note_accepted(*state, update);
-      state->version = response.version_info();
-    }
+    Update& update = read.update;
+    update.delta = read.heartbeats;
+    if (!read.heartbeats || !update.resources.empty()) outcome = deliver(state, read);
+    if (outcome) state.request.set_version_info(response.version_info());
   }
-  keep_.clear();
-  state->error = outcome ? "" : outcome.error().message;
+  state.error = outcome ? "" : outcome.error().message;
   if (!outcome)
     SLUICE_LOG(config, warn, "{} of version {} refused: {}", response.type_url(), response.version_info(),
-               state->error);
-  state->pending = true;
-  if (state->pauses == 0 && transport_.open() && transport_.take_token())
-    send(*state);
+               state.error);
+  state.pending = true;
+  if (state.pauses == 0 && transport_.open() && transport_.take_token())
+    send(state);
   else
     transport_.flush_soon();
   return {};

@@ -1,9 +1,7 @@
 #pragma once
 
-#include <deque>
 #include <memory>
-#include <string>
-#include <vector>
+#include <string_view>
 
 #include "xds/mux.h"
 
@@ -21,18 +19,15 @@ class SotwMux final : public Mux {
 
  private:
   struct State;
-  Type& type_state(ResourceType type) override;
-  Type* find_type(ResourceType type) override;
-  std::vector<Type*> all_types() override;
+  std::unique_ptr<Type> make_type(ResourceType type) override;
   void on_interest(Type& type, const Interest& change) override;
   void on_resumed(Type& type) override;
   void on_expired(Type&, const std::vector<std::string>&) override {}
+  struct Response;
+  Status read_one(State& state, std::string_view type_url, std::string_view value, Response& into);
   void want_request(State& state);
   void send(State& state);
 
-  std::vector<std::unique_ptr<State>>
-      states_;  // in order of their first watch, which is Envoy's of its types
-  std::deque<std::string> keep_;  // bytes of the response under way that it does not hold itself
   bool first_request_ = true;  // of this stream
 };
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -24,12 +25,19 @@ inline constexpr size_t kResourceTypes = 6;
 // "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 std::string_view type_url(ResourceType type);
 
-// One resource as it came: validating, refusing and translating are its subscriber's.
+// Of tables by name in which views are looked up.
+struct NameHash {
+  using is_transparent = void;
+  size_t operator()(std::string_view name) const { return std::hash<std::string_view>()(name); }
+};
+
+// One resource as it came: validating, refusing and translating are its subscriber's. The views are good during
+// on_update; what is to be kept is copied.
 struct Resource {
   ResourceType type;
-  std::string name;
-  std::string version = {};  // its own (delta), or that of the response it came with
-  std::string_view bytes = {};  // good during on_update; copy what is to be kept (config_dump)
+  std::string_view name;
+  std::string_view version = {};  // its own (delta), or that of the response it came with
+  std::string_view bytes = {};
   uint64_t hash = 0;  // of `bytes`: equal resources have equal ones, which need no message
   // Its type's message. Unpacked already, unless bytes like these were accepted last time: then here and now.
   Result<std::shared_ptr<const google::protobuf::Message>> unpack() const;

@@ -14,12 +14,12 @@ SubscriptionStats::SubscriptionStats(const stats::Scope& s) : scope(s) {
   version = scope.gauge("version");
 }
 
-void SubscriptionStats::accepted(io::Loop& loop, const std::string& version_info) {
+void SubscriptionStats::accepted(io::Loop& loop, std::string_view version_info) {
   update_success.add();
   const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(loop.wall_now().time_since_epoch());
   update_time.set(static_cast<uint64_t>(now.count()));
   version.set(xxhash64(version_info));
-  scope.text("version_text", version_info);
+  scope.text("version_text", std::string(version_info));
 }
 
 }  // namespace sluice::xds

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <string>
+#include <string_view>
 
 #include "core/stats.h"
 #include "io/loop.h"
@@ -10,7 +10,7 @@ namespace sluice::xds {
 // https://www.envoyproxy.io/docs/envoy/latest/configuration/overview/mgmt_server#xds-subscription-statistics
 struct SubscriptionStats {
   explicit SubscriptionStats(const stats::Scope& scope);
-  void accepted(io::Loop& loop, const std::string& version_info);
+  void accepted(io::Loop& loop, std::string_view version_info);
 
   const stats::Scope scope;
   stats::Counter update_attempt, update_success, update_failure, update_rejected, init_fetch_timeout;

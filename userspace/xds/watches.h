@@ -31,6 +31,10 @@ struct WatchView {
   std::shared_ptr<const google::protobuf::Message> refused_message;
 };
 
+struct WatchHooks {
+  std::function<void()> on_ready, before_change;
+};
+
 // Resources of one kind that listeners ask for by name, each made into an immutable Value that workers read through a
 // Source. All that ask with equal keys share a subscription, which ends when the last listener (and connection) that uses
 // it has gone. A Key says what is asked for:
@@ -43,8 +47,8 @@ class Watches {
   using Source = typename Key::Source;
   using Value = typename Key::Value;
 
-  Watches(io::Loop& loop, const stats::Scope& root, const std::function<void()>& on_ready)
-      : loop_(loop), root_(root), on_ready_(on_ready), self_(std::make_shared<Watches*>(this)) {}
+  Watches(io::Loop& loop, const stats::Scope& root, const WatchHooks& hooks)
+      : loop_(loop), root_(root), hooks_(hooks), self_(std::make_shared<Watches*>(this)) {}
 
   // Until then nothing is asked for; what has come up meanwhile is subscribed to now. Both outlive this.
   Status start(SubscriptionFactory& factory, const config::Resources& resources) {
@@ -110,6 +114,7 @@ class Watches {
         : key(std::move(k)),
           owner_(owner),
           scope_(key.scope(owner.root_)),
+          lease_(scope_.lease()),
           reload_(scope_.counter("config_reload")),
           fail_(scope_.counter("config_fail")),
           empty_(scope_.counter("update_empty")),
@@ -202,17 +207,19 @@ class Watches {
 
     void set(std::shared_ptr<const Value> value) {
       current_ = std::move(value);
+      if (owner_.hooks_.before_change) owner_.hooks_.before_change();
       if (auto shared = shared_.lock()) shared->set(current_);
     }
 
     void set_ready() {
       if (std::exchange(ready_, true)) return;
       if (auto shared = shared_.lock()) shared->set_ready();
-      if (owner_.on_ready_) owner_.on_ready_();
+      if (owner_.hooks_.on_ready) owner_.hooks_.on_ready();
     }
 
     Watches& owner_;
     stats::Scope scope_;
+    const stats::Lease lease_;
     stats::Counter reload_, fail_, empty_;
     stats::Gauge reload_time_;
     std::weak_ptr<Shared> shared_;
@@ -231,7 +238,7 @@ class Watches {
 
   io::Loop& loop_;
   const stats::Scope root_;
-  const std::function<void()>& on_ready_;
+  const WatchHooks& hooks_;
   SubscriptionFactory* factory_ = nullptr;
   const config::Resources* resources_ = nullptr;
   std::unordered_map<std::string, std::vector<std::unique_ptr<Watch>>> watches_;

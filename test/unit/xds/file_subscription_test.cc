@@ -31,7 +31,7 @@ struct FakeSubscriber final : Subscriber {
     ++updates;
     version = u.version;
     names.clear();
-    for (const Resource& r : u.resources) names.push_back(r.name);
+    for (const Resource& r : u.resources) names.emplace_back(r.name);
     if (!refuse.empty()) return Error{refuse};
     return {};
   }

@@ -57,7 +57,7 @@ struct FakeWatcher final : Watcher {
     version = u.version;
     names.clear();
     for (const Resource& r : u.resources) {
-      names.push_back(r.name);
+      names.emplace_back(r.name);
       unpacked += r.message != nullptr;
     }
     removed = u.removed;

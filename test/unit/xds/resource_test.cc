@@ -46,6 +46,41 @@ TEST_CASE("resource: the name is the first field of every type") {
   CHECK(name_of(e.SerializeAsString()) == "the-name");
 }
 
+// A push of megabytes is taken apart by hand: that must agree with protobuf about every input.
+TEST_CASE("resource: a response taken apart is what protobuf makes of it, and no message is none to both") {
+  discovery::DiscoveryResponse response;
+  response.set_version_info("v1");
+  *response.add_resources() = any_of(kClusters, cluster_bytes("a"));
+  response.set_type_url(kClusters);
+  response.set_nonce("n");
+  *response.add_resources() = any_of(kEndpoints, std::string(300, 'x'));
+  response.add_resources();
+  response.mutable_control_plane()->set_identifier("plane");
+  const std::string bytes = response.SerializeAsString();
+  auto agrees = [](std::string_view input) {
+    discovery::DiscoveryResponse whole, rest;
+    const bool parsed = whole.ParseFromArray(input.data(), static_cast<int>(input.size()));
+    const auto taken = take_apart(input);
+    const bool made = taken && rest.ParseFromString(taken->rest);
+    CHECK(made == parsed);
+    if (!made || !parsed) return;
+    CHECK(rest.resources().empty());
+    REQUIRE(static_cast<int>(taken->resources.size()) == whole.resources_size());
+    for (int i = 0; i < whole.resources_size(); ++i) {
+      const auto& item = taken->resources[static_cast<size_t>(i)];
+      CHECK(item.type_url == whole.resources(i).type_url());
+      CHECK(item.value == whole.resources(i).value());
+    }
+    whole.clear_resources();
+    CHECK(rest.SerializeAsString() == whole.SerializeAsString());
+  };
+  agrees(bytes);
+  for (size_t i = 0; i < bytes.size(); ++i) agrees(std::string_view(bytes).substr(0, i));
+  agrees(bytes + bytes);
+  agrees(bytes + "\x12\x00");  // an empty Any more
+  agrees(bytes + "\x10\x07");  // the resources' number with another kind of value: an unknown field
+}
+
 TEST_CASE("resource: bytes that are no message have no name, whatever they are") {
   CHECK(name_of("") == "");
   CHECK(!name_of("\xff\xff"));

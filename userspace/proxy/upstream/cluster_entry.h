@@ -83,7 +83,6 @@ struct ClusterDirectory::Entry final : EndpointDiscovery::Sink, HealthChecker::O
   void on_assignment(const std::shared_ptr<const model::Assignment>& assignment) override {
     directory.assign(*this, *assignment);
   }
-  void on_unchanged() override { stats.update_no_rebuild.add(); }
   void on_answered() override { begun(); }
   // Its hosts are known, or will not be waited for: what is left is what else it needs, then the first health checks.
   void begun() {

@@ -18,6 +18,7 @@ struct ClusterDirectory::Worker {
   explicit Worker(io::Loop& l) : loop(l) {}
   io::Loop& loop;
   std::shared_ptr<WorkerClusters> clusters;   // the Handle's; here only to know whether it is there
+  std::vector<std::function<void(WorkerClusters&)>> news;  // of this turn
 };
 
 // What the worker owns. Tells the directory when it goes, unless the directory went first.
@@ -49,7 +50,8 @@ ClusterDirectory::ClusterDirectory(io::Loop& control_loop, stats::Store& store, 
       location_{.locality = options_.locality, .proxies = nullptr},
       warming_timer_(loop_.timers(), &warming_timed_out, this),
       check_warm_(&check_warm, this),
-      check_needs_(&look_at_needs, this) {
+      check_needs_(&look_at_needs, this),
+      turn_end_([](io::TurnEnd& hook) { hook.owner<ClusterDirectory>()->tell_workers(); }, this) {
   stats::Scope scope = store_.root(0).scope("cluster_manager");
   cluster_added_ = scope.counter("cluster_added");
   cluster_modified_ = scope.counter("cluster_modified");
@@ -81,12 +83,30 @@ std::unique_ptr<ext::ClusterManager> ClusterDirectory::make_worker(io::Loop& loo
 }
 
 void ClusterDirectory::post(std::function<void(WorkerClusters&)> f) {
+  constexpr size_t kAtOnce = 256;
+  if (workers_.empty()) return;
+  for (const auto& worker : workers_) worker->news.push_back(f);
+  if (workers_.front()->news.size() >= kAtOnce)
+    hand_out();
+  else
+    loop_.schedule(turn_end_);
+}
+
+void ClusterDirectory::hand_out() {
   for (const auto& worker : workers_) {
+    if (worker->news.empty()) continue;
     // Handles are destroyed on the worker's thread, where this runs: no race.
-    worker->loop.post([worker, f] {
-      if (worker->clusters) f(*worker->clusters);
+    worker->loop.post([worker, news = std::exchange(worker->news, {})] {
+      for (const auto& f : news) {
+        if (worker->clusters) f(*worker->clusters);
+      }
     });
   }
+}
+
+void ClusterDirectory::tell_workers() {
+  std::lock_guard lock(mutex_);
+  hand_out();
 }
 
 namespace {
@@ -381,6 +401,7 @@ void ClusterDirectory::check_warm(io::TurnEnd& hook) {
   ClusterDirectory& self = *hook.owner<ClusterDirectory>();
   if (self.warming_ > 0 || !self.on_warm_) return;
   self.warming_timer_.cancel();
+  self.tell_workers();  // listeners come next
   std::exchange(self.on_warm_, nullptr)();
 }
 

@@ -99,6 +99,9 @@ class ClusterDirectory {
   // Something that clusters need (model::Cluster::needs) may have become ready.
   void check_needs() { loop_.schedule(check_needs_); }
   std::vector<ClusterView> view() const;
+  // Hands what has changed to the workers now and not at the end of the turn: for whoever next tells them by other
+  // ways of things that need the changes (routes).
+  void tell_workers();
 
  private:
   struct Entry;  // one version of a cluster
@@ -110,8 +113,10 @@ class ClusterDirectory {
   struct Worker;
   class Handle;
 
-  // Runs `f` on each worker's thread, while its clusters exist.
+  // Runs `f` on each worker's thread, while its clusters exist; at the latest when this turn ends, with what else there
+  // is until then: a push of thousands of clusters does not wake each worker thousands of times.
   void post(std::function<void(WorkerClusters&)> f);
+  void hand_out();  // under mutex_
   Result<std::unique_ptr<Entry>> make_entry(std::shared_ptr<const model::Cluster> config);
   void start(Entry& entry);
   void activate(Slot& slot);  // its next version serves
@@ -146,7 +151,7 @@ class ClusterDirectory {
   size_t warming_ = 0;
   std::function<void()> on_warm_;
   io::Timer warming_timer_;
-  io::TurnEnd check_warm_, check_needs_;
+  io::TurnEnd check_warm_, check_needs_, turn_end_;
 
   mutable std::mutex mutex_;  // guards what make_worker() reads: `entries_`, `workers_`
   Slots entries_;

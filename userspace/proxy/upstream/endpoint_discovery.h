@@ -13,7 +13,6 @@ class EndpointDiscovery {
   class Sink {
    public:
     virtual void on_assignment(const std::shared_ptr<const model::Assignment>& assignment) = 0;
-    virtual void on_unchanged() = 0;  // it came again as it was
     // There was an outcome, whatever it is: the cluster need not be waited for any longer. Comes once at least, also
     // behind each on_assignment.
     virtual void on_answered() = 0;
