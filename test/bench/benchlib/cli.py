@@ -36,7 +36,7 @@ def main(doc):
     ap.add_argument("--keep", action="store_true", help="keep configs and logs")
     ap.add_argument("--idle", type=int, default=10000, help="connections in scenario idle")
     ap.add_argument("--idle-silent", type=int, default=2000, help="connections in scenario idle that carry no request")
-    ap.add_argument("--scale", type=int, default=5000, help="virtual hosts and clusters in scenario scale")
+    ap.add_argument("--scale", type=int, default=5000, help="virtual hosts and clusters in scenario scale, clusters in scenario push")
     ap.add_argument("--load-core", type=int, default=0)
     ap.add_argument("--proxy-core", type=int, default=1)
     ap.add_argument("--slice-us", type=int, default=0, help="scheduler slice of everything this run starts (0: leave)")
