@@ -77,6 +77,11 @@ std::vector<Setting> settings() {
   add("p256 mutual, NO_AUTO_CHAIN, overlay all", [](S s) { s.mutual = s.no_chain = true, s.overlay = kAll; });
   add("p256 mutual, NO_AUTO_CHAIN, t0, overlay all",
       [](S s) { s.mutual = s.no_chain = true, s.overlay = kAll, s.tickets = 0; });
+  add("p256 mutual, NO_AUTO_CHAIN, NO_TICKET, all, chain known",
+      [](S s) { s.mutual = s.no_chain = s.no_ticket = s.custom_verify = true, s.overlay = kAll; });
+  add("p256 mutual X25519, the same", [](S s) {
+    s.mutual = s.no_chain = s.no_ticket = s.custom_verify = true, s.overlay = kAll, s.groups = "X25519";
+  });
   add("p256 mutual resumed", [](S s) { s.mutual = s.resume = s.no_chain = true; });
   add("p256 mutual resumed, overlay all",
       [](S s) { s.mutual = s.resume = s.no_chain = true, s.overlay = kAll; });
@@ -101,7 +106,7 @@ void print_memory(Bench& b, const char* name) {
   const double calls = g_count.calls / 100.0;
   const long before = g_count.live;
   for (int i = 0; i < 200; ++i) b.open_another();
-  std::printf("%-38s %6.0f allocations for a handshake, %7.0f bytes for an idle connection\n", name, calls,
+  std::printf("%-46s %6.0f allocations for a handshake, %7.0f bytes for an idle connection\n", name, calls,
               (g_count.live - before) / 200.0);
 }
 
@@ -113,7 +118,7 @@ void print_records(Bench& b, const char* name) {
       const auto [w, r] = b.records(size);
       best[0] = std::min(best[0], w), best[1] = std::min(best[1], r);
     }
-    std::printf("%-38s %6zu bytes: write %6.2f us, read %6.2f us\n", name, size, best[0], best[1]);
+    std::printf("%-46s %6zu bytes: write %6.2f us, read %6.2f us\n", name, size, best[0], best[1]);
   }
 }
 
@@ -182,7 +187,7 @@ int run(int argc, char** argv) {
   for (std::thread& t : others) t.join();
   std::printf("%s, %d x %d handshakes, %d thread(s); us of the server for each\n", OpenSSL_version(0), rounds,
               batch, threads);
-  std::printf("%-38s %8s %8s %8s\n", "", "best", "median", "xDefault");
+  std::printf("%-46s %8s %8s %8s\n", "", "best", "median", "xDefault");
   std::vector<double> base;
   for (size_t i = 0; i < all.size(); ++i) {
     // The ratio is within a round, to the first setting of the same kind of certificate.
@@ -196,7 +201,7 @@ int run(int argc, char** argv) {
     for (size_t r = 0; r < v.size(); ++r) q.push_back(v[r] / us[ref][r]);
     std::sort(v.begin(), v.end());
     std::sort(q.begin(), q.end());
-    std::printf("%-38s %8.1f %8.1f %8.2f\n", all[i].name.c_str(), v.front(), v[v.size() / 2],
+    std::printf("%-46s %8.1f %8.1f %8.2f\n", all[i].name.c_str(), v.front(), v[v.size() / 2],
                 q[q.size() / 2]);
   }
   return 0;
