@@ -89,11 +89,11 @@ int run_tlsbulk(void) {
         if (evs[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) r = bulk_read(b);
         if (r == 0 && evs[i].events & EPOLLOUT) r = bulk_write(b);
       }
-      if (r < 0) die("a connection failed");
+      if (r < 0) return fprintf(stderr, "lg: a connection ended, or a record's tag is wrong\n"), 2;
     }
   }
   for (int i = 0; i < o_c; i++)
-    if (!bs[i].bytes) die("a connection carried nothing");
+    if (!bs[i].bytes) return fprintf(stderr, "lg: a connection carried nothing\n"), 2;
   printf("{\"mib_s\":%.2f,\"gib\":%.6f,\"seconds\":%.3f}\n", in_window / ((t_end - t_warm) / 1e9) / (1 << 20),
          total / (double)(1 << 30), (t_end - t_begin) / 1e9);
   return 0;
