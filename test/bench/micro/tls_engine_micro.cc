@@ -16,7 +16,7 @@
 
 // What tls_micro measures of the library, of the engine on top of it: whole handshakes in memory, one request and one
 // answer on each, the server's calls alone; what a connection that stands costs in memory; what records cost.
-// `tls_engine_micro [rounds] [batch]`; the kinds are taken in turn, round by round.
+// `tls_engine_micro [rounds] [batch] [text]`, where text is of the kinds' names; the kinds are taken in turn, round by round.
 namespace sluice::tls::test {
 namespace {
 
@@ -192,21 +192,25 @@ class Pair {
   bool count_ = false;
 };
 
-int run(int rounds, int batch) {
-  std::vector<std::vector<double>> us(std::size(kKinds));
+int run(int rounds, int batch, std::string_view text) {
+  std::vector<Kind> kinds;
+  for (const Kind& k : kKinds)
+    if (std::string_view(k.name).find(text) != std::string_view::npos) kinds.push_back(k);
+  if (kinds.empty()) die("no kind has this in its name", std::string(text).c_str());
+  std::vector<std::vector<double>> us(kinds.size());
   for (int r = 0; r < rounds; ++r)
-    for (size_t k = 0; k < std::size(kKinds); ++k) {
-      Pair pair(kKinds[k]);
+    for (size_t k = 0; k < kinds.size(); ++k) {
+      Pair pair(kinds[k]);
       pair.handshakes(3);
       us[k].push_back(pair.handshakes(batch));
     }
   std::printf("%-46s %10s %10s %16s\n", "", "best us", "median us", "bytes standing");
-  for (size_t k = 0; k < std::size(kKinds); ++k) {
+  for (size_t k = 0; k < kinds.size(); ++k) {
     std::sort(us[k].begin(), us[k].end());
-    std::printf("%-46s %10.1f %10.1f %16.0f\n", kKinds[k].name, us[k].front(), us[k][us[k].size() / 2],
-                Pair(kKinds[k]).memory(200));
+    std::printf("%-46s %10.1f %10.1f %16.0f\n", kinds[k].name, us[k].front(), us[k][us[k].size() / 2],
+                Pair(kinds[k]).memory(200));
   }
-  Pair pair(kKinds[0]);
+  Pair pair(kinds[0]);
   for (const size_t size : {size_t{200}, size_t{1024}, size_t{16384}}) {
     std::pair<double, double> best{1e9, 1e9};
     for (int i = 0; i < 200; ++i) {
@@ -222,5 +226,6 @@ int run(int rounds, int batch) {
 }  // namespace sluice::tls::test
 
 int main(int argc, char** argv) {
-  return sluice::tls::test::run(argc > 1 ? std::atoi(argv[1]) : 7, argc > 2 ? std::atoi(argv[2]) : 60);
+  return sluice::tls::test::run(argc > 1 ? std::atoi(argv[1]) : 7, argc > 2 ? std::atoi(argv[2]) : 60,
+                                argc > 3 ? argv[3] : "");
 }
