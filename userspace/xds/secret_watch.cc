@@ -65,7 +65,7 @@ Status SecretWatch::on_update(const Update& update) {
                  std::to_string(update.removed.size()) + ". Expected sum is 1"};
   const Resource& resource = update.resources.front();
   if (resource.name != view_.name)
-    return Error{"Unexpected SDS secret (expecting " + view_.name + "): " + resource.name};
+    return Error{"Unexpected SDS secret (expecting " + view_.name + "): " + std::string(resource.name)};
   Status outcome = take(resource);
   if (!outcome) {
     view_.refused = outcome.error().message;
