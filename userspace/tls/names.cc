@@ -128,6 +128,17 @@ std::vector<std::string> all_names_of(X509* certificate) {
   return out;
 }
 
+std::string names_for_log(X509* certificate) {
+  constexpr size_t kLongest = 2048;
+  std::string out;
+  for (const std::string& name : all_names_of(certificate)) {
+    if (!out.empty()) out += ", ";
+    for (const char c : name) out += std::isprint(static_cast<uint8_t>(c)) ? c : '?';
+    if (out.size() > kLongest) return out.substr(0, kLongest) + "...";
+  }
+  return out;
+}
+
 std::string common_name(X509* certificate) {
   const X509_NAME* subject = X509_get_subject_name(certificate);
   const int at = subject ? X509_NAME_get_index_by_NID(subject, NID_commonName, -1) : -1;

@@ -17,6 +17,7 @@ NamesPtr alternative_names(X509* certificate);
 std::string to_text(const GENERAL_NAME* name);
 std::vector<std::string> names_of(X509* certificate, int type);  // GEN_DNS, …
 std::vector<std::string> all_names_of(X509* certificate);
+std::string names_for_log(X509* certificate);  // all, comma separated; printable, and not without end
 std::string common_name(X509* certificate);  // the first of the subject; "": none
 
 // `pattern` of a certificate for `name`: without case, "*" within the leftmost label alone (RFC 6125 section 6.4).

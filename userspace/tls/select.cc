@@ -66,11 +66,10 @@ bool offers_ecdsa_cipher(SSL* ssl) {
 }  // namespace
 
 Selector::Selector(const std::vector<Identity>& identities, const ServerSettings& settings)
-    : identities_(identities), settings_(settings), needed_(identities.size() > 1) {
+    : identities_(identities), settings_(settings) {
   for (size_t i = 0; i < identities.size(); ++i) {
     const Identity& id = identities[i];
     has_rsa_ |= id.kind == EVP_PKEY_RSA;
-    needed_ |= id.ocsp || id.must_staple || settings.ocsp != ServerSettings::Ocsp::lenient;
     std::vector<std::string> names;
     if (alternative_names(id.leaf.get())) {
       names = names_of(id.leaf.get(), GEN_DNS);

@@ -31,8 +31,6 @@ class Selector {
   // Both must outlive it.
   Selector(const std::vector<Identity>& identities, const ServerSettings& settings);
   Choice choose(const Hello& hello, WallTime now) const;
-  // Only worth asking where there is something to choose or to staple.
-  bool needed() const { return needed_; }
 
   static Hello read(SSL* ssl);  // in the library's ClientHello callback
 
@@ -44,7 +42,6 @@ class Selector {
   // A name, or "*.example.com" without its "*": the certificates of that name, one of a key's kind, the first first.
   std::map<std::string, std::vector<size_t>, std::less<>> names_;
   bool has_rsa_ = false;
-  bool needed_ = false;
 };
 
 }  // namespace sluice::tls

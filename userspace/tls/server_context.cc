@@ -95,7 +95,7 @@ Status ServerContext::Impl::init(const ServerSecrets& secrets) {
     SLUICE_TRY(init(ctx.get(), identity, context));
     contexts.push_back(std::move(ctx));
   }
-  if (selector->needed()) SSL_CTX_set_client_hello_cb(contexts[0].get(), on_hello, nullptr);
+  SSL_CTX_set_client_hello_cb(contexts[0].get(), on_hello, nullptr);
   return {};
 }
 
@@ -241,6 +241,9 @@ int ServerContext::Impl::on_ticket_key(SSL* ssl, uint8_t* name, uint8_t* iv, EVP
 int ServerContext::Impl::on_ticket_made(SSL* ssl, void*) {
   if (!of(ssl).validator || !SSL_get0_peer_certificate(ssl)) return 1;
   const std::string chain = pack(SSL_get_peer_cert_chain(ssl));
+  // A ticket ends at 64 KiB. Without its chain it may not be taken when it comes back: then all is asked anew.
+  constexpr size_t kLongest = 16 * 1024;
+  if (chain.size() > kLongest) return 1;
   return chain.empty() ? 1
                        : SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), chain.data(), chain.size());
 }

@@ -328,13 +328,16 @@ void Socket::on_established() {
   wire_.quiet = 0;
   wire_.quiet_limit = kQuietRecords;
   if (client_) {
-    client_->names = {};
     // With TLS 1.2 the library does not tell of a ticket that was renewed.
     if (SSL_session_reused(ssl) && SSL_version(ssl) < TLS1_3_VERSION) {
       SessionPtr session(SSL_get1_session(ssl));
       if (context_->keep_session(client_->session_key, session.get())) (void)session.release();
     }
-    if (client_->session_key.empty()) client_.reset();
+    // A server that may renegotiate is verified again.
+    if (SSL_get_options(ssl) & SSL_OP_NO_RENEGOTIATION) {
+      client_->names = {};
+      if (client_->session_key.empty()) client_.reset();
+    }
   }
   count_handshake();
 }

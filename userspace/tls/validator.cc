@@ -281,9 +281,9 @@ bool Validator::verify_leaf(const Request& r, Verdict& v) const {
     return false;
   };
   const auto sans_refused = [&] {
-    return refuse(fmt::format("verify cert failed: SAN matcher, certificate SANs are [{}]",
-                              fmt::join(all_names_of(r.leaf), ", ")),
-                  &Stats::fail_verify_san);
+    return refuse(
+        fmt::format("verify cert failed: SAN matcher, certificate SANs are [{}]", names_for_log(r.leaf)),
+        &Stats::fail_verify_san);
   };
   NamesPtr names = alternative_names(r.leaf);
   auto any_name = [&](auto&& fits) {
@@ -301,7 +301,7 @@ bool Validator::verify_leaf(const Request& r, Verdict& v) const {
     if (!found) {
       return refuse(
           fmt::format("verify cert failed: verify SAN list, expected SANs: [{}], certificate SANs: [{}]",
-                      fmt::join(*r.names, ", "), fmt::join(all_names_of(r.leaf), ", ")),
+                      fmt::join(*r.names, ", "), names_for_log(r.leaf)),
           &Stats::fail_verify_san);
     }
   }

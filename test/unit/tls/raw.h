@@ -22,26 +22,27 @@ struct Raw {
 
   explicit Raw(bool server, const PemPair* pair = nullptr) : ctx(SSL_CTX_new(TLS_method())) {
     SSL_CTX_set_security_level(ctx, 0);
-    if (pair) {
-      BIO* b = BIO_new_mem_buf(pair->certificate.data(), -1);
-      X509* x = PEM_read_bio_X509(b, nullptr, nullptr, nullptr);
-      BIO_free(b);
-      b = BIO_new_mem_buf(pair->key.data(), -1);
-      EVP_PKEY* key = PEM_read_bio_PrivateKey(b, nullptr, nullptr, nullptr);
-      BIO_free(b);
-      SSL_CTX_use_certificate(ctx, x);
-      SSL_CTX_use_PrivateKey(ctx, key);
-      X509_free(x);
-      EVP_PKEY_free(key);
-    }
     ssl = SSL_new(ctx);
     SSL_set_bio(ssl, in, out);
     server ? SSL_set_accept_state(ssl) : SSL_set_connect_state(ssl);
+    if (pair) show(*pair);
   }
   Raw(const Raw&) = delete;
   ~Raw() {
     SSL_free(ssl);
     SSL_CTX_free(ctx);
+  }
+  void show(const PemPair& pair) {
+    BIO* b = BIO_new_mem_buf(pair.certificate.data(), -1);
+    X509* x = PEM_read_bio_X509(b, nullptr, nullptr, nullptr);
+    BIO_free(b);
+    b = BIO_new_mem_buf(pair.key.data(), -1);
+    EVP_PKEY* key = PEM_read_bio_PrivateKey(b, nullptr, nullptr, nullptr);
+    BIO_free(b);
+    SSL_use_certificate(ssl, x);
+    SSL_use_PrivateKey(ssl, key);
+    X509_free(x);
+    EVP_PKEY_free(key);
   }
   // Takes what `end` has said, and says what it has to say.
   bool turn(Bed& bed, End& end) {

@@ -1,3 +1,4 @@
+#include "test/unit/tls/raw.h"
 #include "test/unit/tls/rig.h"
 
 using namespace sluice;
@@ -351,4 +352,36 @@ TEST_CASE("tls verify: what a server's RSA key may do") {
     CHECK(bed.at_client("was_key_usage_invalid") == !enforced);
     if (enforced) CHECK(bed.client.socket->failure().find("KEY_USAGE_BIT_INCORRECT") != std::string::npos);
   }
+}
+
+TEST_CASE(
+    "tls verify: a name with control characters, or a thousand of them, does not get into a log as it is") {
+  CertificateOptions o{.common_name = "c", .sans = {"URI:spiffe://td/a\x01z"}};
+  for (int i = 0; i < 300; ++i) o.sans.push_back("DNS:name-" + std::to_string(i) + ".example");
+  Mutual m(o);
+  m.v.sans = {exact(SanMatcher::Type::uri, "other")};
+  CHECK(!m.go());
+  CHECK(m.text().find('\x01') == std::string::npos);
+  CHECK(m.text().find("spiffe://td/a?z, name-0.example") != std::string::npos);
+  CHECK(m.text().size() < 2500);
+}
+
+TEST_CASE("tls verify: a server that renegotiates is held to the name that was asked for") {
+  Bed bed;
+  bed.client_settings.allow_renegotiation = true;
+  bed.options.verify_names = {"server.example"};
+  bed.fresh();
+  Raw server(true, &bed.server_pair);
+  SSL_set_max_proto_version(server.ssl, TLS1_2_VERSION);
+  server.run(bed, bed.client);
+  REQUIRE(bed.client.socket->established());
+  const PemPair other = bed.ca.issue({.common_name = "x", .sans = {"DNS:other.example"}});
+  server.show(other);
+  SSL_set_options(server.ssl, SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION);
+  SSL_renegotiate(server.ssl);
+  SSL_do_handshake(server.ssl);
+  server.say(bed, bed.client);
+  server.run(bed, bed.client);
+  CHECK(bed.client.status == State::failed);
+  CHECK(bed.at_client("fail_verify_san") == 1);
 }
