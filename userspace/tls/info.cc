@@ -9,7 +9,7 @@ namespace {
 
 class Info final : public ext::TlsInfo {
  public:
-  explicit Info(SSL* ssl)
+  Info(SSL* ssl, STACK_OF(X509) * ticket_chain)
       : version_(SSL_get_version(ssl)),
         cipher_(SSL_get_cipher_name(ssl)),
         resumed_(SSL_session_reused(ssl)),
@@ -26,9 +26,10 @@ class Info final : public ext::TlsInfo {
     local_cert_ = share(SSL_get_certificate(ssl));
     X509* peer = SSL_get0_peer_certificate(ssl);
     if (!peer) return;
+    shown_ = true;
     certificates_.push_back(share(peer));
     // The chain has the peer's own in front on the client's side alone.
-    STACK_OF(X509)* chain = SSL_get_peer_cert_chain(ssl);
+    STACK_OF(X509)* chain = ticket_chain && resumed_ ? ticket_chain : SSL_get_peer_cert_chain(ssl);
     for (int i = SSL_is_server(ssl) ? 0 : 1; chain && i < sk_X509_num(chain); ++i)
       certificates_.push_back(share(sk_X509_value(chain, i)));
   }
@@ -40,10 +41,15 @@ class Info final : public ext::TlsInfo {
   const std::string& alpn() const override { return alpn_; }
   const std::string& server_name() const override { return server_name_; }
   bool resumed() const override { return resumed_; }
-  bool peer_validated() const override { return !certificates_.empty() && validated_; }
+  bool peer_validated() const override { return shown_ && validated_; }
 
   const ext::CertificateInfo* peer() const override {
-    if (!peer_ && !certificates_.empty()) peer_ = describe(certificates_[0].get());
+    if (!peer_ && shown_) {
+      peer_ = describe(certificates_[0].get());
+      // A parsed certificate is ten times as large as its bytes, and is hardly asked for anything more.
+      for (const auto& x : certificates_) bytes_.push_back(der_of(x.get()));
+      std::vector<X509Ptr>().swap(certificates_);
+    }
     return peer_ ? &*peer_ : nullptr;
   }
   const ext::CertificateInfo* local() const override {
@@ -65,8 +71,10 @@ class Info final : public ext::TlsInfo {
     return hex({reinterpret_cast<const uint8_t*>(d.data()), d.size()});
   }
   const std::vector<std::string>& fill(std::vector<std::string>& list, auto&& text) const {
-    if (list.empty())
-      for (const auto& x : certificates_) list.push_back(text(x.get()));
+    if (!list.empty()) return list;
+    for (const auto& x : certificates_) list.push_back(text(x.get()));
+    for (const std::string& der : bytes_)
+      if (X509Ptr x = parse_certificate(der)) list.push_back(text(x.get()));
     return list;
   }
 
@@ -74,15 +82,17 @@ class Info final : public ext::TlsInfo {
   uint16_t cipher_id_ = 0;
   bool resumed_, validated_;
   X509Ptr local_cert_;
-  std::vector<X509Ptr> certificates_;  // the peer's, its own first
+  bool shown_ = false;  // the peer has a certificate
+  mutable std::vector<X509Ptr> certificates_;  // the peer's, its own first, until peer() was asked for
+  mutable std::vector<std::string> bytes_;  // from then on: their DER forms
   mutable std::optional<ext::CertificateInfo> peer_, local_;
   mutable std::vector<std::string> pem_, sha256_, sha1_, serials_;
 };
 
 }  // namespace
 
-ext::TlsInfoPtr make_info(SSL* ssl) {
-  return std::make_shared<Info>(ssl);
+ext::TlsInfoPtr make_info(SSL* ssl, STACK_OF(X509) * ticket_chain) {
+  return std::make_shared<Info>(ssl, ticket_chain);
 }
 
 }  // namespace sluice::tls

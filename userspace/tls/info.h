@@ -6,6 +6,8 @@
 namespace sluice::tls {
 
 // What an established connection has to say. Cheap: certificates are kept as the library has them until somebody asks.
-ext::TlsInfoPtr make_info(SSL* ssl);
+// `ticket_chain`: of a session that a ticket brought back, what the peer showed behind its own certificate when it began; or
+// null. The library keeps that alone in sessions that never left the process.
+ext::TlsInfoPtr make_info(SSL* ssl, STACK_OF(X509) * ticket_chain);
 
 }  // namespace sluice::tls

@@ -257,16 +257,17 @@ SSL_TICKET_RETURN ServerContext::Impl::on_ticket_read(SSL* ssl, SSL_SESSION* ses
                                                                          : SSL_TICKET_RETURN_ABORT;
   Socket& socket = Socket::of(ssl);
   X509* leaf = SSL_SESSION_get0_peer(session);
+  X509sPtr chain;
   if (leaf && of(ssl).validator) {
     void* packed = nullptr;
     size_t n = 0;
     SSL_SESSION_get0_ticket_appdata(session, &packed, &n);
-    X509sPtr chain = unpack({static_cast<const char*>(packed), n});
+    chain = unpack({static_cast<const char*>(packed), n});
     const bool good = of(ssl).validator->verify(socket.request(leaf, chain.get())).accepted;
     clear_errors();
     if (!good) return SSL_TICKET_RETURN_IGNORE_RENEW;
   }
-  socket.set_ticket_checked();
+  socket.set_ticket_checked(std::move(chain));
   // A ticket of TLS 1.3 is used once: with each use goes a new one.
   return renew || SSL_SESSION_get_protocol_version(session) == TLS1_3_VERSION ? SSL_TICKET_RETURN_USE_RENEW
                                                                               : SSL_TICKET_RETURN_USE;

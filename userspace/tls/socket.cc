@@ -149,7 +149,8 @@ void Socket::take_over(const Buffer& out, size_t before) {
                                 .write_secret = secrets->server(),
                                 .written = count_records(out, before)});
   if (!records_) return;
-  info_ = make_info(ssl);
+  info_ = make_info(ssl, ticket_chain_.get());
+  ticket_chain_.reset();
   SSL_set_app_data(ssl, nullptr);
   SSL_set_shutdown(ssl,
                    SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);  // else it takes the session for a bad one
@@ -421,7 +422,7 @@ std::string_view Socket::application_protocol() const {
 }
 
 ext::TlsInfoPtr Socket::tls_info() const {
-  if (!info_ && established_) info_ = make_info(ssl_.get());
+  if (!info_ && established_) info_ = make_info(ssl_.get(), ticket_chain_.get());
   return info_;
 }
 

@@ -47,7 +47,10 @@ class Socket final : public ext::TransportSocket {
   WallTime now() { return loop_.wall_now(); }
   Validator::Request request(X509* leaf, STACK_OF(X509) * chain);
   // For the server's callbacks: a ticket's certificate has been looked at again; an OCSP response is to be stapled.
-  void set_ticket_checked() { ticket_checked_ = true; }
+  void set_ticket_checked(X509sPtr chain) {
+    ticket_checked_ = true;
+    ticket_chain_ = std::move(chain);
+  }
   void set_staple(bool staple) { staple_ = staple; }
   bool staple() const { return staple_; }
 
@@ -81,6 +84,7 @@ class Socket final : public ext::TransportSocket {
   bool shut_ = false;  // we have
   bool log_keys_ = false;
   bool ticket_checked_ = false;
+  X509sPtr ticket_chain_;  // until info_ is made
   bool staple_ = false;
 };
 

@@ -225,6 +225,19 @@ TEST_CASE("tls verify: chains as deep as allowed") {
   CHECK(info->peer_chain_pem().size() == 2);
   CHECK(info->peer_chain_sha256().size() == 2);
   CHECK(info->peer_chain_sha256()[0] == info->peer()->sha256);
+  // The same whether the chain is asked for before the certificate or after it, in a resumed connection and in a new one.
+  for (const char* session : {"peer", "another"}) {
+    m.options.session_key = session;
+    CHECK(m.connect());
+    auto other = m.server.socket->tls_info();
+    CHECK(other->resumed() == (session == std::string_view("peer")));
+    REQUIRE(other->peer());
+    CHECK(other->peer_validated());
+    CHECK(other->peer_chain_pem() == info->peer_chain_pem());
+    CHECK(other->peer_chain_sha1() == info->peer_chain_sha1());
+    CHECK(other->peer_chain_serials() == info->peer_chain_serials());
+    CHECK(other->peer_chain_sha256() == info->peer_chain_sha256());
+  }
 }
 
 TEST_CASE("tls verify: a certificate for servers alone is none of a client") {
