@@ -27,7 +27,7 @@ struct Command {
 };
 
 extern const Command kCheck, kEnrol, kRelease, kWorkloads, kRedirects, kConnections, kConfig, kCounters,
-    kWatch, kUninstall;
+    kWatch, kCa, kUninstall;
 
 // The error for a command that needs more or fewer words than it got.
 Error usage_error(const Command& command, const std::string& what);

@@ -10,8 +10,9 @@
 namespace sluice::ctl {
 namespace {
 
-constexpr const Command* kCommands[] = {&kCheck,       &kEnrol,  &kRelease,  &kWorkloads, &kRedirects,
-                                        &kConnections, &kConfig, &kCounters, &kWatch,     &kUninstall};
+constexpr const Command* kCommands[] = {&kCheck,     &kEnrol,       &kRelease,  &kWorkloads,
+                                        &kRedirects, &kConnections, &kConfig,   &kCounters,
+                                        &kWatch,     &kCa,          &kUninstall};
 
 void print_help() {
   std::printf(
@@ -64,7 +65,7 @@ int run(const Command& c, int argc, char** argv) {
   try {  // cxxopts speaks in exceptions; they end here
     args = options.parse(argc, argv);
     if (args.count("help")) {
-      std::printf("%s", options.help({"", "Places"}).c_str());
+      std::printf("%s", options.help({"", "Identity", "Places"}).c_str());
       return 0;
     }
     Context context;
