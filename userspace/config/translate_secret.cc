@@ -2,9 +2,11 @@
 
 #include "config/convert.h"
 #include "core/xxhash.h"
+#include "envoy/config/core/v3/base.pb.h"
 #include "envoy/extensions/transport_sockets/tls/v3/common.pb.h"
 #include "envoy/extensions/transport_sockets/tls/v3/secret.pb.h"
 #include "extensions/common/proto_secret.h"
+#include "tls/check.h"
 
 namespace sluice::config {
 
@@ -29,6 +31,10 @@ class Hash {
  private:
   std::string all_;
 };
+
+std::string name_of(const envoy::config::core::v3::DataSource& source) {
+  return source.has_filename() ? source.filename() : "<inline>";
+}
 
 template <typename T>
 std::shared_ptr<const T> seal(T secret) {
@@ -83,11 +89,15 @@ Result<Secret> translate(const v3::Secret& in, const FieldPath& path) {
     case v3::Secret::kTlsCertificate: {
       const std::string at = path.field("tls_certificate").to_string();
       SLUICE_ASSIGN(auto made, extensions::to_certificate(in.tls_certificate(), at));
+      const auto& files = in.tls_certificate();
+      if (Status s = tls::check(made, name_of(files.certificate_chain()), name_of(files.private_key())); !s)
+        return std::move(s).error().prefixed(at);
       return make_secret(std::move(made));
     }
     case v3::Secret::kValidationContext: {
       const std::string at = path.field("validation_context").to_string();
       SLUICE_ASSIGN(auto made, extensions::to_validation(in.validation_context(), at));
+      if (Status s = tls::check(made); !s) return std::move(s).error().prefixed(at);
       return make_secret(std::move(made));
     }
     case v3::Secret::kSessionTicketKeys: {

@@ -46,7 +46,7 @@ inline constexpr const char* kSecretField<tls::Validation> = "validation_context
 template <>
 inline constexpr const char* kSecretField<tls::TicketKeys> = "session_ticket_keys";
 
-// Reads the files that the message names, and checks that what is in them can be used.
+// Reads the files that the message names, and checks that TLS can use what is in them.
 Result<Secret> translate(const envoy::extensions::transport_sockets::tls::v3::Secret& in,
                          const FieldPath& path);
 Secret make_secret(tls::Certificate certificate);

@@ -37,6 +37,8 @@ class AdminServer final : private admin::View {
   envoy::config::core::v3::Node node() override;
   std::vector<admin::ListenerStatus> listeners() override;
   admin::Discovered discovered() override;
+  std::vector<admin::CertificateStatus> certificates() override;
+  WallTime now() override;
   void clusters(std::function<void(std::vector<admin::ClusterStatus>)> done) override;
   void quit() override;
   void drain_listeners(const admin::DrainRequest& request) override;

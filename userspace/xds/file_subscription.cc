@@ -101,6 +101,13 @@ Status FileSubscription::apply(const google::protobuf::Message& message) {
     resource.message = std::move(unpacked).value();
     update.resources.push_back(std::move(resource));
   }
+  if (type_ == ResourceType::secret && update.resources.empty()) {
+    // As Envoy: whoever waits for a secret need not wait for a file that has others.
+    const std::string& wanted = *names_.begin();
+    const auto other = response.resources().empty() ? std::nullopt : name_of(response.resources(0).value());
+    return other ? Error{"Unexpected SDS secret (expecting " + wanted + "): " + std::string(*other)}
+                 : Error{"Missing SDS resources for " + wanted + " in onConfigUpdate()"};
+  }
   if (!names_.empty() && update.resources.empty()) {
     SLUICE_LOG(config, debug, "{}: has nothing of what is asked for", path_);
     return {};

@@ -22,6 +22,31 @@ std::string directory_of(const std::string& path) {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
+// What is kept for /config_dump, and to read files again: a key that came inside it is not needed for either. (One that
+// comes beside files is: it is read with them again.)
+std::shared_ptr<const google::protobuf::Message> without_keys(const v3::Secret& secret) {
+  auto out = std::make_shared<v3::Secret>(secret);
+  if (!extensions::secret_files(secret).files.empty()) return out;
+  auto hide = [](auto* source) {
+    if (source->has_inline_string()) {
+      extensions::wipe(*source->mutable_inline_string());
+      source->set_inline_string("[redacted]");
+    } else if (source->has_inline_bytes()) {
+      extensions::wipe(*source->mutable_inline_bytes());
+      source->set_inline_bytes("[redacted]");
+    }
+  };
+  if (out->has_tls_certificate()) {
+    auto* c = out->mutable_tls_certificate();
+    if (c->has_private_key()) hide(c->mutable_private_key());
+    if (c->has_pkcs12()) hide(c->mutable_pkcs12());
+    if (c->has_password()) hide(c->mutable_password());
+  }
+  if (out->has_session_ticket_keys())
+    for (auto& key : *out->mutable_session_ticket_keys()->mutable_keys()) hide(&key);
+  return out;
+}
+
 bool has(const config::Secret& secret, std::string_view field) {
   if (field == config::kSecretField<tls::Certificate>) return secret.certificate != nullptr;
   if (field == config::kSecretField<tls::Validation>) return secret.validation != nullptr;
@@ -86,7 +111,7 @@ Status SecretWatch::take(const Resource& resource) {
   SLUICE_ASSIGN(config::Secret secret, around_.resources->secret(*message));
   if (!has(secret, field_)) return Error{std::string("has no ") + field_ + ", which is what it is used as"};
   hash_ = resource.hash;
-  view_.message = std::move(message);
+  view_.message = without_keys(static_cast<const v3::Secret&>(*message));
   if (Status s = watch_files(); !s)
     SLUICE_LOG(config, warn, "sds: secret '{}': {}; its files are read once", view_.name, s.error().message);
   SLUICE_LOG(config, info, "sds: secret '{}' is at version '{}'", view_.name, resource.version);

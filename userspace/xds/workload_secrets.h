@@ -2,12 +2,14 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <shared_mutex>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "tls/secret.h"
 
@@ -27,7 +29,11 @@ class WorkloadSecrets {
   // Changes with anything that find() says.
   uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
   void put(uint64_t workload, Own own);
+  // It has gone: what is left of its connections gets nothing any more, and least of all what the configuration names,
+  // which is somebody else.
   void forget(uint64_t workload);
+  // It has no source of its own (any more): what the configuration names is good for it.
+  void use_configured(uint64_t workload);
   size_t size() const;
 
   // What a secret of that name is to this workload: nothing said (nullopt) where the configured source counts, which is so
@@ -45,7 +51,13 @@ class WorkloadSecrets {
  private:
   std::atomic<uint64_t> generation_{1};
   mutable std::shared_mutex mutex_;
+  const Own* own_of(uint64_t workload) const;  // under the lock
+
   std::unordered_map<uint64_t, Own> all_;
+  // The last that have gone. Cookies are not used again; a connection does not outlive so many pods of a node.
+  static constexpr size_t kGone = 65536;
+  std::unordered_set<uint64_t> gone_;
+  std::deque<uint64_t> gone_order_;
 };
 
 template <>

@@ -6,12 +6,14 @@
 #include <atomic>
 #include <cstdio>
 #include <fstream>
+#include <map>
 #include <thread>
 
 #include "core/xxhash.h"
 #include "envoy/extensions/transport_sockets/tls/v3/secret.pb.h"
 #include "extensions/access_loggers/file/log_manager.h"
 #include "sluice/ext/registry.h"
+#include "test/support/test_ca.h"
 
 namespace sluice::xds {
 namespace {
@@ -58,11 +60,11 @@ struct Directory {
   std::string file(const std::string& name) const { return path + "/" + name; }
   void write(const std::string& name, const std::string& text) const { std::ofstream(file(name)) << text; }
   // As Kubernetes changes a mounted secret: a new folder, and a symlink renamed over the old one.
-  void publish(const std::string& version, const std::string& chain, const std::string& key) const {
+  void publish(const std::string& version, const test::PemPair& pair) const {
     const std::string folder = file("..data-" + version);
     REQUIRE(::system(("mkdir " + folder).c_str()) == 0);
-    std::ofstream(folder + "/cert.pem") << chain;
-    std::ofstream(folder + "/key.pem") << key;
+    std::ofstream(folder + "/cert.pem") << pair.chain;
+    std::ofstream(folder + "/key.pem") << pair.key;
     REQUIRE(::system(("ln -s " + folder + " " + file("..new")).c_str()) == 0);
     REQUIRE(::rename(file("..new").c_str(), file("..data").c_str()) == 0);
   }
@@ -123,19 +125,31 @@ struct Rig {
   int ready_calls = 0;
 };
 
-v3::Secret certificate(const std::string& name, const std::string& chain = "chain",
-                       const std::string& key = "key") {
+test::TestCa& ca() {
+  static test::TestCa made("Test CA", std::chrono::system_clock::now());
+  return made;
+}
+
+// Made once for each name.
+const test::PemPair& pair(const std::string& name) {
+  static std::map<std::string, test::PemPair> all;
+  auto at = all.find(name);
+  if (at == all.end()) at = all.emplace(name, ca().issue({.common_name = name})).first;
+  return at->second;
+}
+
+v3::Secret certificate(const std::string& name, const std::string& which = "one") {
   v3::Secret s;
   s.set_name(name);
-  s.mutable_tls_certificate()->mutable_certificate_chain()->set_inline_string(chain);
-  s.mutable_tls_certificate()->mutable_private_key()->set_inline_string(key);
+  s.mutable_tls_certificate()->mutable_certificate_chain()->set_inline_string(pair(which).chain);
+  s.mutable_tls_certificate()->mutable_private_key()->set_inline_string(pair(which).key);
   return s;
 }
 
-v3::Secret trust(const std::string& name, const std::string& ca = "ca") {
+v3::Secret trust(const std::string& name) {
   v3::Secret s;
   s.set_name(name);
-  s.mutable_validation_context()->mutable_trusted_ca()->set_inline_string(ca);
+  s.mutable_validation_context()->mutable_trusted_ca()->set_inline_string(ca().pem());
   return s;
 }
 
@@ -156,7 +170,7 @@ TEST_CASE("sds: a secret comes, changes, and stays when a bad one follows") {
   CHECK(secret->ready());
   CHECK(rig.ready_calls == 1);
   REQUIRE(secret->current(0));
-  CHECK(secret->current(0)->chain == "one");
+  CHECK(secret->current(0)->chain == pair("one").chain);
   CHECK(secret->current(7) == secret->current(0));
   const uint64_t first = secret->generation();
 
@@ -165,11 +179,14 @@ TEST_CASE("sds: a secret comes, changes, and stays when a bad one follows") {
   CHECK(rig.secrets->view()[0].version == "2");
   REQUIRE(rig.send(certificate("web", "two"), "3"));
   CHECK(secret->generation() != first);
-  CHECK(secret->current(0)->chain == "two");
+  CHECK(secret->current(0)->chain == pair("two").chain);
 
-  Status refused = rig.send(certificate("web", "", "key"), "4");
+  v3::Secret mismatch = certificate("web", "two");
+  mismatch.mutable_tls_certificate()->mutable_private_key()->set_inline_string(pair("one").key);
+  Status refused = rig.send(mismatch, "4");
   REQUIRE(!refused);
-  CHECK(refused.error().message == "secret 'web': tls_certificate.certificate_chain: is empty");
+  CHECK(refused.error().message.starts_with(
+      "secret 'web': tls_certificate: Failed to load private key from <inline>"));
   CHECK(rig.send(trust("web"), "5").error().message ==
         "secret 'web': has no tls_certificate, which is what it is used as");
   CHECK(rig.send(certificate("other"), "6").error().message ==
@@ -178,12 +195,13 @@ TEST_CASE("sds: a secret comes, changes, and stays when a bad one follows") {
   generic.set_name("web");
   generic.mutable_generic_secret()->mutable_secret()->set_inline_string("x");
   CHECK(!rig.send(generic, "7").ok());
-  CHECK(secret->current(0)->chain == "two");
+  CHECK(secret->current(0)->chain == pair("two").chain);
   CHECK(rig.secrets->view()[0].version == "3");
   CHECK(!rig.secrets->view()[0].refused.empty());
+  CHECK(rig.secrets->view()[0].message->SerializeAsString().find("PRIVATE KEY") == std::string::npos);
   // One that is removed stays.
   REQUIRE(rig.factory.all[0]->subscriber.on_update({.delta = true, .removed = {"web"}}));
-  CHECK(secret->current(0)->chain == "two");
+  CHECK(secret->current(0)->chain == pair("two").chain);
 }
 
 TEST_CASE("sds: who waits goes on after a time-out, and has nothing") {
@@ -196,8 +214,8 @@ TEST_CASE("sds: who waits goes on after a time-out, and has nothing") {
   CHECK(rig.ready_calls == 1);
   CHECK(secret->current(0) == nullptr);
   CHECK(rig.secrets->view()[0].message == nullptr);
-  REQUIRE(rig.send(trust("ROOTCA", "late"), "1"));
-  CHECK(secret->current(0)->trusted_ca == "late");
+  REQUIRE(rig.send(trust("ROOTCA"), "1"));
+  CHECK(secret->current(0)->trusted_ca == ca().pem());
 }
 
 TEST_CASE("sds: equal names of one source share a subscription, which ends with the last user") {
@@ -231,7 +249,7 @@ TEST_CASE("sds: equal names of one source share a subscription, which ends with 
 TEST_CASE("sds: files that a secret names are read again when their folder is swapped") {
   Rig rig;
   Directory dir;
-  dir.publish("1", "chain 1", "key 1");
+  dir.publish("1", pair("chain 1"));
   rig.start();
   auto secret = *rig.secrets->certificate("web", &rig.source);
   v3::Secret s;
@@ -241,30 +259,30 @@ TEST_CASE("sds: files that a secret names are read again when their folder is sw
   c->mutable_private_key()->set_filename(dir.file("..data/key.pem"));
   c->mutable_watched_directory()->set_path(dir.path);
   REQUIRE(rig.send(s, "1"));
-  CHECK(secret->current(0)->chain == "chain 1");
+  CHECK(secret->current(0)->chain == pair("chain 1").chain);
 
-  dir.publish("2", "chain 2", "key 2");
-  rig.until([&] { return secret->current(0)->chain == "chain 2"; });
-  CHECK(secret->current(0)->private_key == "key 2");
+  dir.publish("2", pair("chain 2"));
+  rig.until([&] { return secret->current(0)->chain == pair("chain 2").chain; });
+  CHECK(secret->current(0)->private_key == pair("chain 2").key);
   CHECK(rig.stat("sds.web.key_rotation_failed") == 0);
 
-  dir.publish("3", "", "");
+  dir.publish("3", {.certificate = "", .chain = pair("chain 2").chain, .key = pair("chain 1").key});
   rig.until([&] { return rig.stat("sds.web.key_rotation_failed") == 1; });
-  CHECK(secret->current(0)->chain == "chain 2");
-  dir.publish("4", "chain 4", "key 4");
-  rig.until([&] { return secret->current(0)->chain == "chain 4"; });
+  CHECK(secret->current(0)->chain == pair("chain 2").chain);
+  dir.publish("4", pair("chain 4"));
+  rig.until([&] { return secret->current(0)->chain == pair("chain 4").chain; });
 
   // Without watched_directory each file's own folder is watched.
   Directory plain;
-  plain.write("cert.pem", "a"), plain.write("key.pem", "b");
+  plain.write("cert.pem", pair("a").chain), plain.write("key.pem", pair("a").key);
   c->clear_watched_directory();
   c->mutable_certificate_chain()->set_filename(plain.file("cert.pem"));
   c->mutable_private_key()->set_filename(plain.file("key.pem"));
   REQUIRE(rig.send(s, "2"));
-  CHECK(secret->current(0)->chain == "a");
-  plain.write("new", "c");
+  CHECK(secret->current(0)->chain == pair("a").chain);
+  plain.write("new", pair("a").chain + pair("c").certificate);  // the same, and another behind it
   REQUIRE(::rename(plain.file("new").c_str(), plain.file("cert.pem").c_str()) == 0);
-  rig.until([&] { return secret->current(0)->chain == "c"; });
+  rig.until([&] { return secret->current(0)->chain == pair("a").chain + pair("c").certificate; });
   CHECK(rig.stat("sds.web.key_rotation_failed") == 1);
 }
 
@@ -282,8 +300,8 @@ TEST_CASE("secrets of the bootstrap: by kind and name, once") {
   auto web = rig.secrets->certificate("web", nullptr);
   REQUIRE(web.ok());
   CHECK((*web)->ready());
-  CHECK((*web)->current(0)->chain == "static");
-  CHECK((*web)->current(5)->chain == "static");
+  CHECK((*web)->current(0)->chain == pair("static").chain);
+  CHECK((*web)->current(5)->chain == pair("static").chain);
   CHECK(rig.secrets->certificate("wbe", nullptr).error().message == "Unknown static secret: wbe");
   CHECK(rig.secrets->validation("x", nullptr).error().message ==
         "Unknown static certificate validation context: x");
@@ -304,7 +322,7 @@ TEST_CASE("secrets of workloads: each has its own, or none, never another's") {
   CHECK(certificate_of->ready());  // nobody waits for what may be a workload's own
   CHECK(!named->ready());
   REQUIRE(rig.send(certificate("default", "the proxy's"), "1", 0));
-  REQUIRE(rig.send(trust("ROOTCA", "the proxy's"), "1", 1));
+  REQUIRE(rig.send(trust("ROOTCA"), "1", 1));
   REQUIRE(rig.send(certificate("web", "web"), "1", 2));
 
   auto& own = *rig.secrets->workloads();
@@ -320,17 +338,21 @@ TEST_CASE("secrets of workloads: each has its own, or none, never another's") {
   CHECK(certificate_of->current(1)->chain == "a");
   CHECK(certificate_of->current(2) == nullptr);
   CHECK(trust_of->current(1) == nullptr);
-  CHECK(certificate_of->current(3)->chain == "the proxy's");  // has no source of its own
-  CHECK(certificate_of->current(0)->chain == "the proxy's");
-  CHECK(trust_of->current(3)->trusted_ca == "the proxy's");
-  CHECK(named->current(1)->chain == "web");
+  CHECK(certificate_of->current(3)->chain == pair("the proxy's").chain);  // has no source of its own
+  CHECK(certificate_of->current(0)->chain == pair("the proxy's").chain);
+  CHECK(trust_of->current(3)->trusted_ca == ca().pem());
+  CHECK(named->current(1)->chain == pair("web").chain);
   CHECK(by_id->current(1)->chain == "a");
   CHECK(by_id->current(2) == nullptr);  // that name is not its own, and nothing else has it
   CHECK(by_id->current(0) == nullptr);
 
   own.forget(1);
   CHECK(changed());
-  CHECK(certificate_of->current(1)->chain == "the proxy's");
+  CHECK(certificate_of->current(1) == nullptr);  // what is left of it is not the proxy
+  CHECK(by_id->current(1) == nullptr);
+  own.use_configured(1);
+  CHECK(changed());
+  CHECK(certificate_of->current(1)->chain == pair("the proxy's").chain);
   own.forget(99);
   CHECK(!changed());
 }

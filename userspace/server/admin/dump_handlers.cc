@@ -1,9 +1,12 @@
 // The endpoints whose JSON is a message of Envoy's admin API.
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
+#include <ctime>
 
 #include "config/print.h"
+#include "core/json.h"
 #include "core/regex.h"
 #include "envoy/admin/v3/clusters.pb.h"
 #include "envoy/admin/v3/listeners.pb.h"
@@ -209,9 +212,45 @@ void clusters(const Request& request, Reply reply, View& view) {
   });
 }
 
+std::string date(WallTime t) {
+  const std::time_t seconds = std::chrono::floor<std::chrono::seconds>(t).time_since_epoch().count();
+  std::tm parts{};
+  ::gmtime_r(&seconds, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
+// admin.v3.Certificates. Envoy has an entry for each TLS context; here each secret is one, whoever uses it.
+Response certificates(View& view) {
+  Json list = Json::array();
+  for (const CertificateStatus& c : view.certificates()) {
+    Json names = Json::array();
+    auto add = [&names](const char* kind, const std::vector<std::string>& all) {
+      for (const std::string& name : all) names.push(Json::object().set(kind, name));
+    };
+    add("dns", c.dns_sans);
+    add("uri", c.uri_sans);
+    add("ip_address", c.ip_sans);
+    const auto days = std::chrono::duration_cast<std::chrono::hours>(c.not_after - view.now()).count() / 24;
+    Json one = Json::object();
+    one.set("path", c.path).set("serial_number", c.serial).set("subject_alt_names", std::move(names));
+    one.set("days_until_expiration", std::to_string(std::max<int64_t>(days, 0)));
+    one.set("valid_from", date(c.not_before)).set("expiration_time", date(c.not_after));
+    Json entry = Json::object();
+    entry.set("ca_cert", Json::array()).set("cert_chain", Json::array());
+    entry.set(c.ca ? "ca_cert" : "cert_chain", Json::array().push(std::move(one)));
+    list.push(std::move(entry));
+  }
+  if (list.items().empty()) return Response::json("{\n \"certificates\": []\n}\n");
+  return Response::json(Json::object().set("certificates", std::move(list)).dump(true) + "\n");
+}
+
 }  // namespace
 
 void Handlers::add_dumps(Router& router) {
+  router.add({.path = "/certs", .help = "print certs on machine"},
+             [this](const Request&) { return certificates(view_); });
   router.add({.path = "/listeners",
               .help = "print listener info",
               .params = {{"format", "File format to use; One of (text, json)"}}},

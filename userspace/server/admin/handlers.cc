@@ -173,8 +173,6 @@ void Handlers::add_information(Router& router) {
                                      std::string(to_string(state())) + "\n");
              });
   router.add({.path = "/memory", .help = "print current allocation/heap usage"}, &memory);
-  router.add({.path = "/certs", .help = "print certs on machine"},
-             [](const Request&) { return Response::json("{\n \"certificates\": []\n}\n"); });
   router.add({.path = "/runtime", .help = "print runtime values"},
              [](const Request&) { return Response::json("{\n \"entries\": {},\n \"layers\": []\n}\n"); });
   router.add({.path = "/hot_restart_version", .help = "print the hot restart compatibility version"},

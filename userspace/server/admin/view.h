@@ -94,6 +94,15 @@ struct Discovered {
   std::vector<DiscoveredSecret> secrets;
 };
 
+// For /certs: one certificate that the proxy shows, or a CA that it trusts.
+struct CertificateStatus {
+  bool ca = false;
+  std::string path;  // of a file, or "<inline>"
+  std::string serial;
+  std::vector<std::string> dns_sans, uri_sans, ip_sans;
+  WallTime not_before{}, not_after{};
+};
+
 struct DrainRequest {
   bool inbound_only = false;
   bool graceful = false;  // wait for the drain time before listeners close
@@ -112,6 +121,8 @@ class View {
   virtual envoy::config::core::v3::Node node() = 0;
   virtual std::vector<ListenerStatus> listeners() = 0;
   virtual Discovered discovered() = 0;
+  virtual std::vector<CertificateStatus> certificates() = 0;
+  virtual WallTime now() = 0;
   // The counts are the workers': the answer may come later.
   virtual void clusters(std::function<void(std::vector<ClusterStatus>)> done) = 0;
 

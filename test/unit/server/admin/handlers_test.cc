@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 
+#include "core/json.h"
 #include "envoy/admin/v3/config_dump.pb.h"
 #include "envoy/admin/v3/server_info.pb.h"
 #include "envoy/config/bootstrap/v3/bootstrap.pb.h"
@@ -33,6 +34,8 @@ struct FakeView final : admin::View {
             {"l2", {Address::parse("[::1]:19803").value()}}};
   }
   admin::Discovered discovered() override { return discovered_; }
+  std::vector<admin::CertificateStatus> certificates() override { return certificates_; }
+  WallTime now() override { return WallTime(std::chrono::seconds(1'800'000'000)); }
   void clusters(std::function<void(std::vector<admin::ClusterStatus>)> done) override {
     admin::ClusterStatus c;
     c.name = c.observability_name = "dead";
@@ -50,6 +53,7 @@ struct FakeView final : admin::View {
   admin::State state_ = admin::State::live;
   server::Options options_;
   admin::Discovered discovered_;
+  std::vector<admin::CertificateStatus> certificates_;
   std::shared_ptr<Bootstrap> bootstrap_ = std::make_shared<Bootstrap>();
   int quits = 0, reopens = 0;
   bool fails_health_checks = false;
@@ -150,6 +154,33 @@ TEST_CASE("/listeners as Envoy has it") {
         "\"port_value\": 19803\n    }\n   }\n  }\n ]\n}\n");
   CHECK(w.type("GET /listeners?format=json") == "application/json");
   CHECK(w.status("GET /listeners?format=xx") == "400");
+}
+
+TEST_CASE("/certs as Envoy has it") {
+  World w;
+  const WallTime now = w.view.now();
+  w.view.certificates_.push_back({true,
+                                  "/etc/ca.pem",
+                                  "0a",
+                                  {"a.example"},
+                                  {"spiffe://td/x"},
+                                  {"10.0.0.1"},
+                                  now - std::chrono::hours(1),
+                                  now + std::chrono::hours(24 * 30 - 1)});
+  w.view.certificates_.push_back(
+      {false, "<inline>", "0b", {}, {}, {}, now - std::chrono::hours(48), now - std::chrono::hours(24)});
+  auto json = Json::parse(w.body("GET /certs"));
+  REQUIRE(json.ok());
+  const Json& list = (*json)["certificates"];
+  REQUIRE(list.items().size() == 2);
+  const Json& ca = list.items()[0]["ca_cert"].items()[0];
+  CHECK(list.items()[0]["cert_chain"].items().empty());
+  CHECK(
+      ca.dump() ==
+      R"({"path":"/etc/ca.pem","serial_number":"0a","subject_alt_names":[{"dns":"a.example"},{"uri":"spiffe://td/x"},{"ip_address":"10.0.0.1"}],"days_until_expiration":"29","valid_from":"2027-01-15T07:00:00Z","expiration_time":"2027-02-14T07:00:00Z"})");
+  const Json& expired = list.items()[1]["cert_chain"].items()[0];
+  CHECK(expired["days_until_expiration"].as_string() == "0");
+  CHECK(expired["path"].as_string() == "<inline>");
 }
 
 TEST_CASE("/clusters as Envoy has it") {
