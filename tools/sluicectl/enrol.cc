@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <filesystem>
 
 #include "command.h"
 #include "control_client.h"
@@ -30,6 +31,13 @@ void options(cxxopts::Options& o) {
       "include-inbound-ports", "take these ports only", cxxopts::value<List>(), "P,...")(
       "probe-sources", "kubelet and the like: callers that reach the application directly",
       cxxopts::value<List>(), "CIDR,...");
+  o.add_options("Identity")("identity", "who the workload is", cxxopts::value<std::string>(),
+                            "spiffe://TD/ns/NS/sa/SA")(
+      "secrets", "its certificate: a folder with cert-chain.pem, key.pem, root-cert.pem",
+      cxxopts::value<std::string>(),
+      "DIR")("sds", "or a socket that has \"default\" and \"ROOTCA\"", cxxopts::value<std::string>(),
+             "unix:/PATH")("development-ca", "or a folder of `sluicectl ca init`, by which sluiced issues it",
+                           cxxopts::value<std::string>(), "DIR");
 }
 
 Result<Json> numbers(const std::vector<std::string>& words, const std::string& field) {
@@ -82,6 +90,19 @@ Result<int> run(const Context& context, const cxxopts::ParseResult& args) {
     for (const auto& word : args[option].as<std::vector<std::string>>()) list.push(word);
     spec.set(member, std::move(list));
   }
+  if (args.count("identity")) spec.set("identity", args["identity"].as<std::string>());
+  for (auto [option, member] :
+       {std::pair{"secrets", "files"}, {"sds", "sds"}, {"development-ca", "development_ca"}}) {
+    if (!args.count(option)) continue;
+    if (spec.has("secrets"))
+      return usage_error(kEnrol,
+                         "a workload has one source of secrets: --secrets, --sds or --development-ca");
+    std::string path = args[option].as<std::string>();
+    if (path.starts_with("unix:")) path.erase(0, 5);
+    // sluiced's working folder may be another.
+    spec.set("secrets",
+             Json::object().set(member, std::filesystem::absolute(path).lexically_normal().string()));
+  }
   SLUICE_TRY(redirect::spec_from_json(spec));  // the same words as sluiced's, but before asking it
 
   auto answer = ask_sluiced(context.control_socket, "POST", "/workloads", &spec);
@@ -99,6 +120,10 @@ Result<int> run(const Context& context, const cxxopts::ParseResult& args) {
               static_cast<long long>((*answer)["netns_cookie"].as_int()),
               static_cast<long long>((*answer)["generation"].as_int()),
               (*answer)["spec"]["fail_mode"].as_string().c_str());
+  if (const Json& state = (*answer)["identity_state"]; state.is_object())
+    std::printf("It is %s, by %s%s%s\n", state["identity"].as_string().c_str(),
+                state["source"].as_string().c_str(),
+                state["usable"].as_bool() ? "" : "; NOT USABLE YET: ", state["reason"].as_string().c_str());
   return 0;
 }
 
@@ -117,7 +142,14 @@ const Command kEnrol = {"enrol",
                         "Example:\n"
                         "  sluicectl enrol shop/cart /run/netns/cart --exclude-outbound-ports 22,5432 "
                         "--exclude-cidrs 10.96.0.10/32 \\\n"
-                        "      --probe-sources 10.0.0.1/32 --fail-mode closed",
+                        "      --probe-sources 10.0.0.1/32 --fail-mode closed\n\n"
+                        "With --identity the configuration's secrets \"default\" and \"ROOTCA\" are the "
+                        "workload's own, from one of\n"
+                        "--secrets, --sds and --development-ca. Its certificate must be for that identity; "
+                        "while it has none that is\n"
+                        "valid, its TLS connections fail. Files are watched: replace them by renaming.\n\n"
+                        "  sluicectl enrol shop/cart cart --identity spiffe://cluster.local/ns/shop/sa/cart "
+                        "--secrets /run/secrets/cart",
                         options,
                         run};
 

@@ -2,6 +2,8 @@
 
 #include <cerrno>
 
+#include "core/spiffe.h"
+
 namespace sluice::redirect {
 namespace {
 
@@ -64,12 +66,35 @@ Status read_bool(const Json& v, const std::string& field, bool& out) {
   return {};
 }
 
+constexpr struct {
+  SecretSource::Kind kind;
+  const char* name;
+} kSources[] = {{SecretSource::Kind::files, "files"},
+                {SecretSource::Kind::sds, "sds"},
+                {SecretSource::Kind::development_ca, "development_ca"}};
+
+Status read_secrets(const Json& v, const std::string& field, SecretSource& out) {
+  if (v.is_object() && v.members().size() == 1)
+    for (const auto& source : kSources)
+      if (const Json& path = v[source.name]; path.is_string()) {
+        out = {source.kind, path.as_string()};
+        return {};
+      }
+  return wrong(field, "one of {\"files\": DIR}, {\"sds\": SOCKET}, {\"development_ca\": DIR}");
+}
+
 Status read_member(const std::string& k, const Json& v, WorkloadSpec& s) {
   if (k == "name" || k == "netns") {
     if (!v.is_string()) return wrong(k, "a string");
     (k == "name" ? s.name : s.netns_path) = v.as_string();
     return {};
   }
+  if (k == "identity") {
+    if (!v.is_string()) return wrong(k, "a SPIFFE ID");
+    s.identity = v.as_string();
+    return {};
+  }
+  if (k == "secrets") return read_secrets(v, k, s.secrets);
   if (k == "fail_mode") {
     auto mode = parse_fail_mode(v.as_string());
     if (!mode.ok()) return std::move(mode).error().prefixed(k);
@@ -98,6 +123,9 @@ Status read_member(const std::string& k, const Json& v, WorkloadSpec& s) {
 Json to_json(const WorkloadSpec& s) {
   Json j = Json::object();
   j.set("name", s.name).set("netns", s.netns_path).set("fail_mode", to_string(s.fail_mode));
+  if (!s.identity.empty()) j.set("identity", s.identity);
+  for (const auto& source : kSources)
+    if (source.kind == s.secrets.kind) j.set("secrets", Json::object().set(source.name, s.secrets.path));
   j.set("outbound", s.outbound).set("inbound", s.inbound);
   if (s.outbound_port) j.set("outbound_port", static_cast<unsigned>(s.outbound_port));
   if (s.inbound_port) j.set("inbound_port", static_cast<unsigned>(s.inbound_port));
@@ -142,6 +170,17 @@ Status validate(const WorkloadSpec& s) {
     return Error{"name: must not be a number (that would be a netns cookie)", EINVAL};
   if (s.netns_path.empty())
     return Error{"netns: is required, as /run/netns/NAME or /proc/PID/ns/net", EINVAL};
+  const bool own = s.secrets.kind != SecretSource::Kind::configured;
+  if (own != !s.identity.empty())
+    return Error{own ? "identity: is required where secrets are the workload's own, as "
+                       "spiffe://cluster.local/ns/NAMESPACE/sa/ACCOUNT"
+                     : "secrets: an identity needs a source of its certificate: files, sds or development_ca",
+                 EINVAL};
+  if (own) {
+    if (Status id = check_spiffe_id(s.identity); !id.ok()) return std::move(id).error().prefixed("identity");
+    if (!s.secrets.path.starts_with('/'))
+      return Error{"secrets: \"" + s.secrets.path + "\" is no absolute path", EINVAL};
+  }
   if (!s.outbound && !s.inbound) return Error{"outbound, inbound: at least one must be true", EINVAL};
   if (s.outbound_port && s.outbound_port == s.inbound_port)
     return Error{"outbound_port, inbound_port: must differ", EINVAL};

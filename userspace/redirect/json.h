@@ -11,7 +11,8 @@ namespace sluice::redirect {
 //    "outbound_port": 15001, "inbound_port": 15006,
 //    "exclude_outbound_ports": [..], "include_outbound_ports": [..], "exclude_cidrs": ["10.0.0.0/8"],
 //    "include_cidrs": [..], "exclude_uids": [..], "exclude_inbound_ports": [..], "include_inbound_ports": [..],
-//    "probe_sources": ["10.0.0.1/32"]}
+//    "probe_sources": ["10.0.0.1/32"],
+//    "identity": "spiffe://cluster.local/ns/a/sa/b", "secrets": {"files"|"sds"|"development_ca": "/path"}}
 // Only name and netns are required. Unknown members and wrong types are refused by name.
 Json to_json(const WorkloadSpec& spec);
 Result<WorkloadSpec> spec_from_json(const Json& json);

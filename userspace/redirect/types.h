@@ -36,11 +36,26 @@ enum class FailMode : uint8_t { closed, open };
 const char* to_string(FailMode mode);
 Result<FailMode> parse_fail_mode(std::string_view text);
 
+// Where a workload's certificate, key and CA come from.
+struct SecretSource {
+  enum class Kind : uint8_t {
+    configured,  // what the configuration names is good for it too
+    files,  // a folder with cert-chain.pem, key.pem and root-cert.pem
+    sds,  // a Unix socket that has the secrets "default" and "ROOTCA"
+    development_ca,  // a folder of `sluicectl ca init`: sluiced issues what it needs
+  };
+  Kind kind = Kind::configured;
+  std::string path;  // absolute
+  bool operator==(const SecretSource&) const = default;
+};
+
 // A workload as the operator describes it. Rules are tried in this order: the proxy's own sockets, loopback, excluded
 // uids, ports, CIDRs pass; included ports, CIDRs are redirected; the rest is redirected if both include lists are empty.
 struct WorkloadSpec {
   std::string name;  // 1..200 of [A-Za-z0-9._/-], unique on the node
   std::string netns_path;  // /run/netns/NAME, /proc/PID/ns/net, ...
+  std::string identity;  // its SPIFFE ID; "" (and `secrets` configured): none of its own
+  SecretSource secrets;
   FailMode fail_mode = FailMode::closed;
   bool outbound = true;
   bool inbound = true;

@@ -4,12 +4,14 @@
 #include <map>
 
 #include "core/log.h"
+#include "envoy/config/bootstrap/v3/bootstrap.pb.h"
 #include "envoy/config/cluster/v3/cluster.pb.h"
 #include "envoy/config/core/v3/base.pb.h"
 #include "envoy/extensions/transport_sockets/tls/v3/secret.pb.h"
 #include "server/control.h"
 #include "server/server.h"
 #include "sluice/ext/access_log_manager.h"
+#include "tls/check.h"
 
 namespace sluice::server {
 
@@ -232,6 +234,52 @@ admin::Discovered AdminServer::discovered() {
   for (const xds::SecretView& v : server_.dynamic_->secrets().view())
     out.secrets.push_back({v.name, v.version, v.at, shown(v), v.refused});
   if (const xds::Cds* cds = server_.dynamic_->cds()) add_clusters(*cds, server_.clusters_.get(), out);
+  return out;
+}
+
+WallTime AdminServer::now() {
+  return server_.loop_->wall_now();
+}
+
+namespace {
+
+void add_certificate(bool ca, const std::string& path,
+                     const Result<std::vector<tls::CertificateSummary>>& said,
+                     std::vector<admin::CertificateStatus>& out) {
+  if (!said.ok()) return;
+  const tls::CertificateSummary& first = said->front();
+  out.push_back({ca, path, first.serial, first.dns_sans, first.uri_sans, first.ip_sans, first.not_before,
+                 first.not_after});
+}
+
+void add_certificates(const config::Secret& secret, const std::string& chain_path,
+                      std::vector<admin::CertificateStatus>& out) {
+  if (secret.certificate) add_certificate(false, chain_path, tls::summarize(*secret.certificate), out);
+  if (secret.validation && !secret.validation->trusted_ca.empty())
+    add_certificate(true, secret.validation->ca_name, tls::summarize(secret.validation->trusted_ca), out);
+}
+
+}  // namespace
+
+std::vector<admin::CertificateStatus> AdminServer::certificates() {
+  std::vector<admin::CertificateStatus> out;
+  const xds::Secrets& secrets = server_.dynamic_->secrets();
+  for (const auto& s : bootstrap()->static_resources().secrets()) {
+    if (auto c = secrets.statics().find<tls::Certificate>(s.name()); c && s.has_tls_certificate()) {
+      const auto& chain = s.tls_certificate().has_pkcs12() ? s.tls_certificate().pkcs12()
+                                                           : s.tls_certificate().certificate_chain();
+      add_certificate(false, chain.has_filename() ? chain.filename() : "<inline>", tls::summarize(*c), out);
+    } else if (auto v = secrets.statics().find<tls::Validation>(s.name()); v && s.has_validation_context()) {
+      config::Secret trust;
+      trust.validation = std::move(v);
+      add_certificates(trust, "", out);
+    }
+  }
+  for (const xds::SecretView& v : secrets.view()) add_certificates(v.secret, "<inline>", out);
+  if (server_.identities_)
+    server_.identities_->for_each_in_use([&](const std::string& source, const config::Secret& secret) {
+      add_certificates(secret, source, out);
+    });
   return out;
 }
 

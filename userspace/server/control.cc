@@ -43,6 +43,20 @@ Json to_json(const proxy::ConnectionSnapshot& c) {
 
 constexpr const char* kNoEbpf = "sluiced runs without interception; start it with --redirect ebpf";
 
+// How it stands with who the workload is: "identity_state".
+Json with_identity(Json workload, const Workloads& workloads, uint64_t cookie) {
+  const auto view = workloads.identities().view(cookie);
+  if (!view) return workload;
+  Json state = Json::object();
+  state.set("identity", view->identity).set("source", view->source).set("usable", view->expires.has_value());
+  if (view->expires)
+    state.set("expires",
+              std::chrono::duration_cast<std::chrono::seconds>(view->expires->time_since_epoch()).count());
+  if (!view->reason.empty()) state.set("reason", view->reason);
+  workload.set("identity_state", std::move(state));
+  return workload;
+}
+
 Response enrol(Workloads& workloads, const Request& request) {
   auto json = Json::parse(request.body);
   if (!json) return refuse(400, json.error().message);
@@ -50,7 +64,8 @@ Response enrol(Workloads& workloads, const Request& request) {
   if (!spec) return refuse(400, spec.error().message);
   auto workload = workloads.enrol(*spec);
   if (!workload) return refuse(workload.error());
-  return Response::json(redirect::workload_to_json(*workload).dump());
+  return Response::json(
+      with_identity(redirect::workload_to_json(*workload), workloads, workload->netns_cookie).dump());
 }
 
 }  // namespace
@@ -67,7 +82,8 @@ void add_control_routes(admin::Router& router, admin::View& view, Workloads* wor
                auto all = redirector->workloads();
                if (!all) return refuse(all.error());
                Json list = Json::array();
-               for (const auto& w : *all) list.push(redirect::workload_to_json(w));
+               for (const auto& w : *all)
+                 list.push(with_identity(redirect::workload_to_json(w), *workloads, w.netns_cookie));
                return Response::json(list.dump());
              });
   router.add({.path = "/workloads/*", .help = "DELETE releases the workload of that name"},

@@ -4,6 +4,7 @@
 
 #include "core/log.h"
 #include "envoy/config/bootstrap/v3/bootstrap.pb.h"
+#include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb.h"
 #include "xds/node.h"
 #include "xds/subscriptions.h"
 
@@ -92,6 +93,52 @@ Status DynamicConfig::start_listeners(ListenerManager& listeners) {
   if (Status s = lds_->start(*sources_.lds, store_.root(0)); !s)
     return std::move(s).error().prefixed("dynamic_resources.lds_config");
   return {};
+}
+
+Result<model::ConfigSource> DynamicConfig::open(const std::string& path) {
+  const std::string name = "sds:" + path;
+  if (++sds_clusters_[path] == 1) {
+    envoy::config::cluster::v3::Cluster cluster;
+    cluster.set_name(name);
+    cluster.set_type(envoy::config::cluster::v3::Cluster::STATIC);
+    cluster.mutable_connect_timeout()->set_seconds(1);
+    auto* assignment = cluster.mutable_load_assignment();
+    assignment->set_cluster_name(name);
+    assignment->add_endpoints()
+        ->add_lb_endpoints()
+        ->mutable_endpoint()
+        ->mutable_address()
+        ->mutable_pipe()
+        ->set_path(path);
+    envoy::extensions::upstreams::http::v3::HttpProtocolOptions http;
+    http.mutable_explicit_http_config()->mutable_http2_protocol_options();
+    (*cluster.mutable_typed_extension_protocol_options())
+        ["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
+            .PackFrom(http);
+    auto made = resources_->cluster(cluster);
+    Status put;
+    if (!made.ok())
+      put = std::move(made).error();
+    else if (auto done = directory_->put(std::move(*made), true); !done)
+      put = std::move(done).error();
+    if (!put) {
+      sds_clusters_.erase(path);
+      return std::move(put).error().prefixed(name);
+    }
+    subscriptions_->add_primary_cluster(name);
+  }
+  model::ConfigSource source;
+  source.kind = model::ConfigSource::Kind::control_plane;
+  source.control_plane.services.emplace_back().cluster = name;
+  return source;
+}
+
+void DynamicConfig::close(const std::string& path) {
+  const auto at = sds_clusters_.find(path);
+  if (at == sds_clusters_.end() || --at->second > 0) return;
+  sds_clusters_.erase(at);
+  subscriptions_->remove_primary_cluster("sds:" + path);
+  directory_->remove("sds:" + path);
 }
 
 void DynamicConfig::stop() {

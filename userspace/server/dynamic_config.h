@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "core/stats.h"
 #include "io/loop.h"
 #include "proxy/upstream/cluster_manager.h"
+#include "server/identities.h"
 #include "server/listener_manager.h"
 #include "xds/cds.h"
 #include "xds/discoveries.h"
@@ -27,7 +29,7 @@ namespace sluice::server {
 // Envoy's order: the clusters of the bootstrap that need no control plane; the aggregated stream, and clusters of the
 // bootstrap that do; CDS, and what it brings; then LDS. Each waits until the clusters of the one before are warm.
 // https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/operations/init  Control thread.
-class DynamicConfig final : private xds::ListenerSink {
+class DynamicConfig final : private xds::ListenerSink, public Identities::SdsClusters {
  public:
   // `workloads`: they are intercepted, and may have secrets of their own.
   DynamicConfig(io::Loop& loop, stats::Store& store, const ext::Registry& registry,
@@ -53,6 +55,9 @@ class DynamicConfig final : private xds::ListenerSink {
   // Asked before a discovered listener is taken, with its envoy.config.listener.v3.Listener; an error refuses it.
   using ListenerCheck = std::function<Status(const google::protobuf::Message& listener)>;
   void set_listener_check(ListenerCheck check) { listener_check_ = std::move(check); }
+  // Identities::SdsClusters: a cluster "sds:<path>" for as long as somebody needs it.
+  Result<model::ConfigSource> open(const std::string& socket_path) override;
+  void close(const std::string& socket_path) override;
   // No more updates: the process ends. Its connections are closed in the turns of the loop that follow; then release() of
   // what the cluster directory made for this, the directory, and this.
   void stop();
@@ -80,6 +85,7 @@ class DynamicConfig final : private xds::ListenerSink {
   bool is_primary(const model::Cluster& cluster) const;
 
   xds::Discoveries discoveries_;
+  std::map<std::string, size_t> sds_clusters_;  // users, by path
   xds::Secrets secrets_;
   model::DynamicResources sources_;
   std::shared_ptr<const model::ConfigSet> static_;

@@ -69,6 +69,7 @@ Server::~Server() {
   // The kernel side first: with the sockets gone it applies the fail modes.
   workloads_.reset();
   workers_.clear();
+  identities_.reset();
   if (dynamic_) dynamic_->stop();
   if (admin_) admin_->stop();
   if (signals_) signals_->stop();
@@ -215,7 +216,10 @@ Status Server::start_listeners() {
 }
 
 void Server::start_workloads() {
-  workloads_ = std::make_unique<Workloads>(*loop_, *redirector_, workers_);
+  xds::Secrets& secrets = dynamic_->secrets();
+  identities_ = std::make_unique<Identities>(*loop_, store_->root(0), secrets.surroundings(),
+                                             secrets.workloads(), *dynamic_);
+  workloads_ = std::make_unique<Workloads>(*loop_, *redirector_, workers_, *identities_);
   listeners_->when_workload_listeners_change([this] {
     workloads_->set_listeners(listeners_->active());
     workloads_->restore();

@@ -73,6 +73,7 @@ class Server {
   std::vector<std::unique_ptr<WorkerThread>> workers_;
   std::unique_ptr<DynamicConfig> dynamic_;
   std::unique_ptr<ListenerManager> listeners_;
+  std::unique_ptr<Identities> identities_;
   std::unique_ptr<Workloads> workloads_;
   std::unique_ptr<AdminServer> admin_;
   std::unique_ptr<Signals> signals_;

@@ -12,8 +12,8 @@
 namespace sluice::server {
 
 Workloads::Workloads(io::Loop& loop, redirect::Redirector& redirector,
-                     std::vector<std::unique_ptr<WorkerThread>>& workers)
-    : loop_(loop), redirector_(redirector), workers_(workers) {}
+                     std::vector<std::unique_ptr<WorkerThread>>& workers, Identities& identities)
+    : loop_(loop), redirector_(redirector), workers_(workers), identities_(identities) {}
 
 Workloads::~Workloads() = default;
 
@@ -128,6 +128,7 @@ size_t Workloads::restore() {
           return std::move(s).error().prefixed("workload " + name + ": original_src needs a way back");
       return open(name, w.netns_handle, w.netns_cookie, w.spec);
     };
+    identities_.put(w.netns_cookie, w.spec);
     auto served = serve();
     if (!served) {
       ++failed;
@@ -144,10 +145,17 @@ size_t Workloads::restore() {
 Result<redirect::Workload> Workloads::enrol(redirect::WorkloadSpec spec) {
   SLUICE_TRY(redirect::validate(spec));
   SLUICE_ASSIGN(uint64_t cookie, redirect::netns_cookie_of(spec.netns_path));
+  SLUICE_TRY(identities_.check(spec));
   bool known = served_.contains(cookie);
+  // Who it is stands before its first connection comes.
   if (!known) {
-    SLUICE_ASSIGN(Served served, open(spec.name, spec.netns_path, cookie, spec));
-    served_.emplace(cookie, std::move(served));
+    identities_.put(cookie, spec);
+    auto served = open(spec.name, spec.netns_path, cookie, spec);
+    if (!served) {
+      identities_.forget(cookie);
+      return std::move(served).error();
+    }
+    served_.emplace(cookie, std::move(*served));
   } else {
     restrict_to(served_.at(cookie), spec);
   }
@@ -156,11 +164,27 @@ Result<redirect::Workload> Workloads::enrol(redirect::WorkloadSpec spec) {
     if (!known) {
       close(served_.at(cookie));
       served_.erase(cookie);
+      forget(cookie);
     }
     return std::move(enrolled).error();
   }
+  if (known) {
+    const auto before = identities_.view(cookie);
+    identities_.put(cookie, spec);
+    // What it had as somebody else is not used any more.
+    if (before && before->identity != spec.identity) forget_in_workers(cookie);
+  }
   SLUICE_LOG(workload, info, "enrolled {} (netns {})", spec.name, cookie);
   return enrolled;
+}
+
+void Workloads::forget_in_workers(uint64_t cookie) {
+  for (auto& worker : workers_) worker->call([cookie](proxy::Worker& me) { me.forget_workload(cookie); });
+}
+
+void Workloads::forget(uint64_t cookie) {
+  identities_.forget(cookie);
+  forget_in_workers(cookie);
 }
 
 Status Workloads::release(const std::string& name) {
@@ -168,6 +192,7 @@ Status Workloads::release(const std::string& name) {
   SLUICE_TRY(redirector_.release(name));
   for (const redirect::Workload& w : all) {
     if (w.spec.name != name && std::to_string(w.netns_cookie) != name) continue;
+    identities_.forget(w.netns_cookie);
     if (auto it = served_.find(w.netns_cookie); it != served_.end()) {
       close(it->second);
       // Without its return path a connection under the caller's address hangs: better a RST at once.
@@ -196,9 +221,14 @@ void Workloads::reconcile() {
     if (!still) {
       SLUICE_LOG(workload, info, "{} is no longer enrolled: listeners closed", *it->second.workload->name);
       close(it->second);
+      forget(it->first);
     }
     it = still ? std::next(it) : served_.erase(it);
   }
+  identities_.retain([&](uint64_t cookie) {
+    return std::any_of(all->begin(), all->end(), [&](const auto& w) { return w.netns_cookie == cookie; });
+  });
+  identities_.retry();
   for (const auto& w : *all)
     if (!served_.contains(w.netns_cookie)) {
       restore();

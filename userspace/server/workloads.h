@@ -9,6 +9,7 @@
 #include "model/config_set.h"
 #include "proxy/worker.h"
 #include "redirect/redirector.h"
+#include "server/identities.h"
 #include "server/listen.h"
 #include "server/worker_thread.h"
 
@@ -20,7 +21,7 @@ class Workloads {
  public:
   // All of them outlive this.
   Workloads(io::Loop& loop, redirect::Redirector& redirector,
-            std::vector<std::unique_ptr<WorkerThread>>& workers);
+            std::vector<std::unique_ptr<WorkerThread>>& workers, Identities& identities);
   ~Workloads();
 
   using ListenerList = std::vector<std::shared_ptr<const model::Listener>>;
@@ -43,6 +44,7 @@ class Workloads {
   // The kernel side sees the sockets go and applies the fail modes.
   void close_listeners();
   size_t size() const { return served_.size(); }
+  const Identities& identities() const { return identities_; }
 
  private:
   struct Served {
@@ -53,10 +55,13 @@ class Workloads {
                       redirect::WorkloadSpec& spec);
   static void restrict_to(const Served& served, redirect::WorkloadSpec& spec);
   void close(const Served& served);
+  void forget(uint64_t cookie);  // nothing of its identity stays anywhere
+  void forget_in_workers(uint64_t cookie);
 
   io::Loop& loop_;
   redirect::Redirector& redirector_;
   std::vector<std::unique_ptr<WorkerThread>>& workers_;
+  Identities& identities_;
   ListenerList listeners_;
   std::map<uint64_t, Served> served_;  // by netns cookie
 };

@@ -30,6 +30,9 @@ class Subscriptions final : public SubscriptionFactory {
   Subscriptions(io::Loop& loop, ext::ClusterManager& clusters, stats::Store& store, Options options);
   ~Subscriptions();
 
+  // A cluster that is none of the bootstrap's and has a control plane behind it all the same.
+  void add_primary_cluster(const std::string& name) { options_.primary_clusters.insert(name); }
+  void remove_primary_cluster(const std::string& name) { options_.primary_clusters.erase(name); }
   // Whether the bootstrap's ads_config can be used.
   Status check() const;
   // Opens the aggregated stream, with what has been subscribed to by then: in Envoy once primary clusters are there.
@@ -58,7 +61,7 @@ class Subscriptions final : public SubscriptionFactory {
 
   io::Loop& loop_;
   ext::ClusterManager& clusters_;
-  const Options options_;
+  Options options_;
   Random random_;
   std::shared_ptr<PlaneClient> ads_;
   std::vector<Own> own_;

@@ -17,6 +17,8 @@ WorkloadSpec full_spec() {
   WorkloadSpec s;
   s.name = "shop/cart-1";
   s.netns_path = "/run/netns/cart";
+  s.identity = "spiffe://cluster.local/ns/shop/sa/cart";
+  s.secrets = {SecretSource::Kind::files, "/run/secrets/cart"};
   s.fail_mode = FailMode::open;
   s.inbound = false;
   s.outbound_port = 16001;
@@ -67,6 +69,16 @@ TEST_CASE("a spec that is wrong is refused with the field's name") {
       {R"({"name": "a", "netns": "/x", "exclude_cidrs": ["10.0.0.0/99"]})", "exclude_cidrs: "},
       {R"({"name": "a", "netns": "/x", "exclude_uids": [-1]})", "exclude_uids: must be a list of numeric"},
       {R"({"name": "a", "netns": "/x", "outbound_port": 9, "inbound_port": 9})", "must differ"},
+      {R"({"name": "a", "netns": "/x", "identity": "spiffe://td/x"})", "an identity needs a source"},
+      {R"({"name": "a", "netns": "/x", "secrets": {"files": "/y"}})", "identity: is required"},
+      {R"({"name": "a", "netns": "/x", "secrets": {"files": "/y"}, "identity": "cart"})",
+       "identity: \"cart\" is no SPIFFE ID"},
+      {R"({"name": "a", "netns": "/x", "secrets": {"files": "y"}, "identity": "spiffe://td/x"})",
+       "secrets: \"y\" is no absolute path"},
+      {R"({"name": "a", "netns": "/x", "secrets": {"files": "/y", "sds": "/z"}, "identity": "spiffe://td/x"})",
+       "secrets: must be one of"},
+      {R"({"name": "a", "netns": "/x", "secrets": "/y", "identity": "spiffe://td/x"})",
+       "secrets: must be one of"},
   };
   for (const auto& c : cases) {
     INFO(std::string(c.json));
