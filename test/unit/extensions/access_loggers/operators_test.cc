@@ -6,6 +6,7 @@
 
 #include "extensions/access_loggers/common/formatter.h"
 #include "test/unit/extensions/access_loggers/stream.h"
+#include "test/unit/extensions/fake_tls_info.h"
 
 using namespace sluice;
 using namespace sluice::access_loggers;
@@ -157,4 +158,55 @@ TEST_CASE("what Envoy refuses, we refuse, and say where") {
   CHECK(refusal("abc %START_TIME").find("at position 4 is not a command") != std::string::npos);
   CHECK(refusal("%BYTES_SENT()%") == "");
   CHECK(refusal("%REQ(a)%%REQ(A?B):0%%START_TIME()%") == "");
+}
+
+TEST_CASE("every operator for TLS gives what Envoy gave") {
+  ext::StreamInfo info = recorded_stream();
+  auto tls = std::make_shared<test::FakeTlsInfo>();
+  info.downstream_tls = tls;
+  CHECK(text("%DOWNSTREAM_TLS_VERSION%|%DOWNSTREAM_TLS_CIPHER%|%DOWNSTREAM_TLS_SESSION_ID%|%DOWNSTREAM_PEER_"
+             "SUBJECT%|"
+             "%DOWNSTREAM_LOCAL_SUBJECT%|%DOWNSTREAM_PEER_ISSUER%|%DOWNSTREAM_PEER_SERIAL%|"
+             "%DOWNSTREAM_PEER_FINGERPRINT_256%|%DOWNSTREAM_PEER_FINGERPRINT_1%",
+             info) ==
+        "TLSv1.3|TLS_AES_256_GCM_SHA384|-|O=Acme\\, Inc\\\\x,CN=client|O=Acme\\, "
+        "\\\"Inc\\\",CN=server|CN=Test CA|"
+        "4ba18b89d1ece455|db832620c10066dc|b662c8d3388821a0");
+  CHECK(text("%DOWNSTREAM_PEER_URI_SAN%|%DOWNSTREAM_PEER_DNS_SAN%|%DOWNSTREAM_PEER_IP_SAN%|%DOWNSTREAM_PEER_"
+             "EMAIL_SAN%|"
+             "%DOWNSTREAM_LOCAL_URI_SAN%|%DOWNSTREAM_LOCAL_DNS_SAN%|%DOWNSTREAM_LOCAL_IP_SAN%|%DOWNSTREAM_"
+             "LOCAL_EMAIL_SAN%",
+             info) ==
+        "spiffe://a/c1,spiffe://a/c2|c.local,d,e;f=g.local|10.0.0.1|a@b.c|spiffe://a/s1,spiffe://a/"
+        "s2|localhost|-|-");
+  CHECK(text("%DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256%|%DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1%|%DOWNSTREAM_"
+             "PEER_CHAIN_SERIALS%",
+             info) == "db832620c10066dc,f6473313|b662c8d3388821a0,e3a01fee|4ba18b89d1ece455,1221e39c");
+  CHECK(
+      text("%DOWNSTREAM_PEER_CERT%|%DOWNSTREAM_PEER_CERT_V_START%|%DOWNSTREAM_PEER_CERT_V_END(%s)%", info) ==
+      "-----BEGIN%20CERTIFICATE-----%0AMII%2B%2Fw%3D%0A-----END%20CERTIFICATE-----%0A|2026-11-22T13:00:37."
+      "000Z|1797080437");
+  // Of one side alone; the other was plain.
+  CHECK(text("%UPSTREAM_TLS_VERSION%|%UPSTREAM_PEER_SUBJECT%|%UPSTREAM_SERVER_NAME%", info) == "-|-|-");
+  info.upstream_tls = tls;
+  CHECK(text("%UPSTREAM_TLS_VERSION%|%UPSTREAM_PEER_ISSUER%|%UPSTREAM_LOCAL_URI_SAN%|%UPSTREAM_SERVER_NAME%",
+             info) == "TLSv1.3|CN=Test CA|spiffe://a/s1,spiffe://a/s2|up.local");
+}
+
+TEST_CASE("a client without a certificate has nothing to say of it, and we have") {
+  ext::StreamInfo info = recorded_stream();
+  auto tls = std::make_shared<test::FakeTlsInfo>();
+  tls->mutual = false;
+  tls->chain_pem.clear(), tls->chain_sha256.clear();
+  info.downstream_tls = tls;
+  CHECK(text("%DOWNSTREAM_PEER_SUBJECT%|%DOWNSTREAM_PEER_CERT%|%DOWNSTREAM_PEER_CERT_V_START%|"
+             "%DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256%|%DOWNSTREAM_LOCAL_DNS_SAN%",
+             info) == "-|-|-|-|localhost");
+}
+
+TEST_CASE("why a handshake failed: one word") {
+  ext::StreamInfo info = recorded_stream();
+  info.downstream_transport_failure_reason = "TLS_error:|1:SSL routines:f:NO CERT:TLS_error_end";
+  CHECK(text("%DOWNSTREAM_TRANSPORT_FAILURE_REASON%", info) ==
+        "TLS_error:|1:SSL_routines:f:NO_CERT:TLS_error_end");
 }

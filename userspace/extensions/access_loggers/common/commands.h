@@ -17,6 +17,7 @@ struct Command {
   Syntax syntax = Syntax::bare;
   bool numeric = false;
   AddressPart part = AddressPart::whole;
+  TlsValue tls = TlsValue::version;
 };
 
 const Command* find_command(std::string_view name);  // nullptr: there is none

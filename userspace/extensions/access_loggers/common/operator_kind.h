@@ -86,6 +86,37 @@ enum class OperatorKind : uint8_t {
   downstream_header_received,
   downstream_plain_header_sent,
   downstream_plain_header_received,
+  // TLS (values_tls.cc)
+  downstream_tls,  // choice: TlsValue
+  upstream_tls,
+};
+
+// What a connection's handshake has established (ext::TlsInfo).
+enum class TlsValue : uint8_t {
+  version,
+  cipher,
+  session_id,
+  server_name,
+  peer_uri_sans,
+  peer_dns_sans,
+  peer_ip_sans,
+  peer_email_sans,
+  local_uri_sans,
+  local_dns_sans,
+  local_ip_sans,
+  local_email_sans,
+  peer_subject,
+  local_subject,
+  peer_sha256,
+  peer_sha1,
+  peer_serial,
+  chain_sha256,
+  chain_sha1,
+  chain_serials,
+  peer_issuer,
+  peer_pem,
+  peer_start,
+  peer_end,
 };
 
 // COMMON_DURATION's time points. A TCP stream has those of connections only; Envoy leaves the others unset there, too.

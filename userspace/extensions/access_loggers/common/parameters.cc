@@ -168,6 +168,12 @@ Status configure(Operator& op, const Token& t) {
       op.time = std::make_shared<const TimeFormat>(std::move(time));
       return {};
     }
+    case K::downstream_tls:
+    case K::upstream_tls: {
+      SLUICE_ASSIGN(auto time, TimeFormat::parse(t.params, false));
+      op.time = std::make_shared<const TimeFormat>(std::move(time));
+      return {};
+    }
     case K::common_duration:
       return set_duration(op, t.params);
     case K::request_header:
@@ -245,6 +251,7 @@ Result<Operator> make_operator(const Token& t) {
   op.numeric = c->numeric;
   op.max_length = t.length;
   op.address_part = c->part;
+  op.choice = static_cast<uint8_t>(c->tls);
   SLUICE_TRY(configure(op, t));
   return op;
 }

@@ -8,6 +8,7 @@
 #include "extensions/access_loggers/common/operators.h"
 #include "extensions/access_loggers/common/values_http.h"
 #include "extensions/access_loggers/common/values_metadata.h"
+#include "extensions/access_loggers/common/values_tls.h"
 #include "http/header_map.h"
 #include "model/route.h"
 
@@ -96,6 +97,11 @@ bool append_address(const Operator& op, const Address& address, std::string& out
 bool append_text(std::string& out, std::string_view text) {
   out += text;
   return !text.empty();
+}
+
+bool append_reason(std::string& out, std::string_view reason) {
+  for (char c : reason) out += c == ' ' ? '_' : c;
+  return !reason.empty();
 }
 
 // As Envoy: a server name with characters that no host name has is marked, and they are replaced.
@@ -354,15 +360,17 @@ bool append_value(const Operator& op, const StreamInfo& info, ext::AccessLogType
     case K::termination_details:
       return append_text(out, info.termination_details);
     case K::transport_failure:
-      for (char c : info.upstream_transport_failure_reason) out += c == ' ' ? '_' : c;
-      return !info.upstream_transport_failure_reason.empty();
+      return append_reason(out, info.upstream_transport_failure_reason);
     case K::downstream_transport_failure:
-      for (char c : info.downstream_transport_failure_reason) out += c == ' ' ? '_' : c;
-      return !info.downstream_transport_failure_reason.empty();
+      return append_reason(out, info.downstream_transport_failure_reason);
     case K::ja3:
       return append_text(out, info.ja3_hash);
     case K::ja4:
       return append_text(out, info.ja4);
+    case K::downstream_tls:
+      return info.downstream_tls && append_tls_value(op, *info.downstream_tls, out);
+    case K::upstream_tls:
+      return info.upstream_tls && append_tls_value(op, *info.upstream_tls, out);
     case K::access_log_type:
       return append_text(out, type_name(type));
     case K::stream_id:
