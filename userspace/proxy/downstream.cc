@@ -267,8 +267,6 @@ void Downstream::run_new_connection() {
 void Downstream::on_secured(net::Connection& c) {
   transport_timer_.reset();
   info_.downstream_tls = c.tls_info();
-  if (info_.downstream_tls && info_.requested_server_name.empty())
-    info_.requested_server_name = info_.downstream_tls->server_name();
   for (auto& f : filters_) {
     f->on_secured();
     if (!connection_->open()) return;

@@ -130,7 +130,7 @@ HeadersStatus Router::on_request_headers(http::HeaderMap& headers, bool end_stre
   }
   model::finalize_request(match_, headers, info(), !config().suppress_envoy_headers);
   if (std::string_view scheme = headers.get(Name::scheme); scheme != "http" && scheme != "https")
-    headers.set_static(Name::scheme, info().transport_protocol == "tls" ? "https" : "http");
+    headers.set_static(Name::scheme, info().downstream_tls ? "https" : "http");
   if (auto state = RetryState::make(policy, headers)) retry_.emplace(std::move(*state));
   if (retry_ && retry_->bits() == 0) retry_.reset();
   choose_mirrors();

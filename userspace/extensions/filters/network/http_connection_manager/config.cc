@@ -244,9 +244,6 @@ Result<ext::NetworkFilterFactory> create(const google::protobuf::Message& messag
   return make_factory(std::move(settings));
 }
 
-constexpr std::string_view kNoTls =
-    "says which parts of a client certificate to forward, and without TLS there is none";
-
 }  // namespace
 
 ext::Extension<ext::NetworkFilterFactory> extension() {
@@ -268,15 +265,18 @@ ext::Extension<ext::NetworkFilterFactory> extension() {
                "early_header_mutation_extensions internal_address_config skip_xff_append via "
                "generate_request_id "
                "preserve_external_request_id always_set_request_id_in_response forward_client_cert_details "
+               "set_current_client_cert_details "
                "proxy_100_continue represent_ipv4_remote_address_as_ipv4_mapped_ipv6 upgrade_configs "
                "normalize_path merge_slashes path_with_escaped_slashes_action request_id_extension "
                "local_reply_config strip_matching_host_port strip_any_host_port strip_trailing_host_dot "
                "stream_error_on_invalid_http_message append_x_forwarded_port",
-           .meaningless = {{"set_current_client_cert_details", kNoTls},
-                           {"append_local_overload", "there is no overload manager"},
+           .meaningless = {{"append_local_overload", "there is no overload manager"},
                            {"http3_protocol_options", "codec_type HTTP3 is refused"},
                            {"add_proxy_protocol_connection_state",
                             "there is no proxy_protocol listener filter whose state could be added"}}},
+          {.message = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager."
+                      "SetCurrentClientCertDetails",
+           .fields = "subject cert chain dns uri"},
           {.message = "envoy.extensions.filters.network.http_connection_manager.v3.Rds",
            .fields = "config_source route_config_name"},
           {.message = "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",

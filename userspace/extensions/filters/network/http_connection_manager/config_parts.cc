@@ -175,15 +175,27 @@ Status add_client_address(const Proto& in, const std::string& path, Settings& ou
                                                path + ".internal_address_config.cidr_ranges"));
   }
   switch (in.forward_client_cert_details()) {
-    case Proto::SANITIZE:
     case Proto::FORWARD_ONLY:
-      break;  // without a client certificate the header goes either way
+      out.client_cert = ClientCert::forward_only;
+      break;
+    case Proto::APPEND_FORWARD:
+      out.client_cert = ClientCert::append_forward;
+      break;
+    case Proto::SANITIZE_SET:
+      out.client_cert = ClientCert::sanitize_set;
+      break;
     case Proto::ALWAYS_FORWARD_ONLY:
       out.client_cert = ClientCert::always_forward_only;
       break;
     default:
-      break;  // what they add or set comes from a client certificate; without one the header is removed
+      break;
   }
+  const auto& details = in.set_current_client_cert_details();
+  out.client_cert_details = {.subject = details.subject().value(),
+                             .cert = details.cert(),
+                             .chain = details.chain(),
+                             .dns = details.dns(),
+                             .uri = details.uri()};
   return {};
 }
 

@@ -5,6 +5,7 @@
 
 #include "core/log.h"
 #include "core/probes.h"
+#include "extensions/filters/network/http_connection_manager/client_certificate.h"
 #include "extensions/filters/network/http_connection_manager/stream.h"
 
 namespace sluice::extensions::http_connection_manager {
@@ -49,6 +50,12 @@ FilterStatus Connection::on_new_connection() {
   if (settings().max_connection_duration.count() > 0)
     need_timer(opened_ + settings().max_connection_duration);
   return FilterStatus::proceed;
+}
+
+void Connection::on_secured() {
+  if (std::exchange(secure_, true)) return;
+  stats().downstream_cx_ssl_total.add();
+  stats().downstream_cx_ssl_active.add();
 }
 
 bool Connection::make_codec(const Buffer& data, bool end_stream) {
@@ -100,6 +107,15 @@ http::StreamReceiver& Connection::on_new_stream(http::Stream& codec) {
       close_soon();
   }
   return *stream;
+}
+
+std::string_view Connection::client_certificate() {
+  if (!std::exchange(client_certificate_known_, true) && settings().client_cert != ClientCert::sanitize &&
+      settings().client_cert != ClientCert::always_forward_only) {
+    if (const auto& tls = context_->stream_info().downstream_tls)
+      client_certificate_ = describe_client(*tls, settings().client_cert_details);
+  }
+  return client_certificate_;
 }
 
 // ---- bytes ----
@@ -334,6 +350,8 @@ void Connection::on_end() {
   reap();
   stats().downstream_cx_destroy.add();
   stats().downstream_cx_active.sub();
+  if (!secure_ && !context_->connection().transport_failure().empty()) stats().downstream_cx_ssl_total.add();
+  if (secure_) stats().downstream_cx_ssl_active.sub();
   stats().downstream_cx_tx_bytes_buffered.sub(unsent_);
   stats().downstream_cx_length_ms.record(milliseconds(loop().now() - opened_));
   codec_.reset();

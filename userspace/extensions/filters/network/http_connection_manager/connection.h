@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "core/buffer.h"
@@ -27,6 +28,7 @@ class Connection final : public ext::NetworkFilter, private http::Output, privat
   // ext::NetworkFilter
   void init(ext::NetworkFilterContext& context) override { context_ = &context; }
   ext::FilterStatus on_new_connection() override;
+  void on_secured() override;
   ext::FilterStatus on_data(Buffer& data, bool end_stream) override;
   void on_above_high_watermark(ext::Connection&) override;
   void on_below_low_watermark(ext::Connection&) override;
@@ -42,6 +44,8 @@ class Connection final : public ext::NetworkFilter, private http::Output, privat
   ext::NetworkFilterContext& network() { return *context_; }
   io::Loop& loop() { return context_->loop(); }
   bool http1() const { return !http2_; }
+  // x-forwarded-client-cert of this client; "": it presented no certificate, or nobody wants to know.
+  std::string_view client_certificate();
   // Written to the socket's queue so far: what a call of the codec has put there is the difference.
   uint64_t bytes_written() const { return bytes_written_; }
   void stream_over(Stream& stream, bool premature);
@@ -83,6 +87,7 @@ class Connection final : public ext::NetworkFilter, private http::Output, privat
   ext::NetworkFilterContext* context_ = nullptr;
   std::unique_ptr<http::ServerConnection> codec_;
   std::unique_ptr<io::Timer> timer_;
+  std::string client_certificate_;
   io::TurnEnd soon_;
   // Doubly linked; those that are over are in ended_.
   Stream* streams_ = nullptr;
@@ -90,6 +95,7 @@ class Connection final : public ext::NetworkFilter, private http::Output, privat
   Stream** ended_tail_ = &ended_;
   bool http2_ = false;
   bool started_ = false, in_receive_ = false, closing_ = false, remote_closed_ = false, closed_ = false;
+  bool secure_ = false, client_certificate_known_ = false;
   bool soft_drain_ = false, had_active_ = false, receive_asked_ = false, reaping_ = false;
   Drain drain_ = Drain::none;
   bool restarts_ = false,

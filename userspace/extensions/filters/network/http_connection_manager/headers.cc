@@ -101,6 +101,14 @@ void set_scheme(const Settings& settings, bool tls, HeaderMap& headers) {
   }
 }
 
+void set_client_certificate(ClientCert how, std::string_view details, HeaderMap& headers) {
+  if (how == ClientCert::always_forward_only) return;
+  // Who presented no certificate has none to speak of.
+  if (how == ClientCert::sanitize || details.empty()) return remove(headers, Name::x_forwarded_client_cert);
+  if (how == ClientCert::append_forward) headers.append(Name::x_forwarded_client_cert, details);
+  if (how == ClientCert::sanitize_set) headers.set(Name::x_forwarded_client_cert, details);
+}
+
 void set_request_id(const Settings& settings, bool edge, Random& random, HeaderMap& headers) {
   if (!settings.generate_request_id) return;
   const bool there = headers.has(Name::x_request_id);
@@ -204,8 +212,7 @@ RequestVerdict mutate_request(const Settings& settings, const RequestOrigin& ori
     headers.set(Name::x_envoy_external_address, address_text(settings, client ? *client : *peer));
   set_request_id(settings, edge, random, headers);
 
-  // Who presented no certificate has none to speak of.
-  if (settings.client_cert != ClientCert::always_forward_only) remove(headers, Name::x_forwarded_client_cert);
+  set_client_certificate(settings.client_cert, origin.client_certificate, headers);
 
   RequestVerdict verdict;
   if (client && (!peer || *client != *peer)) verdict.remote = Address(*client, 0);

@@ -25,6 +25,8 @@ struct RequestOrigin {
   const Address& remote;  // of the connection's peer (restored)
   const Address& local;
   bool tls = false;
+  // What is to be said of the client's certificate (client_certificate.h); "": it presented none.
+  std::string_view client_certificate = {};
 };
 
 struct RequestVerdict {

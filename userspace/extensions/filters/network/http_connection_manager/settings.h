@@ -23,7 +23,12 @@ enum class CodecType : uint8_t { automatic, http1, http2 };
 enum class ServerHeader : uint8_t { overwrite, append_if_absent, pass_through };
 enum class EscapedSlashes : uint8_t { keep, reject, unescape_and_redirect, unescape_and_forward };
 enum class StripPort : uint8_t { none, matching, any };
-enum class ClientCert : uint8_t { sanitize, forward_only, always_forward_only };
+enum class ClientCert : uint8_t { sanitize, forward_only, append_forward, sanitize_set, always_forward_only };
+
+// set_current_client_cert_details: what x-forwarded-client-cert says beside By and Hash.
+struct ClientCertDetails {
+  bool subject = false, cert = false, chain = false, dns = false, uri = false;
+};
 
 // Where the client's address is found if not on the connection (original_ip_detection_extensions), in order.
 struct IpDetection {
@@ -87,6 +92,7 @@ struct Settings {
   std::vector<Cidr> internal_cidrs;
   bool unix_sockets_internal = false;
   ClientCert client_cert = ClientCert::sanitize;
+  ClientCertDetails client_cert_details;
   std::string scheme_to_overwrite;
   bool scheme_match_upstream = false;
   bool generate_request_id = true;

@@ -35,6 +35,7 @@ void Stream::begin(Connection& connection, http::Stream& codec) {
   connection_ = &connection;
   codec_ = &codec;
   info_ = network().stream_info();
+  info_.downstream_transport_failure_reason.clear();  // the connection's record says it, as in Envoy
   info_.http = &http_;
   info_.bytes_received = info_.bytes_sent = 0;
   info_.flags.clear();

@@ -81,9 +81,10 @@ void Stream::on_headers(http::HeaderMapPtr map, bool end_stream) {
   routes_ = connection_->runtime().routes();
   apply(settings().early_mutations, headers, info_);
   const Address& remote = info_.downstream_remote;
-  RequestVerdict verdict =
-      mutate_request(settings(), {remote, info_.downstream_local, info_.transport_protocol == "tls"},
-                     network().random(), routes_.get(), headers);
+  RequestVerdict verdict = mutate_request(
+      settings(),
+      {remote, info_.downstream_local, info_.downstream_tls != nullptr, connection_->client_certificate()},
+      network().random(), routes_.get(), headers);
   if (verdict.reject_status != 0) {
     stats().downstream_rq_rejected_via_ip_detection.add();
     return reply(verdict.reject_status, "", "rejecting_because_detection_failed");
@@ -104,7 +105,7 @@ bool Stream::refuse_head(HeaderMap& headers) {
   // Whoever asks in clear for what is to be encrypted would take the answer for an encrypted one. Behind a trusted proxy
   // that is for the proxy to say.
   if (connection_->http1() && settings().use_remote_address && settings().xff_num_trusted_hops == 0 &&
-      headers.get(Name::scheme) == "https" && info_.transport_protocol != "tls") {
+      headers.get(Name::scheme) == "https" && !info_.downstream_tls) {
     info_.flags.set(ResponseFlag::downstream_protocol_error);
     stats().downstream_cx_protocol_error.add();
     close_ = true;
@@ -284,9 +285,14 @@ void Stream::find_route() {
   if (!routes_) routes_ = connection_->runtime().routes();
   HeaderMap* headers = filters_.request_headers();
   if (routes_ && headers) {
-    const bool tls = info_.transport_protocol == "tls";
-    route_ =
-        routes_->match({.headers = *headers, .info = info_, .random = random_, .tls = tls}, &tls_redirect_);
+    const ext::TlsInfo* tls = info_.downstream_tls.get();
+    route_ = routes_->match({.headers = *headers,
+                             .info = info_,
+                             .random = random_,
+                             .tls = tls != nullptr,
+                             .client_certificate_presented = tls && tls->peer(),
+                             .client_certificate_validated = tls && tls->peer_validated()},
+                            &tls_redirect_);
   }
   http_.route = route_ ? route_->route : nullptr;
   http_.virtual_host = route_ ? route_->virtual_host : nullptr;

@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "extensions/filters/network/http_connection_manager/client_address.h"
+#include "extensions/filters/network/http_connection_manager/client_certificate.h"
+#include "test/unit/extensions/fake_tls_info.h"
 
 using namespace sluice;
 using namespace sluice::extensions::http_connection_manager;
@@ -29,7 +31,7 @@ struct Request {
   }
   RequestVerdict run() {
     Random random(1);
-    return mutate_request(settings, {remote, local, tls}, random, nullptr, headers);
+    return mutate_request(settings, {remote, local, tls, client_certificate}, random, nullptr, headers);
   }
   std::string operator[](const char* name) {
     const HeaderMap::Field* f = headers.find(name);
@@ -39,6 +41,7 @@ struct Request {
   HeaderMap headers;
   Address remote, local = *Address::parse("10.0.0.9:8080");
   bool tls = false;
+  std::string client_certificate;
 };
 
 }  // namespace
@@ -190,6 +193,47 @@ TEST_CASE("x-forwarded-for: what is no address") {
   CHECK_FALSE(last_forwarded_address(h, 0).address);
   CHECK(last_forwarded_address(h, 1).address->to_string() == "1.1.1.1");
   CHECK_FALSE(last_forwarded_address(h, 2).address);
+}
+
+TEST_CASE("x-forwarded-client-cert: what goes on of what came, by the setting") {
+  struct Row {
+    ClientCert how;
+    const char* with;  // a certificate
+    const char* without;
+  };
+  for (const Row& row : {Row{ClientCert::sanitize, "-", "-"}, Row{ClientCert::forward_only, "By=old", "-"},
+                         Row{ClientCert::append_forward, "By=old,By=me;Hash=1", "-"},
+                         Row{ClientCert::sanitize_set, "By=me;Hash=1", "-"},
+                         Row{ClientCert::always_forward_only, "By=old", "By=old"}}) {
+    Request r({{"x-forwarded-client-cert", "By=old"}});
+    r.settings.client_cert = row.how;
+    r.client_certificate = "By=me;Hash=1";
+    r.run();
+    CHECK(r["x-forwarded-client-cert"] == row.with);
+    Request none({{"x-forwarded-client-cert", "By=old"}});
+    none.settings.client_cert = row.how;
+    none.tls = true;
+    none.run();
+    CHECK(none["x-forwarded-client-cert"] == row.without);
+  }
+}
+
+TEST_CASE("x-forwarded-client-cert: as Envoy writes it") {
+  test::FakeTlsInfo tls;
+  const std::string pem = "-----BEGIN%20CERTIFICATE-----%0AMII%2B%2Fw%3D%0A-----END%20CERTIFICATE-----%0A";
+  const std::string ca = "-----BEGIN%20CERTIFICATE-----%0ACA%0A-----END%20CERTIFICATE-----%0A";
+  CHECK(describe_client(tls, {}) == "By=spiffe://a/s1;By=spiffe://a/s2;Hash=db832620c10066dc");
+  CHECK(describe_client(tls, {.subject = true, .cert = true, .chain = true, .dns = true, .uri = true}) ==
+        "By=spiffe://a/s1;By=spiffe://a/s2;Hash=db832620c10066dc;Cert=\"" + pem + "\";Chain=\"" + pem + ca +
+            "\";Subject=\"O=Acme\\, "
+            "Inc\\\\x,CN=client\";URI=spiffe://a/c1;URI=spiffe://a/c2;DNS=c.local;DNS=d,e;f=g.local");
+  // The subject and the URI are there even where they are empty; a DNS name is not.
+  tls.client.subject.clear(), tls.client.uri_sans.clear(), tls.client.dns_sans.clear(),
+      tls.server.uri_sans.clear();
+  CHECK(describe_client(tls, {.subject = true, .dns = true, .uri = true}) ==
+        "Hash=db832620c10066dc;Subject=\"\";URI=");
+  tls.mutual = false;
+  CHECK(describe_client(tls, {.subject = true}).empty());
 }
 
 TEST_CASE("x-forwarded-client-cert: without TLS there is no certificate") {
