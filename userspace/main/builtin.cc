@@ -19,6 +19,7 @@
 #include "extensions/filters/network/http_connection_manager/config.h"
 #include "extensions/filters/network/rbac/config.h"
 #include "extensions/filters/network/tcp_proxy/config.h"
+#include "extensions/transport_sockets/tls/config.h"
 
 namespace sluice {
 
@@ -48,6 +49,9 @@ void register_builtin(ext::Registry& r) {
   r.add(extensions::http_connection_manager::extension());
   r.add(extensions::network_rbac::extension());
   r.add(extensions::tcp_proxy::extension());
+  // envoy.transport_sockets
+  r.add(extensions::transport_tls::downstream_extension());
+  r.add(extensions::transport_tls::upstream_extension());
 }
 
 }  // namespace sluice

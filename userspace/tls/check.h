@@ -18,6 +18,9 @@ Status check(const Certificate& certificate, std::string_view chain_name = "<inl
 Status check(const Validation& validation);  // its own ca_name is used
 Status check(const TicketKeys& keys);
 
+// In lower-case hexadecimal digits.
+std::string sha256_hex(std::string_view bytes);
+
 // One certificate of a PEM bundle, as /certs shows it.
 // https://www.envoyproxy.io/docs/envoy/latest/api-v3/admin/v3/certs.proto
 struct CertificateSummary {

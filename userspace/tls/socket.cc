@@ -377,13 +377,10 @@ int Socket::on_verify(X509_STORE_CTX* store, void*) {
     const SSL_CIPHER* cipher = SSL_get_pending_cipher(ssl);
     const uint32_t needed =
         cipher && SSL_CIPHER_get_kx_nid(cipher) == NID_kx_rsa ? KU_KEY_ENCIPHERMENT : KU_DIGITAL_SIGNATURE;
-    if (!(X509_get_key_usage(leaf) & needed)) {
-      if (self.context_->enforce_rsa_key_usage) {
-        self.failure_ = "KEY_USAGE_BIT_INCORRECT";
-        X509_STORE_CTX_set_error(store, X509_V_ERR_KEYUSAGE_NO_CERTSIGN);
-        return 0;
-      }
-      self.stats_.was_key_usage_invalid.add();
+    if (self.context_->enforce_rsa_key_usage && !(X509_get_key_usage(leaf) & needed)) {
+      self.failure_ = "KEY_USAGE_BIT_INCORRECT";
+      X509_STORE_CTX_set_error(store, X509_V_ERR_KEYUSAGE_NO_CERTSIGN);
+      return 0;
     }
   }
   if (!self.context_->validator) {
@@ -396,9 +393,10 @@ int Socket::on_verify(X509_STORE_CTX* store, void*) {
   clear_errors();  // those of building chains
   if (verdict.counter) (self.stats_.*verdict.counter).add();
   self.failure_ = verdict.detail;
-  X509_STORE_CTX_set_error(store, verdict.validated ? X509_V_OK
-                                  : verdict.error   ? verdict.error
-                                                    : X509_V_ERR_CERT_UNTRUSTED);
+  // The alert is made of this: Envoy's says expired of what is not valid yet, too.
+  const int error =
+      verdict.error == X509_V_ERR_CERT_NOT_YET_VALID ? X509_V_ERR_CERT_HAS_EXPIRED : verdict.error;
+  X509_STORE_CTX_set_error(store, verdict.validated ? X509_V_OK : error ? error : X509_V_ERR_CERT_UNTRUSTED);
   return verdict.accepted ? 1 : 0;
 }
 

@@ -19,7 +19,6 @@ const stats::Layout& layout() {
       {"ocsp_staple_omitted", Kind::counter},
       {"ocsp_staple_responses", Kind::counter},
       {"ocsp_staple_requests", Kind::counter},
-      {"was_key_usage_invalid", Kind::counter},
   });
   return l;
 }
@@ -41,7 +40,6 @@ Stats::Stats(const stats::Scope& scope, const stats::Block& block)
       ocsp_staple_omitted(block.counter("ocsp_staple_omitted")),
       ocsp_staple_responses(block.counter("ocsp_staple_responses")),
       ocsp_staple_requests(block.counter("ocsp_staple_requests")),
-      was_key_usage_invalid(block.counter("was_key_usage_invalid")),
       ciphers(scope.scope("ciphers")),
       curves(scope.scope("curves")),
       sigalgs(scope.scope("sigalgs")),

@@ -41,4 +41,9 @@ Result<std::vector<CertificateSummary>> summarize(const Certificate& certificate
   return out;
 }
 
+std::string sha256_hex(std::string_view bytes) {
+  const std::string d = digest(EVP_sha256(), bytes);
+  return hex({reinterpret_cast<const uint8_t*>(d.data()), d.size()});
+}
+
 }  // namespace sluice::tls

@@ -60,6 +60,8 @@ const char* error_text(int error) {
       return "self signed certificate in certificate chain";
     case X509_V_ERR_INVALID_PURPOSE:
       return "unsupported certificate purpose";
+    case X509_V_ERR_CERT_REVOKED:
+      return "certificate revocation check against provided CRLs failed: certificate revoked";
     default:
       return X509_verify_cert_error_string(error);
   }
@@ -125,7 +127,8 @@ Result<std::shared_ptr<const Validator>> Validator::make(const Validation& v) {
   }
   if (!v.crl.empty()) {
     Bundle bundle;
-    if (!read_bundle(v.crl, bundle)) return Error{"Failed to load CRL from <inline>"};
+    // Envoy takes text without a list in it for no list at all, and lets in who was to be kept out.
+    if (!read_bundle(v.crl, bundle) || bundle.crls.empty()) return Error{"Failed to load CRL from <inline>"};
     if (out->store_) {
       out->has_crl_ = true;
       for (const auto& x : bundle.crls) X509_STORE_add_crl(out->store_.get(), x.get());

@@ -8,6 +8,7 @@
 
 #include "test/unit/config/envoy.h"
 #include "test/unit/config/route_verdicts.h"
+#include "test/unit/config/tls_verdicts.h"
 #include "test/unit/config/verdicts.h"
 
 namespace sluice::config::test {
@@ -34,6 +35,18 @@ TEST_CASE("a real Envoy says of every configuration what the table says") {
     const bool accepted = accepts(envoy, row.yaml, output);
     CHECK_MESSAGE(accepted == (row.verdict != Verdict::refused), std::string(row.name) << ": " << output);
   }
+}
+
+TEST_CASE("a real Envoy says of every TLS context what the table says") {
+  const std::string envoy = find_envoy();
+  if (envoy.empty()) return;
+  auto check = [&](const Row& row, const std::string& yaml) {
+    std::string output;
+    const bool accepted = accepts(envoy, yaml, output);
+    CHECK_MESSAGE(accepted == (row.verdict != Verdict::refused), std::string(row.name) << ": " << output);
+  };
+  for (const Row& row : kServerRows) check(row, with_server(row.yaml));
+  for (const Row& row : kClientRows) check(row, with_client(row.yaml));
 }
 
 TEST_CASE("a real Envoy says of every route configuration what the table says") {

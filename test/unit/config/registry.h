@@ -10,6 +10,7 @@
 #include "extensions/filters/network/direct_response/config.h"
 #include "extensions/filters/network/echo/config.h"
 #include "extensions/filters/network/tcp_proxy/config.h"
+#include "extensions/transport_sockets/tls/config.h"
 #include "sluice/ext/access_log_manager.h"
 #include "sluice/ext/registry.h"
 
@@ -25,6 +26,8 @@ inline const ext::Registry& registry() {
     r.add(extensions::original_dst::extension());
     r.add(extensions::original_src::extension());
     r.add(extensions::tls_inspector::extension());
+    r.add(extensions::transport_tls::downstream_extension());
+    r.add(extensions::transport_tls::upstream_extension());
     r.add(access_loggers::file_extension());
     r.add(access_loggers::stdout_extension());
     r.add(access_loggers::stderr_extension());

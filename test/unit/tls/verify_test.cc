@@ -180,7 +180,7 @@ TEST_CASE("tls verify: revoked certificates") {
   Mutual m;
   m.v.crl = m.ca.crl({m.pair.serial});
   CHECK(!m.go());
-  CHECK(m.text().find("at depth 0: certificate revoked") != std::string::npos);
+  CHECK(m.text().find("provided CRLs failed: certificate revoked") != std::string::npos);
   m.v.crl = m.ca.crl({m.pair.serial + 1});
   m.server_context = nullptr;
   CHECK_MESSAGE(m.go(), m.text());
@@ -362,7 +362,6 @@ TEST_CASE("tls verify: what a server's RSA key may do") {
     bed.client_settings.max_version = Version::tls12;
     bed.client_settings.enforce_rsa_key_usage = enforced;
     CHECK(bed.connect() == !enforced);
-    CHECK(bed.at_client("was_key_usage_invalid") == !enforced);
     if (enforced) CHECK(bed.client.socket->failure().find("KEY_USAGE_BIT_INCORRECT") != std::string::npos);
   }
 }

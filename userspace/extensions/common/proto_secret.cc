@@ -172,7 +172,8 @@ Result<tls::Certificate> to_certificate(const v3::TlsCertificate& in, std::strin
   return out;
 }
 
-Result<tls::Validation> to_validation(const v3::CertificateValidationContext& in, std::string_view path) {
+Result<tls::Validation> to_partial_validation(const v3::CertificateValidationContext& in,
+                                              std::string_view path) {
   tls::Validation out;
   SLUICE_ASSIGN(out.trusted_ca, read(in.has_trusted_ca(), in.trusted_ca(), path, "trusted_ca"));
   if (in.has_trusted_ca())
@@ -184,6 +185,11 @@ Result<tls::Validation> to_validation(const v3::CertificateValidationContext& in
   out.accept_untrusted = in.trust_chain_verification() == v3::CertificateValidationContext::ACCEPT_UNTRUSTED;
   out.only_verify_leaf_crl = in.only_verify_leaf_cert_crl();
   out.max_verify_depth = in.has_max_verify_depth() ? in.max_verify_depth().value() : kMaxVerifyDepth;
+  return out;
+}
+
+Result<tls::Validation> to_validation(const v3::CertificateValidationContext& in, std::string_view path) {
+  SLUICE_ASSIGN(tls::Validation out, to_partial_validation(in, path));
   if (!out.trusted_ca.empty() || in.has_custom_validator_config()) return out;
   if (!out.crl.empty())
     return refuse(join(path, "crl"),

@@ -22,7 +22,12 @@ namespace sluice::extensions {
 
 Result<tls::Certificate> to_certificate(
     const envoy::extensions::transport_sockets::tls::v3::TlsCertificate& in, std::string_view path);
+// Whom to trust must be clear of it: names alone, without a CA that vouches for them, are refused.
 Result<tls::Validation> to_validation(
+    const envoy::extensions::transport_sockets::tls::v3::CertificateValidationContext& in,
+    std::string_view path);
+// Without that: the default of a combined_validation_context, whose CA is discovered.
+Result<tls::Validation> to_partial_validation(
     const envoy::extensions::transport_sockets::tls::v3::CertificateValidationContext& in,
     std::string_view path);
 Result<tls::TicketKeys> to_ticket_keys(
