@@ -189,3 +189,17 @@ for config in (rbac_acting, rbac_prefixed):
 case("rbac: gRPC is told by its status", get("/deny/", "x-user: bob", "content-type: application/grpc", "te: trailers", method="POST"), config="rbac_acting")
 case("rbac: HEAD", get("/deny/", "x-user: bob", method="HEAD"), config="rbac_acting")
 case("rbac: a body behind what is refused", get("/deny/", "x-user: bob", "content-length: 5", method="POST") + b"hello", config="rbac_acting")
+
+
+# ---- as istiod has it: several filters of one name, here one for each action; a route's own rules are then those of both ----
+@c.configuration
+def rbac_twice(p):
+    cors = {"typed_per_filter_config": {NAME: c.c.typed("envoy.extensions.filters.http.cors.v3.CorsPolicy", allow_methods="GET")}}
+    hosts = c.vhost(c.route(prefix="/own/", **own(rbac={"rules": rules(eve=EVE)})), c.route(prefix="/another/", **cors), c.route())
+    return c.served(p, c.hcm(p, hosts, filters=[rbac(rules=rules("DENY", **{"no bob": BOB})), rbac(rules=rules(eve=EVE), shadow_rules=rules())],
+                             access_log=[c.c.file_log(p.log, json=LOG)]))
+
+
+for path in ("/", "/own/", "/another/"):
+    for user in ("bob", "eve", "dan"):
+        case(f"rbac twice {path} {user}", get(path, f"x-user: {user}"), config="rbac_twice")

@@ -14,7 +14,8 @@ class Rbac final : public ext::HttpFilter {
   void init(ext::HttpFilterContext& context) override { context_ = &context; }
 
   ext::HeadersStatus on_request_headers(http::HeaderMap& headers, bool) override {
-    const auto* route = static_cast<const Settings*>(context_->route_config());
+    // A route may hold another filter's configuration under this name; it is none of ours then, as in Envoy.
+    const auto* route = dynamic_cast<const Settings*>(context_->route_config());
     const Settings& used = route != nullptr ? *route : settings_;
     const rbac::Subject subject{.info = context_->stream_info(),
                                 .headers = &headers,

@@ -36,6 +36,14 @@ std::string lower(std::string_view text) {
   return out;
 }
 
+// Two filters of one kind may share a name, and with it what routes say to them: istiod has one rbac filter for each action.
+template <typename Filter>
+bool same_kind(const Filter& a, const Filter& b) {
+  const std::string& type = a.typed_config().type_url();
+  return a.has_typed_config() && b.has_typed_config() && type == b.typed_config().type_url() &&
+         !type.ends_with("TypedStruct");
+}
+
 Result<std::vector<ext::ConfiguredHttpFilter>> to_filters(const FilterList& in, ext::FactoryContext& context,
                                                           const std::string& path) {
   if (in.empty())
@@ -54,10 +62,11 @@ Result<std::vector<ext::ConfiguredHttpFilter>> to_filters(const FilterList& in, 
                    " is the last filter in a http filter chain; add envoy.filters.http.router behind it"};
     if (filter.terminal && filter.disabled)
       return Error{at + ".disabled: the terminal filter cannot be disabled: nobody would answer"};
-    for (const auto& other : out)
-      if (other.name == filter.name)
+    for (int j = 0; j < i; ++j) {
+      if (out[static_cast<size_t>(j)].name == filter.name && !same_kind(in[i], in[j]))
         return Error{at + ".name: \"" + filter.name +
-                     "\" is there already; routes configure filters by name, so each needs its own"};
+                     "\" is the name of another kind of filter already; routes configure filters by name"};
+    }
     out.push_back(std::move(filter));
   }
   return out;
