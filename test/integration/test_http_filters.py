@@ -176,3 +176,17 @@ def test_grpc_stats(world_with):
     assert w.ask("/pkg.Svc/M", method="POST", headers=["content-type: application/grpc", "content-length: 7"], body=b"\0\0\0\0\2ab")[0] == 200
     for name in ("request_message_count", "response_message_count", "total", "failure", "7"):
         w.proxy.wait_stat(f"cluster.up.grpc.pkg.Svc.M.{name}", 1)
+
+
+@pytest.mark.parametrize("name, config, fields", [
+    ("buffer", "buffer.v3.Buffer", {"max_request_bytes": 10}), ("fault", "fault.v3.HTTPFault", {}),
+    ("local_ratelimit", "local_ratelimit.v3.LocalRateLimit", {"stat_prefix": "sp"}), ("cors", "cors.v3.Cors", {}),
+    ("header_mutation", "header_mutation.v3.HeaderMutation", {})])
+def test_a_route_with_another_filters_configuration(world_with, name, config, fields):
+    """It stands below this filter's name, and is not this filter's: as if it were not there."""
+    other = typed("envoy.extensions.filters.http.cors.v3.CorsPolicy", allow_methods="GET") if name != "cors" else typed(
+        "envoy.extensions.filters.http.buffer.v3.BufferPerRoute", disabled=True)
+    w = world_with(http_filter(name, config, **fields), **{f"envoy.filters.http.{name}": other})
+    for _ in range(3):
+        assert w.ask(method="POST", headers=["content-length: 3", "origin: http://a"], body=b"abc")[0] == 200
+    assert len(w.seen) == 3

@@ -11,7 +11,7 @@ class BufferFilter final : public ext::HttpFilter {
   ext::HeadersStatus on_request_headers(http::HeaderMap&, bool end_stream) override {
     if (end_stream) return ext::HeadersStatus::proceed;
     uint32_t limit = max_request_bytes_;
-    if (const auto* route = static_cast<const Settings*>(context_->route_config())) {
+    if (const auto* route = dynamic_cast<const Settings*>(context_->route_config())) {
       if (route->disabled) return ext::HeadersStatus::proceed;
       limit = route->max_request_bytes;
     }

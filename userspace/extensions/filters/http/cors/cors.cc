@@ -24,8 +24,9 @@ class Cors final : public ext::HttpFilter {
     const model::RouteMatch* route = context_->route();
     if (!route || !route->action()) return proceed;
     policies_.clear();
-    context_->each_route_config(
-        [&](const ext::HttpRouteConfig& c) { policies_.push_back(static_cast<const Policy*>(&c)); });
+    context_->each_route_config([&](const ext::HttpRouteConfig& c) {
+      if (const auto* policy = dynamic_cast<const Policy*>(&c)) policies_.push_back(policy);
+    });
     std::reverse(policies_.begin(), policies_.end());
     if (policies_.empty()) return proceed;
     const Policy& first = *policies_.front();

@@ -46,7 +46,7 @@ class Fault final : public ext::HttpFilter {
   void init(ext::HttpFilterContext& context) override { context_ = &context; }
 
   ext::HeadersStatus on_request_headers(HeaderMap& headers, bool) override {
-    if (const auto* route = static_cast<const Settings*>(context_->route_config())) settings_ = route;
+    if (const auto* route = dynamic_cast<const Settings*>(context_->route_config())) settings_ = route;
     if (!concerns(headers)) return ext::HeadersStatus::proceed;
     if (settings_->downstream_cluster_stats)
       downstream_cluster_ = headers.get(Name::x_envoy_downstream_service_cluster);

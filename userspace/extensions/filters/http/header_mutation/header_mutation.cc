@@ -78,8 +78,9 @@ class HeaderMutation final : public ext::HttpFilter {
   void each(F f) {
     f(own_);
     std::vector<const Mutations*> levels;  // the least specific first
-    context_->each_route_config(
-        [&](const ext::HttpRouteConfig& c) { levels.push_back(static_cast<const Mutations*>(&c)); });
+    context_->each_route_config([&](const ext::HttpRouteConfig& c) {
+      if (const auto* mutations = dynamic_cast<const Mutations*>(&c)) levels.push_back(mutations);
+    });
     if (!most_specific_wins_) std::reverse(levels.begin(), levels.end());
     for (const Mutations* m : levels) f(*m);
   }

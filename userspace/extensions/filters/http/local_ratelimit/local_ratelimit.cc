@@ -60,7 +60,7 @@ class LocalRateLimit final : public ext::HttpFilter {
 
   ext::HeadersStatus on_request_headers(HeaderMap& headers, bool) override {
     using enum ext::HeadersStatus;
-    if (const auto* route = static_cast<const Settings*>(context_->route_config())) settings_ = route;
+    if (const auto* route = dynamic_cast<const Settings*>(context_->route_config())) settings_ = route;
     if (!settings_->enabled.hit(context_->random().next())) return proceed;
     Stats& stats = shared_.stats_of(settings_->stat_prefix);
     stats.enabled.add();
