@@ -1,4 +1,5 @@
-"""Counts packets on an interface: an AF_PACKET socket inside the namespace, so that "nothing left in clear" is counted on the wire."""
+"""Counts packets on an interface, and looks into them: an AF_PACKET socket inside the namespace, so that "nothing left in clear" is counted on
+the wire."""
 import collections
 import socket
 import struct
@@ -7,12 +8,13 @@ import threading
 from support.pod import inside
 
 _ETH_P_ALL = 3
-Packet = collections.namedtuple("Packet", "outgoing source source_port target target_port flags payload")
+Packet = collections.namedtuple("Packet", "outgoing source source_port target target_port flags payload data")
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 
 
 class PacketCounter:
-    """Parses TCP over IPv4 and IPv6 while it runs; `packets` holds Packet tuples (flags: the TCP flags, payload: its length)."""
+    """Parses TCP over IPv4 and IPv6 while it runs; `packets` holds Packet tuples (flags: the TCP flags, payload: its length,
+    data: its bytes)."""
 
     def __init__(self, netns_path, interface="eth0"):
         self.packets = []
@@ -50,6 +52,16 @@ class PacketCounter:
         flags = wanted.pop("flags", 0)
         return sum(p.flags & flags == flags and all(getattr(p, k) == v for k, v in wanted.items()) for p in list(self.packets))
 
+    def streams(self, port):
+        """What passed between a client and `port`: {(client, its port): (bytes to the port, bytes from it)}, as it was sent, retransmissions included."""
+        found = collections.defaultdict(lambda: [b"", b""])
+        for p in list(self.packets):
+            if p.target_port == port:
+                found[p.source, p.source_port][0] += p.data
+            elif p.source_port == port:
+                found[p.target, p.target_port][1] += p.data
+        return {key: tuple(value) for key, value in found.items()}
+
     def close(self):
         self._stop.set()
         self._thread.join(5)
@@ -73,4 +85,5 @@ def parse(data, where):
     if len(tcp) < 20:
         return None
     source_port, target_port = struct.unpack("!HH", tcp[:4])
-    return Packet(kind == socket.PACKET_OUTGOING, source, source_port, target, target_port, tcp[13], total - head - (tcp[12] >> 4) * 4)
+    return Packet(kind == socket.PACKET_OUTGOING, source, source_port, target, target_port, tcp[13], total - head - (tcp[12] >> 4) * 4,
+                  data[head + (tcp[12] >> 4) * 4:total])

@@ -10,6 +10,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "test")]
 
 import host  # noqa: E402
+import mtls  # noqa: E402
 import standalone  # noqa: E402
 from screen import Screen  # noqa: E402
 from support import leaks, paths  # noqa: E402
@@ -232,6 +233,7 @@ class Tour:
         self.access_log(before)
         self.registry_only()
         self.http_route()
+        mtls.step(self)
         self.killed()
         self.back()
         self.life()
@@ -280,7 +282,8 @@ def main():
                 screen.say(f"  - {line}")
             standalone.tour(screen)
             for title in ("Two pods, enrolled", "The application's view: getpeername", "The redirect as the kernel holds it", "Inbound through 15006",
-                          "PassthroughCluster against BlackHoleCluster", "An HTTP route on intercepted traffic", "sluiced killed: nothing in clear", "The life of one connection"):
+                          "PassthroughCluster against BlackHoleCluster", "An HTTP route on intercepted traffic", "Mutual TLS between the pods",
+                          "sluiced killed: nothing in clear", "The life of one connection"):
                 screen.skip(title, reason)
     except KeyboardInterrupt:
         print("\ninterrupted; everything has been removed", flush=True)
