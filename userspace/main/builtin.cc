@@ -13,6 +13,7 @@
 #include "extensions/filters/listener/http_inspector/config.h"
 #include "extensions/filters/listener/original_dst/config.h"
 #include "extensions/filters/listener/original_src/config.h"
+#include "extensions/filters/listener/proxy_protocol/config.h"
 #include "extensions/filters/listener/tls_inspector/config.h"
 #include "extensions/filters/network/direct_response/config.h"
 #include "extensions/filters/network/echo/config.h"
@@ -42,6 +43,7 @@ void register_builtin(ext::Registry& r) {
   r.add(extensions::http_inspector::extension());
   r.add(extensions::original_dst::extension());
   r.add(extensions::original_src::extension());
+  r.add(extensions::proxy_protocol::extension());
   r.add(extensions::tls_inspector::extension());
   // envoy.filters.network
   r.add(extensions::direct_response::extension());

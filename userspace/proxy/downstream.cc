@@ -98,6 +98,8 @@ bool Downstream::inspect() {
     std::string_view bytes = a.data.peek(std::min(a.data.size(), limit), a.scratch);
     switch (a.filter->on_data(*this, bytes, end_stream_ && bytes.size() == a.data.size())) {
       case ListenerFilterStatus::proceed:
+        assert(a.filter->taken() <= bytes.size());
+        a.data.drain(a.filter->taken());
         return true;
       case ListenerFilterStatus::need_data:
         if (a.filter->max_bytes() > limit && a.data.size() > limit) continue;

@@ -34,13 +34,18 @@ class ListenerFilter {
  public:
   virtual ~ListenerFilter() = default;
   virtual ListenerFilterStatus on_accept(ListenerFilterContext& context) = 0;
-  // `bytes`: all that has arrived so far, from the first; nothing is consumed, the filter chain sees the same bytes.
-  // end_stream: no more will come.
+  // `bytes`: all that has arrived so far and no filter before has taken, but at most max_bytes(); those that are not
+  // taken are what the next filter and the filter chain see. end_stream: no more will come; if the filter still needs
+  // data then, the connection is closed.
   virtual ListenerFilterStatus on_data(ListenerFilterContext&, std::string_view /*bytes*/,
                                        bool /*end_stream*/) {
     return ListenerFilterStatus::proceed;
   }
-  virtual size_t max_bytes() const { return 0; }  // how much on_data may ask for; 0: none
+  // How much on_data may ask for; 0: none. May grow while on_data asks for more. With so much and no decision the next
+  // filter is asked.
+  virtual size_t max_bytes() const { return 0; }
+  // How many bytes the filter keeps for itself, of those that on_data saw when it said proceed.
+  virtual size_t taken() const { return 0; }
 };
 
 // As for network filters: one maker a worker, from one immutable configuration.

@@ -6,6 +6,7 @@
 #include "extensions/access_loggers/config.h"
 #include "extensions/filters/listener/original_dst/config.h"
 #include "extensions/filters/listener/original_src/config.h"
+#include "extensions/filters/listener/proxy_protocol/config.h"
 #include "extensions/filters/listener/tls_inspector/config.h"
 #include "extensions/filters/network/direct_response/config.h"
 #include "extensions/filters/network/echo/config.h"
@@ -25,6 +26,7 @@ inline const ext::Registry& registry() {
     r.add(extensions::direct_response::extension());
     r.add(extensions::original_dst::extension());
     r.add(extensions::original_src::extension());
+    r.add(extensions::proxy_protocol::extension());
     r.add(extensions::tls_inspector::extension());
     r.add(extensions::transport_tls::downstream_extension());
     r.add(extensions::transport_tls::upstream_extension());

@@ -124,6 +124,23 @@ void match_worker(std::string_view name, size_t at, Extraction& x) {
   x.take("envoy.worker_id", name.substr(digits, end - digits), digits - 1, end);
 }
 
+// "proxy_proto.[<prefix>.][versions.v<version>.]<statistic>".
+void match_proxy_protocol(Extraction& x) {
+  constexpr std::string_view kStart = "proxy_proto.", kVersions = "versions.v";
+  if (!x.name.starts_with(kStart)) return;
+  size_t at = kStart.size();
+  const size_t dot = x.name.find('.', at);
+  if (dot == x.name.npos) return;
+  if (x.name.substr(at, kVersions.size()) != kVersions) {
+    x.take("envoy.proxy_protocol_prefix", x.name.substr(at, dot - at), at, dot + 1);
+    at = dot + 1;
+  }
+  if (x.name.substr(at, kVersions.size()) != kVersions) return;
+  const size_t begin = at + kVersions.size(), end = x.name.find('.', begin);
+  if (end != x.name.npos && end != begin)
+    x.take("envoy.proxy_protocol_version", x.name.substr(begin, end - begin), at, end + 1);
+}
+
 }  // namespace
 
 TaggedName extract_tags(std::string_view name) {
@@ -135,6 +152,7 @@ TaggedName extract_tags(std::string_view name) {
     x.take("envoy.ssl_cipher", name.substr(address_end + 12), address_end + 11, name.size());
   }
   for (const Pattern& p : kPatterns) match(p, x);
+  match_proxy_protocol(x);
   if (name.starts_with("listener.")) {
     if (size_t http = name.find(".http.", 9); http != name.npos) {
       size_t begin = http + 6, dot = name.find('.', begin);

@@ -69,6 +69,17 @@ TEST_CASE("tags: corners") {
   CHECK(admin::extract_tags("_rq_2xx").tags.empty());
   CHECK(admin::extract_tags("a_rq_2xx").name == "a_rq_xx");
   CHECK(admin::extract_tags("listener_manager.worker_x.a").tags.empty());
+  // As Envoy 1.40 prints them.
+  using Tags = std::vector<std::pair<std::string, std::string>>;
+  const auto found = admin::extract_tags("proxy_proto.abc.versions.v2.found");
+  CHECK(found.name == "proxy_proto.found");
+  CHECK(found.tags == Tags{{"envoy.proxy_protocol_prefix", "abc"}, {"envoy.proxy_protocol_version", "2"}});
+  CHECK(admin::extract_tags("proxy_proto.versions.v1.found").name == "proxy_proto.found");
+  CHECK(admin::extract_tags("proxy_proto.versions.v1.found").tags ==
+        Tags{{"envoy.proxy_protocol_version", "1"}});
+  CHECK(admin::extract_tags("proxy_proto.abc.not_found_allowed").name == "proxy_proto.not_found_allowed");
+  CHECK(admin::extract_tags("proxy_proto.not_found_allowed").tags.empty());
+  CHECK(admin::extract_tags("downstream_cx_proxy_proto_error").tags.empty());
 }
 
 TEST_CASE("/stats as text") {

@@ -63,6 +63,7 @@ TEST_CASE("tls_inspector: what a client asks for is there for filter chains to m
   CHECK(info.ja3_hash == "");
   CHECK(info.ja4 == "");
   CHECK(r.failure() == "");
+  CHECK(r.filter->taken() == 0);
   CHECK(r.counted() == "alpn_found=1 sni_found=1 tls_found=1 ");
   CHECK(r.processed() == std::pair<uint64_t, uint64_t>{1, bytes.size()});
 }
