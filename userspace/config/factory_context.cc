@@ -7,8 +7,10 @@
 #include "config/convert.h"
 #include "config/translate_config_source.h"
 #include "config/translate_route.h"
+#include "config/translate_transport.h"
 #include "config/yaml_json.h"
 #include "envoy/config/accesslog/v3/accesslog.pb.h"
+#include "envoy/config/core/v3/base.pb.h"
 #include "envoy/config/route/v3/route.pb.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
 #include "envoy/extensions/transport_sockets/tls/v3/secret.pb.h"
@@ -88,6 +90,12 @@ Result<std::shared_ptr<const model::RouteConfig>> FactoryContext::make_route_con
                                                                                     std::string_view at) {
   const auto& routes = static_cast<const envoy::config::route::v3::RouteConfiguration&>(config);
   return translate(routes, *this, true, FieldPath(at));
+}
+
+Result<ext::UpstreamTransportFactory> FactoryContext::make_upstream_transport(const pb::Message& socket,
+                                                                              std::string_view at) {
+  return to_upstream_transport(static_cast<const envoy::config::core::v3::TransportSocket&>(socket), *this,
+                               FieldPath(at));
 }
 
 Result<std::shared_ptr<const model::RouteSource>> FactoryContext::discover_routes(

@@ -89,6 +89,8 @@ class FactoryContext final : public ext::FactoryContext {
                                                      std::string_view path) override;
   Result<std::shared_ptr<const model::RouteConfig>> make_route_config(const google::protobuf::Message& config,
                                                                       std::string_view path) override;
+  Result<ext::UpstreamTransportFactory> make_upstream_transport(const google::protobuf::Message& socket,
+                                                                std::string_view path) override;
   Result<std::shared_ptr<const model::RouteSource>> discover_routes(const google::protobuf::Message& rds,
                                                                     const std::string& stat_prefix,
                                                                     std::string_view path) override;

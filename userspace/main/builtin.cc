@@ -21,6 +21,7 @@
 #include "extensions/filters/network/rbac/config.h"
 #include "extensions/filters/network/tcp_proxy/config.h"
 #include "extensions/transport_sockets/tls/config.h"
+#include "extensions/transport_sockets/upstream_proxy_protocol/config.h"
 
 namespace sluice {
 
@@ -54,6 +55,7 @@ void register_builtin(ext::Registry& r) {
   // envoy.transport_sockets
   r.add(extensions::transport_tls::downstream_extension());
   r.add(extensions::transport_tls::upstream_extension());
+  r.add(extensions::upstream_proxy_protocol::extension());
 }
 
 }  // namespace sluice

@@ -58,6 +58,9 @@ class FactoryContext {
   // Translates an envoy.config.route.v3.RouteConfiguration.
   virtual Result<std::shared_ptr<const model::RouteConfig>> make_route_config(
       const google::protobuf::Message& config, std::string_view path) = 0;
+  // Translates an envoy.config.core.v3.TransportSocket of a cluster, for one that wraps another; null: raw_buffer.
+  virtual Result<UpstreamTransportFactory> make_upstream_transport(const google::protobuf::Message& socket,
+                                                                   std::string_view path) = 0;
   // Routes that an envoy...http_connection_manager.v3.Rds names. The listener waits until they are there.
   virtual Result<std::shared_ptr<const model::RouteSource>> discover_routes(
       const google::protobuf::Message& rds, const std::string& stat_prefix, std::string_view path) = 0;

@@ -88,9 +88,13 @@ class ResponseFlags {
 // How a connection ended (%DOWNSTREAM_DETECTED_CLOSE_TYPE%, %UPSTREAM_DETECTED_CLOSE_TYPE%).
 enum class CloseType : uint8_t { normal, local_reset, remote_reset };
 
+struct StreamInfo;
+
 // What an HTTP stream adds. The maps are those that are sent: after every filter, with what the proxy adds; they belong
 // to the stream and are there as far as it got (null: not yet, or never). Unset times are MonotonicTime{}.
 struct HttpInfo {
+  // Of the downstream connection, for who asks about that and not about the request (a PROXY header); null: nobody is to.
+  const StreamInfo* connection = nullptr;
   uint64_t stream_id = 0;  // random, as Envoy's: log lines say [S...]
   std::optional<http::Protocol> protocol;  // nothing: no request line was understood
   std::optional<http::Protocol> upstream_protocol;

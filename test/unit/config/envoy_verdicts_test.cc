@@ -1,4 +1,4 @@
-// The tables of verdicts.h and route_verdicts.h, put to a real Envoy.
+// The tables of verdicts.h, proxy_protocol_verdicts.h and route_verdicts.h, put to a real Envoy.
 #include <doctest/doctest.h>
 #include <unistd.h>
 
@@ -7,6 +7,7 @@
 #include <string>
 
 #include "test/unit/config/envoy.h"
+#include "test/unit/config/proxy_protocol_verdicts.h"
 #include "test/unit/config/route_verdicts.h"
 #include "test/unit/config/tls_verdicts.h"
 #include "test/unit/config/verdicts.h"
@@ -30,11 +31,13 @@ bool accepts(const std::string& envoy, const std::string& yaml, std::string& out
 TEST_CASE("a real Envoy says of every configuration what the table says") {
   const std::string envoy = find_envoy();
   if (envoy.empty()) return;
-  for (const Row& row : kRows) {
+  const auto check = [&](const Row& row) {
     std::string output;
     const bool accepted = accepts(envoy, row.yaml, output);
     CHECK_MESSAGE(accepted == (row.verdict != Verdict::refused), std::string(row.name) << ": " << output);
-  }
+  };
+  for (const Row& row : kRows) check(row);
+  for (const Row& row : kProxyProtocolRows) check(row);
 }
 
 TEST_CASE("a real Envoy says of every TLS context what the table says") {

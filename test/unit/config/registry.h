@@ -12,6 +12,7 @@
 #include "extensions/filters/network/echo/config.h"
 #include "extensions/filters/network/tcp_proxy/config.h"
 #include "extensions/transport_sockets/tls/config.h"
+#include "extensions/transport_sockets/upstream_proxy_protocol/config.h"
 #include "sluice/ext/access_log_manager.h"
 #include "sluice/ext/registry.h"
 
@@ -30,6 +31,7 @@ inline const ext::Registry& registry() {
     r.add(extensions::tls_inspector::extension());
     r.add(extensions::transport_tls::downstream_extension());
     r.add(extensions::transport_tls::upstream_extension());
+    r.add(extensions::upstream_proxy_protocol::extension());
     r.add(access_loggers::file_extension());
     r.add(access_loggers::stdout_extension());
     r.add(access_loggers::stderr_extension());

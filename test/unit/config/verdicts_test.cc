@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "config/translate.h"
+#include "test/unit/config/proxy_protocol_verdicts.h"
 #include "test/unit/config/registry.h"
 #include "test/unit/config/tls_verdicts.h"
 
@@ -11,13 +12,15 @@ namespace {
 
 TEST_CASE("what Envoy refuses is refused, what it accepts is accepted or said to be unsupported") {
   NoLogs logs;
-  for (const Row& row : kRows) {
+  const auto check = [&](const Row& row) {
     auto made = load_configuration({.yaml = row.yaml[0] != '\0' ? row.yaml : "\n"}, registry(), logs);
     const std::string error = made.ok() ? "" : made.error().message;
     CHECK_MESSAGE(made.ok() == (row.verdict == Verdict::accepted), std::string(row.name) << ": " << error);
     CHECK_MESSAGE(error.find(row.part) != std::string::npos, std::string(row.name) << ": " << error);
     if (!made.ok()) CHECK_MESSAGE(error.starts_with("--config-yaml"), std::string(row.name) << ": " << error);
-  }
+  };
+  for (const Row& row : kRows) check(row);
+  for (const Row& row : kProxyProtocolRows) check(row);
 }
 
 void check_tls(const Row& row, const std::string& yaml) {

@@ -48,6 +48,10 @@ struct Context final : ext::FactoryContext {
                                                                       std::string_view) override {
     return Error{"no"};
   }
+  Result<ext::UpstreamTransportFactory> make_upstream_transport(const google::protobuf::Message&,
+                                                                std::string_view) override {
+    return Error{"not here"};
+  }
   Result<std::shared_ptr<const model::RouteSource>> discover_routes(const google::protobuf::Message&,
                                                                     const std::string&,
                                                                     std::string_view) override {

@@ -150,6 +150,8 @@ Status add_headers_and_path(const Proto& in, ext::FactoryContext& context, const
     if (uuid.has_pack_trace_reason()) out.pack_trace_reason = uuid.pack_trace_reason().value();
   }
   out.proxy_100_continue = in.proxy_100_continue();
+  if (in.has_add_proxy_protocol_connection_state())
+    out.tell_connection = in.add_proxy_protocol_connection_state().value();
 
   out.normalize_path = in.normalize_path().value();
   out.merge_slashes = in.merge_slashes();
@@ -278,11 +280,10 @@ ext::Extension<ext::NetworkFilterFactory> extension() {
                "proxy_100_continue represent_ipv4_remote_address_as_ipv4_mapped_ipv6 upgrade_configs "
                "normalize_path merge_slashes path_with_escaped_slashes_action request_id_extension "
                "local_reply_config strip_matching_host_port strip_any_host_port strip_trailing_host_dot "
-               "stream_error_on_invalid_http_message append_x_forwarded_port",
+               "stream_error_on_invalid_http_message append_x_forwarded_port "
+               "add_proxy_protocol_connection_state",
            .meaningless = {{"append_local_overload", "there is no overload manager"},
-                           {"http3_protocol_options", "codec_type HTTP3 is refused"},
-                           {"add_proxy_protocol_connection_state",
-                            "there is no proxy_protocol listener filter whose state could be added"}}},
+                           {"http3_protocol_options", "codec_type HTTP3 is refused"}}},
           {.message = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager."
                       "SetCurrentClientCertDetails",
            .fields = "subject cert chain dns uri"},

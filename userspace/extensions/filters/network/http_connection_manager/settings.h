@@ -100,6 +100,7 @@ struct Settings {
   bool always_set_request_id_in_response = false;
   bool pack_trace_reason = true;
   bool proxy_100_continue = false;
+  bool tell_connection = true;  // add_proxy_protocol_connection_state: HttpInfo::connection is set
 
   // ---- path and host ----
   bool normalize_path = false;

@@ -37,6 +37,7 @@ void Stream::begin(Connection& connection, http::Stream& codec) {
   info_ = network().stream_info();
   info_.downstream_transport_failure_reason.clear();  // the connection's record says it, as in Envoy
   info_.http = &http_;
+  http_.connection = settings().tell_connection ? &network().stream_info() : nullptr;
   info_.bytes_received = info_.bytes_sent = 0;
   info_.flags.clear();
   info_.response_code_details.clear();
