@@ -163,6 +163,23 @@ def test_settings(run_proxy, app, world):
     assert 'envoy_proxy_proto_not_found_allowed{envoy_proxy_protocol_prefix="free"} 2' in text
 
 
+def test_tlvs_in_dynamic_metadata(run_proxy, app, world):
+    port, log = app.free_port(), AccessLog(world.directory / f"tlvs-{world.next_number()}.log")
+    rules = [{"tlv_type": 2, "on_tlv_present": {"key": "authority"}},
+             {"tlv_type": 0xea, "on_tlv_present": {"metadata_namespace": "cloud", "key": "vpc"}}]
+    text = "%DYNAMIC_METADATA(envoy.filters.listener.proxy_protocol:authority)% %DYNAMIC_METADATA(cloud:vpc)%"
+    run_proxy(bootstrap([listener(port, chain(direct_response("x")), listener_filters=[proxy_protocol(rules=rules)],
+                                  access_log=[file_log(log.path, text=text)])], []))
+    cases = [(b"", "- -"), (tlv(2, b"a.example") + tlv(0xea, b"vpc-1"), "a.example vpc-1"), (tlv(2, b"one") + tlv(2, b"two"), "one -"),
+             (tlv(0xea, b"a\xffb"), "- a!b")]
+    for number, (tlvs, logged) in enumerate(cases, 1):
+        with app.connect("127.0.0.1", port) as sock:
+            sock.settimeout(5)
+            sock.sendall(v2(FOUR + tlvs))
+            assert sock.recv(10) == b"x"
+        assert log.wait(number)[number - 1] == logged
+
+
 def test_a_client_that_leaves_before_its_header_is_through(run_proxy, app, world):
     headers = Headers(run_proxy, app, world, [{}])
     for start in (b"", LINE[:10], v2()[:20]):

@@ -191,6 +191,18 @@ def test_sizes_out_of_bounds_are_refused(world, kind, options, path):
     assert re.search(path.title().replace("_", "") if kind == "envoy" else path, result.stderr + result.stdout), result.stderr
 
 
+def test_the_reason_in_dynamic_metadata(run_proxy, app, world):
+    port, log = app.free_port(), AccessLog(world.directory / f"reasons-{world.next_number()}.log")
+    text = "%DYNAMIC_METADATA(envoy.filters.listener.tls_inspector:failure_reason)%"
+    run_proxy(bootstrap([listener(port, chain(direct_response("x")), listener_filters=[inspector(max_client_hello_size=256)],
+                                  access_log=[file_log(log.path, text=text)])], []))
+    cases = [(ch.record(HELLO), "-"), (b"hello", "ClientHelloNotDetected"), (ch.record(bytes(300)), "ClientHelloTooLarge"),
+             (ch.record(ch.hello(version=0x0300)), "ClientHelloInvalidTlsVersion")]
+    for number, (data, reason) in enumerate(cases, 1):
+        answer(app, port, [data])
+        assert log.wait(number)[number - 1] == reason
+
+
 def test_a_client_that_leaves_before_it_has_said_all(run_proxy, app, world):
     seen = Inspected(run_proxy, app, world)
     name = f"listener.0.0.0.0_{seen.ports[0]}."
