@@ -119,8 +119,9 @@ class Transport final : public ext::UpstreamTransport {
   }
 
   ext::TransportSocketPtr make(const Request& request, std::string& failure) override {
-    // Nobody's, where nobody has asked for a key.
-    const std::string key(request.sharing_key.empty() ? sharing_key({}) : std::string(request.sharing_key));
+    // Who makes a connection for itself need not ask for the key first.
+    const std::string key(request.sharing_key.empty() ? sharing_key(request)
+                                                      : std::string(request.sharing_key));
     const size_t size = static_cast<size_t>(static_cast<uint8_t>(key[0])) << 8 | static_cast<uint8_t>(key[1]);
     std::string own = key.substr(2, size);
     ext::TransportSocketPtr inner;
