@@ -18,7 +18,7 @@ class Push(Scenario):
     name = "push"
     proxies = ("envoy", "sluice")
     note = ("sotw, delta: the protocol; start = exec to LIVE, most of it the control plane's own work; a push is over when it is "
-            "acknowledged; full: every endpoint of every cluster changes; one: one endpoint of one cluster, median of 10")
+            "acknowledged; full: every endpoint of every cluster changes; one: one endpoint of one cluster, lowest of 10")
 
     def verify(self, lane):
         """One push of each kind, with few clusters: what was pushed is what the proxy has."""
@@ -28,7 +28,7 @@ class Push(Scenario):
             run.full()
             run.one(3)
             text = lane.get(P_HTTP, "/clusters?format=json")[1]
-            held = {c["name"]: {h["address"]["socket_address"]["port_value"] for h in c.get("host_statuses", [])}
+            held = {c["name"]: {h["address"].get("socket_address", {}).get("port_value") for h in c.get("host_statuses", [])}
                     for c in json.loads(text)["cluster_statuses"]}
             expect(len(held) == 21, f"{lane.label}: {len(held)} clusters, not 21")
             expect(held[name_of(3)] == run.ports_of(3), f"{lane.label}: cluster 3 has ports {held[name_of(3)]}")
@@ -44,8 +44,7 @@ class Push(Scenario):
                     res = {f"{tag}_start_ms": ms, f"{tag}_start_cpu_ms": cpu, f"{tag}_rss_mib": lane.rss_kib() / 1024}
                     full = sorted(run.full() for _ in range(3))
                     res[f"{tag}_full_cpu_ms"] = full[1]
-                    few = sorted(run.one(i) for i in range(10))
-                    res[f"{tag}_one_cpu_ms"] = few[5]
+                    res[f"{tag}_one_cpu_ms"] = min(run.one(i) for i in range(10))  # the others: with timers of the proxy's own
                     res[f"{tag}_after_rss_mib"] = lane.rss_kib() / 1024
                     return res
                 finally:
