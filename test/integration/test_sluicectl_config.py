@@ -1,0 +1,109 @@
+"""sluicectl config against a sluiced that a control plane drives: what there is, what warms and why, what was refused, what differs."""
+import json
+
+import pytest
+
+from support.control_plane import assignment, cluster, dynamic, url, xds_cluster
+from support.process import run
+from support.proxies import require, start
+from support.wait import wait_until
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def sluiced(world, app):
+    """sluiced(config): (proxy, ctl), ctl(*arguments): what `sluicectl config` says."""
+    require("sluicectl")
+    started = []
+
+    def begin(config):
+        proxy = start(world, "sluiced", config, app.path)
+        started.append(proxy)
+        socket = proxy.config_path.with_suffix(".sock")
+
+        def ctl(*arguments, check=True):
+            return run(require("sluicectl"), "config", *arguments, "--control-socket", socket, check=check)
+        return proxy, ctl
+    yield begin
+    for proxy in started:
+        proxy.process.kill()
+
+
+def rows(ctl, *arguments):
+    """{(kind, name, state): row}"""
+    return {(r["kind"], r["name"], r["state"]): r for r in json.loads(ctl("--output", "json", *arguments).stdout)}
+
+
+def config(delta):
+    return {**dynamic(delta), "static_resources": {"clusters": [xds_cluster("127.0.0.1", 18000)]}}
+
+
+def listener(name, port, routes):
+    manager = {"@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+               "stat_prefix": "web", "rds": {"config_source": {"ads": {}, "resource_api_version": "V3"}, "route_config_name": routes},
+               "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {
+                   "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}]}
+    return {"@type": url("listener"), "name": name, "address": {"socket_address": {"address": "0.0.0.0", "port_value": port}},
+            "filter_chains": [{"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}]}
+
+
+@pytest.mark.parametrize("delta", [False, True], ids=["sotw", "delta"])
+def test_what_there_is_and_why_it_warms(control_plane, sluiced, app, delta):
+    plane = control_plane()
+    plane.change([cluster("plain", ("127.0.0.1", 9))], version="first", types=["listener"])
+    _, ctl = sluiced(config(delta))
+    plane.wait_ack("cluster")
+    now = rows(ctl)
+    assert now["cluster", "xds", "static"]["version"] == ""
+    row = now["cluster", "plain", "active"]
+    assert row["updated"] and not row["note"]
+    assert delta or row["version"] == "first"
+
+    # A cluster whose endpoints and a listener whose routes do not come.
+    plane.hold("endpoints", "route")
+    port = app.free_port()
+    plane.set(cluster("waits", eds=True), assignment("waits", ("127.0.0.1", 9)), listener("front", port, "local"), version="second")
+    wait_until(lambda: ("cluster", "waits", "warming") in rows(ctl) and ("listener", "front", "warming") in rows(ctl), 10, "both warm")
+    now = rows(ctl)
+    assert now["cluster", "waits", "warming"]["note"] == "waits for endpoints (eds)"
+    assert now["listener", "front", "warming"]["note"] == "waits for routes 'local' (rds)"
+    assert "waits for endpoints (eds)" in ctl().stdout
+    assert set(rows(ctl, "--kind", "listener")) == {("listener", "front", "warming")}
+    plane.hold()
+    plane.set({"@type": url("route"), "name": "local", "virtual_hosts": []}, version="third")
+    wait_until(lambda: ("cluster", "waits", "active") in rows(ctl) and ("listener", "front", "active") in rows(ctl), 10, "both are there")
+    now = rows(ctl, "--endpoints")
+    assert ("route", "local", "active") in now and ("endpoints", "waits", "active") in now
+
+
+def test_what_was_refused_and_what_differs(control_plane, sluiced, app, world):
+    plane = control_plane()
+    plane.change([cluster("web", ("127.0.0.1", 9)), cluster("goes", ("127.0.0.1", 9))], version="good", types=["listener"])
+    _, ctl = sluiced(config(False))
+    plane.wait_ack("cluster", "good")
+    before = world.directory / "config-before.json"
+    before.write_text(ctl("dump").stdout)
+    assert ctl("diff", before).stdout == "Nothing differs.\n"
+
+    since = plane.mark()
+    plane.set(cluster("web", ("127.0.0.1", 9), lb_policy="CLUSTER_PROVIDED"), version="bad")
+    nack = plane.wait_nack("cluster", since=since)
+    now = rows(ctl)
+    assert now["cluster", "web", "active"]["version"] == "good"
+    refused = now["cluster", "web", "refused"]
+    assert refused["version"] == "bad" and refused["note"] and refused["note"] in nack
+
+    plane.set(cluster("web", ("127.0.0.1", 9), connect_timeout="7s"), cluster("comes", ("127.0.0.1", 9)), version="next")
+    plane.wait_ack("cluster", "next")
+    plane.remove(cluster=["goes"], version="last")
+    plane.wait_ack("cluster", "last")
+    changes = {(c["what"], c["name"]): c["fields"] for c in json.loads(ctl("diff", before, "live", "--output", "json").stdout)}
+    assert ("added", "comes") in changes and ("removed", "goes") in changes
+    assert {"path": "connect_timeout", "before": '"2s"', "after": '"7s"'} in changes["changed", "web"]
+    assert "connect_timeout" in ctl("diff", before).stdout
+
+    (shown,) = json.loads(ctl("show", "cluster", "web").stdout)
+    assert shown["state"] == "active" and shown["resource"]["connect_timeout"] == "7s"
+    missing = ctl("show", "cluster", "goes", check=False)
+    assert missing.returncode != 0 and 'there is no cluster "goes"' in missing.stderr
