@@ -59,7 +59,9 @@ void Drainer::tick(io::Timer& timer) {
             static_cast<uint64_t>(passed.count()))
       d.drain();
   });
-  std::erase_if(self.chains_, [&](const auto& chain) { return now >= chain->drain_end(); });
+  // One that nobody else has any more is done: its statistics go with it.
+  std::erase_if(self.chains_,
+                [&](const auto& chain) { return now >= chain->drain_end() || chain.use_count() == 1; });
   self.arm();
 }
 

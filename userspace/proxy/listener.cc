@@ -47,7 +47,7 @@ ListenerRuntime::ListenerRuntime(std::shared_ptr<const model::Listener> c, const
   if (before && stat_prefix(*before->config) == prefix)
     shared = before->shared;
   else
-    shared = std::make_shared<Shared>(Shared{ListenerStats(root, prefix, worker)});
+    shared = std::make_shared<Shared>(root, prefix, worker);
   stats::Scope scope = root.scope("listener").scope(prefix);
   for (const auto& f : config->listener_filters) listener_filters.push_back(f(scope));
 

@@ -67,6 +67,9 @@ struct ListenerRuntime {
   using Chain = ChainRuntime;
   // Survives updates.
   struct Shared {
+    Shared(const stats::Scope& root, const std::string& prefix, unsigned worker)
+        : lease(root.scope("listener").scope(prefix).lease()), stats(root, prefix, worker) {}
+    const stats::Lease lease;  // first: what counts below the prefix goes before it
     ListenerStats stats;
     uint64_t active = 0;  // connections, on this worker
   };

@@ -5,7 +5,10 @@
 namespace sluice::extensions::http_connection_manager {
 
 Stats::Stats(const ext::NetworkFilterScope& scope, std::string_view prefix)
-    : http1(scope.root), http2(scope.root) {
+    : lease(scope.root.scope("http").scope(prefix).lease()),
+      listener_lease(scope.listener.lease()),
+      http1(scope.root),
+      http2(scope.root) {
   const stats::Scope s = scope.root.scope("http").scope(prefix);
 #define SLUICE_COUNTER(name) name = s.counter(#name)
   SLUICE_COUNTER(downstream_cx_delayed_close_timeout);

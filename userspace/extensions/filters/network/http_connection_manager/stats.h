@@ -14,6 +14,8 @@ struct Stats {
   Stats(const ext::NetworkFilterScope& scope, std::string_view prefix);
   void count_response(uint16_t status);
 
+  // What filters and routes count below these prefixes goes before them.
+  const stats::Lease lease, listener_lease;
   stats::Counter downstream_cx_delayed_close_timeout, downstream_cx_destroy, downstream_cx_destroy_active_rq,
       downstream_cx_destroy_local, downstream_cx_destroy_local_active_rq, downstream_cx_destroy_remote,
       downstream_cx_destroy_remote_active_rq, downstream_cx_drain_close, downstream_cx_http1_soft_drain,

@@ -31,7 +31,10 @@ Stats::Stats(const stats::Scope& s)
 namespace {
 
 struct Shared {
+  Shared(std::shared_ptr<const Config> c, const stats::Scope& scope)
+      : config(std::move(c)), lease(scope.lease()), stats(scope) {}
   std::shared_ptr<const Config> config;
+  const stats::Lease lease;
   Stats stats;
 };
 
@@ -355,8 +358,7 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
 
 ext::NetworkFilterFactory make_factory(std::shared_ptr<const Config> config) {
   return [config](const ext::NetworkFilterScope& scope) -> ext::NetworkFilterMaker {
-    auto shared =
-        std::make_shared<Shared>(Shared{config, Stats(scope.root.scope("tcp").scope(config->stat_prefix))});
+    auto shared = std::make_shared<Shared>(config, scope.root.scope("tcp").scope(config->stat_prefix));
     return [shared] { return std::make_unique<TcpProxy>(shared); };
   };
 }
