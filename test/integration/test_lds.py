@@ -8,6 +8,7 @@ import pytest
 from support.control_plane import ads_source, cluster, dynamic, url, xds_cluster
 from support.pod import inside
 from support.wait import wait_until
+from test_cds_eds import Load
 
 pytestmark = pytest.mark.root
 
@@ -316,3 +317,53 @@ def test_told_to_drain_before_there_is_a_listener(control_plane, run_proxy, delt
     wait_until(lambda: plane.requests("cluster"), 10, "clusters are asked for")
     assert proxy.admin.post("/drain_listeners").strip() == "OK"
     assert proxy.admin.get("/server_info")
+
+
+def test_other_socket_options_lose_no_connection(control_plane, run_proxy, app, delta, kind):
+    """Connections are made while a listener's socket options change again and again: each is served."""
+    if kind == "envoy":
+        pytest.skip("Envoy opens other sockets and resets what waits in the old ones")
+    def front(n):
+        # SOL_SOCKET, SO_KEEPALIVE; IPPROTO_TCP, TCP_KEEPIDLE
+        options = [{"level": 1, "name": 9, "int_value": 1}, {"level": 6, "name": 4, "int_value": 100 + n}]
+        return listener(http_chain("c", str(n)), tcp_backlog_size=64 + n, socket_options=options)
+    plane = control_plane()
+    plane.set(front(0))
+    proxy = run_proxy(config(delta))
+    wait_answer(app, "0")
+    with Load(app, PORT, "/") as load, Load(app, PORT, "/") as other:
+        for n in range(1, 40):
+            plane.set(front(n))
+            plane.wait_ack("listener")
+        wait_answer(app, "39")
+        load.more(), other.more()
+    assert not load.bad and not other.bad, (load.bad + other.bad)[:3]
+    assert len(load.bodies) > 5
+    assert proxy.admin.stat("listener_manager.listener_create_success") == 1  # one socket, all the time
+    sockets = app.run("ss", "-tlnH", f"sport = :{PORT}").stdout.split()
+    assert sockets[2] == str(64 + 39), sockets  # Send-Q of a listening socket: its backlog
+
+
+def test_statistics_go_with_their_listener(control_plane, run_proxy, app, delta, kind):
+    """However many listeners there were, what is shown and held is that of those that are there."""
+    def front(n):
+        made = listener(http_chain("c", str(n)), name=f"web-{n}", port=PORT + n % 2, stat_prefix=f"front-{n}")
+        made["filter_chains"][0]["filters"][0]["typed_config"]["stat_prefix"] = f"web-{n}"
+        return made
+    plane = control_plane()
+    plane.set(front(0))
+    proxy = run_proxy(config(delta), extra=["--drain-time-s", "1"])
+    wait_answer(app, "0")
+    kept = Kept(app)
+    assert kept.ask()[1] == "0"
+    for n in range(1, 30):
+        plane.change([front(n)], remove={"listener": [f"web-{n - 1}"]})
+        plane.wait_ack("listener")
+        wait_answer(app, str(n), PORT + n % 2)
+
+    def shown():
+        names = proxy.admin.stats()
+        return {name.split(".")[1] for name in names if name.startswith(("listener.front-", "http.web-"))}
+    assert {"front-29", "web-29"} <= shown()
+    kept.close()
+    wait_until(lambda: shown() == {"front-29", "web-29"}, 20, "those of the others are gone")

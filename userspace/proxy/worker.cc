@@ -19,6 +19,10 @@ constexpr Duration kAcceptWarningInterval = std::chrono::seconds(1);
 // Free large buffers are kept for so long after a connection has ended.
 constexpr Duration kTrimAfter = std::chrono::seconds(1);
 
+// How long a socket that is to be closed goes on accepting. What the kernel has completed by then is taken; a turn of the
+// loop would do, the rest is for handshakes under way.
+constexpr Duration kLastCall = std::chrono::milliseconds(5);
+
 uint64_t cookie_of(const ListenSocket& s) {
   return s.workload ? s.workload->netns_cookie : 0;
 }
@@ -30,19 +34,27 @@ struct Worker::Socket {
       : worker(w),
         listen(std::move(s)),
         op(&Worker::accepted, this),
-        retry(w.loop().timers(), &resume, this) {}
+        retry(w.loop().timers(), &resume, this),
+        last_call(w.loop().timers(), &stop, this) {}
   static void resume(io::Timer& t) {
     Socket& s = *t.owner<Socket>();
     s.worker.loop_.accept(s.op, s.listen.fd);
+  }
+  static void stop(io::Timer& t) {
+    Socket& s = *t.owner<Socket>();
+    s.retry.cancel();
+    if (!s.op.in_flight()) s.worker.loop_.accept(s.op, s.listen.fd);  // its end is the socket's
+    s.worker.loop_.cancel(s.op);
   }
 
   Worker& worker;
   ListenSocket listen;
   std::shared_ptr<ListenerRuntime> runtime;
   io::Op op;
-  io::Timer retry;
+  io::Timer retry, last_call;
   MonotonicTime next_warning{};
   bool closing = false;
+  Backlog backlog = Backlog::reset;  // while closing
 };
 
 Worker::Worker(io::Loop& loop, stats::Store& store, const Options& options, const MakeClusters& make_clusters)
@@ -76,7 +88,7 @@ void Worker::put_listener(const std::shared_ptr<const model::Listener>& listener
 void Worker::remove_listener(const std::string& name, const DrainPlan& drain) {
   const ListenerPtr gone = listeners_.remove(name);
   if (!gone) return;
-  close_sockets([&](const ListenSocket& s) { return s.listener == gone->config; });
+  close_sockets([&](const ListenSocket& s) { return s.listener == gone->config; }, Backlog::serve);
   drainer_.begin(gone->chains_not_in(nullptr), drain);
 }
 
@@ -87,6 +99,10 @@ void Worker::add_socket(ListenSocket socket) {
   loop_guard_.add(cookie_of(s->listen), s->listen.bound);
   loop_.accept(s->op, s->listen.fd);
   sockets_.push_back(std::move(s));
+}
+
+Worker::SocketIterator Worker::find(const Socket& socket) {
+  return std::find_if(sockets_.begin(), sockets_.end(), [&](const auto& p) { return p.get() == &socket; });
 }
 
 Worker::SocketIterator Worker::forget_socket(SocketIterator it) {
@@ -100,16 +116,15 @@ void Worker::accepted(io::Op& op, io::Completion& c) {
   Socket& s = *op.owner<Socket>();
   Worker& w = s.worker;
   if (c.result >= 0) {
-    if (s.closing)
+    if (s.closing && s.backlog == Backlog::reset)
       w.loop_.close_reset(c.result);
     else
       Downstream::accept(w, s.runtime, s.listen, c.result);
   }
   if (c.more) return;
+  if (s.last_call.armed()) return s.retry.arm(w.loop_.now() + kLastCall / 5);
   if (s.closing) {
-    auto it =
-        std::find_if(w.sockets_.begin(), w.sockets_.end(), [&](const auto& p) { return p.get() == &s; });
-    w.forget_socket(it);
+    w.forget_socket(w.find(s));
     return;
   }
   if (c.result >= 0 || c.result == -ECONNABORTED || c.result == -ECANCELED)
@@ -122,21 +137,39 @@ void Worker::accepted(io::Op& op, io::Completion& c) {
   s.retry.arm(w.loop_.now() + kAcceptPause);
 }
 
-void Worker::close_sockets(const std::function<bool(const ListenSocket&)>& which) {
+void Worker::close_sockets(const std::function<bool(const ListenSocket&)>& which, Backlog backlog) {
   for (auto it = sockets_.begin(); it != sockets_.end();) {
     Socket& s = **it;
-    if (s.closing || !which(s.listen)) {
+    const bool hurry = s.closing && s.backlog == Backlog::serve && backlog == Backlog::reset;
+    if ((s.closing && !hurry) || !which(s.listen)) {
       ++it;
       continue;
     }
     s.closing = true;
+    s.backlog = backlog;
     s.retry.cancel();
-    if (s.op.in_flight()) {
+    s.last_call.cancel();
+    if (backlog == Backlog::serve) {
+      if (!s.op.in_flight()) loop_.accept(s.op, s.listen.fd);
+      s.last_call.arm(loop_.now() + kLastCall);
+      ++it;
+    } else if (s.op.in_flight()) {
       loop_.cancel(s.op);
       ++it;
     } else {
       it = forget_socket(it);
     }
+  }
+}
+
+void Worker::adjust_sockets(const std::shared_ptr<const model::Listener>& listener) {
+  for (auto& s : sockets_) {
+    if (s->closing || s->listen.workload || s->listen.listener != listener) continue;
+    Status done = loop_.set_options(s->listen.fd, listener->socket_options);
+    if (done) done = loop_.listen(s->listen.fd, static_cast<int>(listener->tcp_backlog));
+    if (!done)
+      SLUICE_LOG(listener, err, "{}: its socket stays as it was: {}", s->listen.bound.to_string(),
+                 done.error().message);
   }
 }
 

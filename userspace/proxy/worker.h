@@ -35,6 +35,12 @@ struct ListenSocket {
   std::shared_ptr<const Workload> workload;  // null: the proxy's own network namespace
 };
 
+// What becomes of connections that the kernel has completed on a socket that is closed, and nobody has accepted yet.
+enum class Backlog : uint8_t {
+  reset,  // as close(2) does it
+  serve,  // they are accepted first, for a moment longer
+};
+
 // A connection as `sluicectl connections` shows it.
 struct ConnectionSnapshot {
   uint64_t id;
@@ -63,12 +69,14 @@ class Worker {
   // Adds a listener or puts it in the place of the one with its name: its sockets serve the new one, connections keep
   // what they started with; those on filter chains that are no more are drained.
   void put_listener(const std::shared_ptr<const model::Listener>& listener, const DrainPlan& drain = {});
-  // Closes its sockets and drains its connections.
+  // Closes its sockets and drains its connections, those of their backlog too.
   void remove_listener(const std::string& name, const DrainPlan& drain);
   // A socket of a listener that was put.
   void add_socket(ListenSocket socket);
+  // Its sockets in this process' namespace get its socket options and backlog. Both are such as can be had.
+  void adjust_sockets(const std::shared_ptr<const model::Listener>& listener);
   // Stops accepting on the sockets that `which` picks and closes them. Connections go on.
-  void close_sockets(const std::function<bool(const ListenSocket&)>& which);
+  void close_sockets(const std::function<bool(const ListenSocket&)>& which, Backlog backlog = Backlog::reset);
   void close_all_sockets() {
     close_sockets([](const ListenSocket&) { return true; });
   }
@@ -104,6 +112,7 @@ class Worker {
   struct Socket;
 
   using SocketIterator = std::list<std::unique_ptr<Socket>>::iterator;
+  SocketIterator find(const Socket& socket);
   SocketIterator forget_socket(SocketIterator it);
   static void accepted(io::Op& op, io::Completion& c);
   // A connection has ended: buffers that a bulk transfer has left are given back a little later.

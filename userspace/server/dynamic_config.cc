@@ -160,9 +160,12 @@ ListenerOrigin DynamicConfig::origin(const xds::Resource& resource) const {
 Status DynamicConfig::put_listener(std::shared_ptr<const model::Listener> listener,
                                    const xds::Resource& resource) {
   ListenerOrigin from = origin(resource);
-  if (listener_check_ && from.message) SLUICE_TRY(listener_check_(*from.message));
   directory_->tell_workers();  // of the clusters that came before it
-  return listeners_->put(std::move(listener), std::move(from));
+  // Last, since it makes what the listener needs in every enrolled workload: one that is refused leaves nothing there.
+  auto check = [this, message = from.message] {
+    return listener_check_ && message ? listener_check_(*message) : Status();
+  };
+  return listeners_->put(std::move(listener), std::move(from), check);
 }
 
 void DynamicConfig::remove_listener(const std::string& name) {

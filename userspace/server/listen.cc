@@ -1,9 +1,13 @@
 #include "server/listen.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <utility>
 
 namespace sluice::server {
 namespace {
@@ -46,6 +50,55 @@ bool same_sockets(const model::Listener& a, const model::Listener& b) {
   return a.address == b.address && a.additional_addresses == b.additional_addresses &&
          a.bind_to_port == b.bind_to_port && a.socket_options == b.socket_options &&
          a.tcp_backlog == b.tcp_backlog && intercepting(a) == intercepting(b);
+}
+
+namespace {
+
+// Those that mean on a listening socket what they mean before: the accepted ones inherit them.
+bool changes_later(const io::SocketOptions::Raw& raw) {
+  static constexpr std::pair<int, int> kOptions[] = {
+      {SOL_SOCKET, SO_KEEPALIVE},    {SOL_SOCKET, SO_LINGER},
+      {SOL_SOCKET, SO_MARK},         {SOL_SOCKET, SO_PRIORITY},
+      {SOL_SOCKET, SO_SNDBUF},       {SOL_SOCKET, SO_RCVBUF},
+      {IPPROTO_TCP, TCP_KEEPCNT},    {IPPROTO_TCP, TCP_KEEPIDLE},
+      {IPPROTO_TCP, TCP_KEEPINTVL},  {IPPROTO_TCP, TCP_NODELAY},
+      {IPPROTO_TCP, TCP_MAXSEG},     {IPPROTO_TCP, TCP_USER_TIMEOUT},
+      {IPPROTO_TCP, TCP_FASTOPEN},   {IPPROTO_TCP, TCP_DEFER_ACCEPT},
+      {IPPROTO_TCP, TCP_CONGESTION}, {IPPROTO_TCP, TCP_NOTSENT_LOWAT},
+      {IPPROTO_IP, IP_TOS},          {IPPROTO_IPV6, IPV6_TCLASS},
+  };
+  return std::ranges::find(kOptions, std::pair(raw.level, raw.name)) != std::end(kOptions);
+}
+
+}  // namespace
+
+bool can_adjust(const model::Listener& from, const model::Listener& to) {
+  const io::SocketOptions &a = from.socket_options, &b = to.socket_options;
+  if (from.address != to.address || from.additional_addresses != to.additional_addresses ||
+      from.bind_to_port != to.bind_to_port || intercepting(from) != intercepting(to) ||
+      a.reuse_port != b.reuse_port || a.v6_only != b.v6_only || a.transparent != b.transparent ||
+      a.freebind != b.freebind)
+    return false;
+  auto kept = [](auto before, auto after) { return !before || after; };
+  const auto &k = a.keep_alive, &l = b.keep_alive;
+  if (!kept(a.mark, b.mark) || !kept(k.enabled, l.enabled) || !kept(k.probes, l.probes) ||
+      !kept(k.time_s, l.time_s) || !kept(k.interval_s, l.interval_s))
+    return false;
+  auto stays = [&](const io::SocketOptions::Raw& raw) {
+    return std::ranges::any_of(
+        b.raw, [&](const auto& other) { return other.level == raw.level && other.name == raw.name; });
+  };
+  auto settable = [&](const io::SocketOptions::Raw& raw) {
+    return changes_later(raw) || std::ranges::find(a.raw, raw) != a.raw.end();
+  };
+  return std::ranges::all_of(a.raw, stays) && std::ranges::all_of(b.raw, settable);
+}
+
+Status try_options(io::Loop& loop, const model::Listener& listener) {
+  auto fd = loop.open_socket(listener.address.family(), listener.socket_options);
+  if (!fd) return explain(std::move(fd).error(), listener, listener.address);
+  loop.close(*fd);
+  return {};
 }
 
 Status start_listening(io::Loop& loop, const SocketGroup& group) {

@@ -25,6 +25,12 @@ bool intercepting(const model::Listener& listener);
 // Do the two take connections from the same sockets?
 bool same_sockets(const model::Listener& a, const model::Listener& b);
 
+// Whether sockets of `from` can become those of `to` as they listen: what is set stays set, if to other values. New
+// sockets in their place would be sure to do, but connections that the kernel completes while one is closed are lost.
+bool can_adjust(const model::Listener& from, const model::Listener& to);
+// Whether a socket takes the options of `listener`, without touching those that it has.
+Status try_options(io::Loop& loop, const model::Listener& listener);
+
 // Binds; clients are refused until start_listening(). `netns_fd` -1: this process' network namespace. `dual_stack`: a 0.0.0.0 listener gets a [::] twin.
 // The error names the listener, the address and what to do.
 Result<std::vector<SocketGroup>> open_listener(io::Loop& loop,

@@ -60,7 +60,8 @@ Status ListenerManager::check_address(const model::Listener& listener) const {
   return {};
 }
 
-Status ListenerManager::put(std::shared_ptr<const model::Listener> listener, ListenerOrigin origin) {
+Status ListenerManager::put(std::shared_ptr<const model::Listener> listener, ListenerOrigin origin,
+                            const std::function<Status()>& last) {
   const std::string& name = *listener->name;
   auto it = entries_.find(name);
   if (it != entries_.end()) {
@@ -85,7 +86,14 @@ Status ListenerManager::put(std::shared_ptr<const model::Listener> listener, Lis
   SLUICE_TRY(check_address(*listener));
   Version version{listener, std::move(origin), {}};
   const Version* current = it != entries_.end() && it->second.active.listener ? &it->second.active : nullptr;
-  if (opens_here(*listener) && !(current && same_sockets(*current->listener, *listener))) {
+  const bool same = current && same_sockets(*current->listener, *listener);
+  const bool adjusts = current && !same && can_adjust(*current->listener, *listener);
+  if (opens_here(*listener) && adjusts) {
+    if (Status s = try_options(loop_, *listener); !s) {
+      create_failure_.add();
+      return s;
+    }
+  } else if (opens_here(*listener) && !same) {
     auto opened = open_listener(loop_, listener, static_cast<unsigned>(std::max<size_t>(workers_.size(), 1)),
                                 -1, false);
     if (!opened) {
@@ -94,6 +102,7 @@ Status ListenerManager::put(std::shared_ptr<const model::Listener> listener, Lis
     }
     version.sockets = std::move(*opened);
   }
+  if (last) SLUICE_TRY(last());
   const bool changes = it != entries_.end() && (it->second.active.listener || it->second.warming.listener);
   Entry& entry = entries_[name];
   if (!changes) entry.order = ++orders_;
@@ -117,11 +126,6 @@ void ListenerManager::drop_warming(Entry& entry) {
   entry.warming = {};
   --warming_;
   update_gauges();
-}
-
-bool ListenerManager::is_static(const std::string& name) const {
-  auto it = entries_.find(name);
-  return it != entries_.end() && !it->second.discovered && it->second.active.listener;
 }
 
 bool ListenerManager::remove(const std::string& name) {
@@ -181,7 +185,6 @@ void ListenerManager::look(io::TurnEnd& hook) {
     }
     self.update_gauges();
   }
-  if (self.warming_ == 0 && self.on_warm_) self.on_warm_();
 }
 
 Status ListenerManager::activate(Entry& entry) {
@@ -190,20 +193,25 @@ Status ListenerManager::activate(Entry& entry) {
   for (const SocketGroup& g : next.sockets) SLUICE_TRY(start_listening(loop_, g));
   Version old = std::exchange(entry.active, {});
   const bool fresh_sockets = !next.sockets.empty();
+  const bool adjusts = !fresh_sockets && old.listener && !same_sockets(*old.listener, *next.listener);
   const proxy::DrainPlan plan = options_.drain;
   for (size_t i = 0; i < workers_.size(); ++i) {
     std::vector<proxy::ListenSocket> sockets;
     for (SocketGroup& g : next.sockets) sockets.push_back({g.fds[i].release(), g.bound, g.listener, nullptr});
     // Of an address that changes, the new socket takes connections before the old one is closed.
-    workers_[i]->post([listener = next.listener, gone = fresh_sockets || !opens_here(*next.listener), plan,
-                       sockets = std::move(sockets)](proxy::Worker& w) {
+    workers_[i]->post([listener = next.listener, gone = fresh_sockets || !opens_here(*next.listener), adjusts,
+                       plan, sockets = std::move(sockets)](proxy::Worker& w) {
       std::unordered_set<int> kept;
       w.put_listener(listener, plan);
       for (const auto& s : sockets) w.add_socket(s), kept.insert(s.fd);
       if (gone)
-        w.close_sockets([&](const proxy::ListenSocket& s) {
-          return s.listener == listener && !s.workload && !kept.contains(s.fd);
-        });
+        w.close_sockets(
+            [&](const proxy::ListenSocket& s) {
+              return s.listener == listener && !s.workload && !kept.contains(s.fd);
+            },
+            proxy::Backlog::serve);
+      else if (adjusts)
+        w.adjust_sockets(listener);
     });
     for (size_t g = 0; g < next.sockets.size(); ++g) create_success_.add();
   }
@@ -278,7 +286,8 @@ void ListenerManager::stop_accepting(bool inbound_only) {
   };
   for (auto& w : workers_)
     w->call([&](proxy::Worker& me) {
-      me.close_sockets([&](const proxy::ListenSocket& s) { return which(*s.listener); });
+      me.close_sockets([&](const proxy::ListenSocket& s) { return which(*s.listener); },
+                       proxy::Backlog::serve);
     });
   size_t left = 0;
   for (auto& [name, entry] : entries_) {

@@ -65,21 +65,19 @@ class ListenerManager {
   ~ListenerManager();
 
   // Adds or changes. Nothing happens if it equals what is there. An error (its address cannot be had): all stays as it
-  // was.
-  Status put(std::shared_ptr<const model::Listener> listener, ListenerOrigin origin);
+  // was. `last` is done once nothing else can refuse it, and may.
+  Status put(std::shared_ptr<const model::Listener> listener, ListenerOrigin origin,
+             const std::function<Status()>& last = nullptr);
   // Those of the bootstrap stay. False: there is no such one.
   bool remove(const std::string& name);
   // An update of `name` was refused before it came here.
   void note_failure(const std::string& name, std::string details, ListenerOrigin origin);
-  bool is_static(const std::string& name) const;
   // From now on listeners whose needs are met serve.
   void start();
   // Looks at those that warm, at the end of this turn: something has become ready.
   void check_warming();
   // True once start() was called and nothing warms.
   bool warm() const { return started_ && warming_ == 0; }
-  // Called whenever warm() has become true.
-  void when_warm(std::function<void()> f) { on_warm_ = std::move(f); }
   // Told when the listeners that enrolled workloads get have changed so that other sockets are needed.
   void when_workload_listeners_change(std::function<void()> f) { on_workload_listeners_ = std::move(f); }
 
@@ -112,7 +110,7 @@ class ListenerManager {
   size_t warming_ = 0;
   uint64_t orders_ = 0;
   bool started_ = false, stopped_ = false;
-  std::function<void()> on_warm_, on_workload_listeners_;
+  std::function<void()> on_workload_listeners_;
   io::TurnEnd look_;
   io::Timer drain_timer_;
   stats::Counter added_, modified_, removed_, in_place_updated_, create_success_, create_failure_,

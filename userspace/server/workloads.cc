@@ -79,10 +79,11 @@ void Workloads::restrict_to(const Served& served, redirect::WorkloadSpec& spec) 
   spec.inbound &= served.inbound;
 }
 
-void Workloads::close(const Served& served) {
+void Workloads::close(const Served& served, proxy::Backlog backlog) {
   for (auto& w : workers_)
     w->call([&](proxy::Worker& worker) {
-      worker.close_sockets([&](const proxy::ListenSocket& s) { return s.workload == served.workload; });
+      worker.close_sockets([&](const proxy::ListenSocket& s) { return s.workload == served.workload; },
+                           backlog);
     });
 }
 
@@ -107,7 +108,7 @@ void Workloads::set_listeners(ListenerList listeners) {
       served_.erase(it);
       continue;
     }
-    close(it->second);
+    close(it->second, proxy::Backlog::serve);  // the kernel side has gone over to the new ones
     it->second = std::move(*fresh);
   }
 }

@@ -54,7 +54,7 @@ class Workloads {
   Result<Served> open(const std::string& name, const std::string& netns_path, uint64_t cookie,
                       redirect::WorkloadSpec& spec);
   static void restrict_to(const Served& served, redirect::WorkloadSpec& spec);
-  void close(const Served& served);
+  void close(const Served& served, proxy::Backlog backlog = proxy::Backlog::reset);
   void forget(uint64_t cookie);  // nothing of its identity stays anywhere
   void forget_in_workers(uint64_t cookie);
 

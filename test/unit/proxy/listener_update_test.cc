@@ -1,5 +1,7 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -176,6 +178,7 @@ TEST_CASE("A removed listener: no new connections, the old ones drain over the t
     std::vector<sim::Peer*> peers;
     for (int i = 0; i < 40; ++i) peers.push_back(&bed.connect(kOne, "1a"));
     bed.worker->remove_listener("l", kMinute);
+    bed.pass(20ms);  // while what the kernel has completed is still accepted
     sim::Peer& late = sim.world.client(kOne);
     REQUIRE(bed.until([&] { return late.error != 0 || late.was_reset; }));
     auto told = [&] {
@@ -213,5 +216,55 @@ TEST_CASE("No time to drain: closed at once") {
     bed.worker->remove_listener("l", {.time = Duration(0), .gradual = true});
     REQUIRE(bed.until([&] { return one.ended; }));
     CHECK_FALSE(one.was_reset);
+  });
+}
+
+TEST_CASE("A socket that is closed serves what the kernel has completed on it") {
+  size_t served = 0;
+  each([&](sim::Sim& sim) {
+    Bed bed(sim);
+    sim.net.faults().no_descriptors = 0;  // who has none left at the last call serves nobody
+    // A client is connected before the other side's kernel knows: that takes less than the last call.
+    sim.net.faults().latency_min = 10us, sim.net.faults().latency_max = 200us;
+    std::vector<sim::Peer*> peers;
+    for (int i = 0; i < 8; ++i) peers.push_back(&sim.world.client(kOne));
+    bed.until([&] { return std::ranges::any_of(peers, &sim::Peer::connected); });
+    std::erase_if(peers, [](const sim::Peer* p) { return !p->connected; });
+    bed.worker->remove_listener("l", kMinute);
+    for (sim::Peer* p : peers) {
+      bed.until([&] { return p->over() || p->received.size() >= 2; });
+      CHECK_FALSE(p->was_reset);
+      CHECK(p->received.starts_with("1a"));
+      ++served;
+    }
+  });
+  CHECK(served > 20);  // not only those that were accepted at once
+}
+
+TEST_CASE("Statistics of a listener go with its last connection, however many versions there are") {
+  each([](sim::Sim& sim) {
+    Bed bed(sim);
+    auto shown = [&](const std::string& prefix) {
+      const auto all = bed.store.snapshot();
+      return std::ranges::any_of(all,
+                                 [&](const auto& m) { return m.name.starts_with("listener." + prefix); });
+    };
+    auto named = [](const std::string& prefix, uint64_t frame) {
+      auto l = std::const_pointer_cast<model::Listener>(listener("1a", "2a", frame));
+      l->stat_prefix = prefix;
+      return l;
+    };
+    bed.worker->put_listener(named("v0", 100), kMinute);
+    CHECK_FALSE(shown("10.0.0.1_80"));
+    sim::Peer& peer = bed.connect(kOne, "1a");
+    const size_t metrics = bed.store.snapshot().size(), bytes = bed.store.memory();
+    for (uint64_t i = 1; i < 100; ++i)
+      bed.worker->put_listener(named("v" + std::to_string(i), 100 + i), kMinute);
+    CHECK(shown("v0."));  // its connection is there
+    CHECK(bed.store.snapshot().size() <= 2 * metrics);
+    CHECK(bed.store.memory() <= 2 * bytes);
+    peer.close();
+    CHECK(bed.until([&] { return !shown("v0."); }));
+    CHECK(shown("v99."));
   });
 }
