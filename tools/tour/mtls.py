@@ -38,7 +38,7 @@ def give_identities(tour):
         tour.screen.output(run(require("sluicectl"), "ca", *arguments).stdout, 6)
 
     ca = tour.world.directory / "ca"
-    authority("init", ca)
+    authority("init", ca, "--trust-domain", "tour.local")
     for pod in (tour.shop, tour.web):
         secrets = tour.world.directory / f"secrets-{pod.short}"
         authority("issue", ca, "--identity", f"{DOMAIN}/{pod.short}", "--out", secrets)

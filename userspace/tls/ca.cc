@@ -10,7 +10,7 @@
 namespace sluice::tls {
 namespace {
 
-// OpenSSL's own context: library() has what connections need, and writes no keys.
+// OpenSSL's own context: nullptr has what connections need, and writes no keys.
 constexpr OSSL_LIB_CTX* kAll = nullptr;
 constexpr Duration kClockSkew = std::chrono::minutes(1);
 constexpr size_t kSerialBytes = 16;

@@ -111,12 +111,14 @@ class Lane:
             gid = SLUICE_GID[self.redirect]
         elif self.redirect == "iptables":
             gid = PROXY_GID
-        return self.fill(cmd, config=config, envoy=self.bench.envoy, sluiced=o.sluiced), gid
+        # The second proxy of a lane (mesh) has a control socket of its own.
+        state = {"state": f"{self.dir}/state-{len(self.procs)}"} if self.procs else {}
+        return self.fill(cmd, config=config, envoy=self.bench.envoy, sluiced=o.sluiced, **state), gid
 
     def fill(self, cmd, **more):
         """A command with its {placeholders} replaced."""
-        v = dict(more, concurrency="1", pod_ns=self.pod, cgroup=self.cg2, pins=f"/sys/fs/bpf/{self.tag}", state=f"{self.dir}/state",
-                 sluicectl=self.bench.sluicectl, redirect="ebpf" if self.redirect == "ebpf" else "none")
+        v = {"concurrency": "1", "pod_ns": self.pod, "cgroup": self.cg2, "pins": f"/sys/fs/bpf/{self.tag}", "state": f"{self.dir}/state",
+             "sluicectl": self.bench.sluicectl, "redirect": "ebpf" if self.redirect == "ebpf" else "none", **more}
         return [c.format(**v) for c in cmd]
 
     def start_proxy(self, config):
