@@ -1,8 +1,10 @@
 """CONNECT that ends at the proxy (connect_config): a tunnel to a TCP server. Each case on Envoy and sluiced."""
+import struct
+
 import pytest
 
 from config import bootstrap, chain, cluster, file_log, http_manager, listener
-from support.peers import Peer, receive_all, receive_exactly
+from support.peers import Peer, echo, receive_all, receive_exactly
 from support.proxies import AccessLog
 
 pytestmark = pytest.mark.root
@@ -82,6 +84,25 @@ def test_a_server_that_speaks_first_and_hangs_up(tunnels, app):
         head_of(sock)
         assert receive_all(sock) == b"hello"
     assert log.wait() == ["200 - via_upstream -"]
+
+
+@pytest.mark.parametrize("version", ["V1", "V2"])
+def test_the_server_is_told_who_calls(tunnels, app, version):
+    """proxy_protocol_config: the PROXY header comes first, once, with the addresses of the client's connection."""
+    _, port, _, _ = tunnels(echo, proxy_protocol_config={"version": version})
+    for early in (b"", b"early"):
+        with app.connect("127.0.0.1", port) as sock:
+            sock.settimeout(20)
+            own = sock.getsockname()[1]
+            # It is the connection that the header speaks of, not what x-forwarded-for says of the client.
+            sock.sendall(TUNNEL[:-2] + b"x-forwarded-for: 1.2.3.4\r\n\r\n" + early)
+            head_of(sock)
+            sock.sendall(b"late")
+            wanted = b"PROXY TCP4 127.0.0.1 127.0.0.1 %d %d\r\n" % (own, port)
+            if version == "V2":
+                wanted = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes([127, 0, 0, 1] * 2) + struct.pack("!HH", own, port)
+            wanted += early + b"late"
+            assert receive_exactly(sock, len(wanted)) == wanted
 
 
 def test_a_server_that_is_not_there(tunnels, app):

@@ -5,6 +5,8 @@ import pytest
 
 from config import bootstrap, chain, file_log, http_manager, listener
 from support.proxies import AccessLog
+from support.wait import wait_until
+from support.web import call
 
 pytestmark = pytest.mark.root
 LOG = "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %BYTES_RECEIVED% %BYTES_SENT% %REQ(:PATH)% %PROTOCOL%"
@@ -136,3 +138,19 @@ def test_local_reply_config(lab, app):
         sock.sendall(request("/nowhere"))
         status, fields, body = answers(sock)[0]
     assert (status, fields["x-why"], body) == (410, "gone", "410:gone")
+
+
+@pytest.mark.parametrize("drain_type", ["DEFAULT", "MODIFY_ONLY"])
+def test_connections_of_some_listeners_stay_when_failing_on_purpose(run_proxy, app, drain_type):
+    """drain_type: a listener that only drains when it changes keeps its connections after /healthcheck/fail, not to its own end."""
+    port = app.free_port()
+    manager = http_manager([{"match": {"prefix": "/"}, "direct_response": {"status": 200}}])
+    proxy = run_proxy(bootstrap([listener(port, chain(manager), drain_type=drain_type)], []))
+    assert "connection" not in call(app, port)[1]
+    proxy.admin.post("/healthcheck/fail")
+    wait_until(lambda: not proxy.admin.ready())
+    if drain_type == "DEFAULT":
+        wait_until(lambda: call(app, port)[1].get("connection") == "close")
+    else:
+        assert all("connection" not in call(app, port)[1] for _ in range(5))
+    assert (proxy.admin.stat("http.web.downstream_cx_drain_close") > 0) == (drain_type == "DEFAULT")

@@ -66,7 +66,7 @@ def test_what_goes_wrong_has_envoys_words(lab, app, case):
     def reply(n):
         sent.append(n)
         return replies[case]
-    _, port, web, log = lab(reply, timeout="0.3s")
+    proxy, port, web, log = lab(reply, timeout="0.3s")
     if case == "refused":
         web.close()
     if case == "half":
@@ -81,6 +81,8 @@ def test_what_goes_wrong_has_envoys_words(lab, app, case):
             for connection in web.connections:
                 connection.shutdown(2)
             assert sock.recv(1000) == b""  # cut off, not completed
+        for name in ("tx_reset", "rx_reset"):
+            proxy.wait_stat(f"http.web.downstream_rq_{name}", 1)
         assert log.wait()[0].startswith("200 UPE upstream_reset_after_response_started{")
         return
     status, _, body = call(app, port)

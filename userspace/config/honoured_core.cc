@@ -41,7 +41,7 @@ const ext::Honoured kListener[] = {
          "per_connection_buffer_limit_bytes deprecated_v1 listener_filters listener_filters_timeout "
          "continue_on_listener_filters_timeout transparent freebind socket_options "
          "tcp_fast_open_queue_length "
-         "traffic_direction enable_reuse_port access_log tcp_backlog_size "
+         "traffic_direction drain_type enable_reuse_port access_log tcp_backlog_size "
          "max_connections_to_accept_per_socket_event bind_to_port",
      .meaningless = {{"metadata", kShown},
                      {"ignore_global_conn_limit", "there is no global connection limit"},

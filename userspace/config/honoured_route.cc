@@ -83,7 +83,9 @@ const ext::Honoured kRoutes[] = {
     {.message = "envoy.config.route.v3.RouteAction.HashPolicy.QueryParameter", .fields = "*"},
     {.message = "envoy.config.route.v3.RouteAction.UpgradeConfig",
      .fields = "upgrade_type enabled connect_config"},
-    {.message = "envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig", .fields = "allow_post"},
+    {.message = "envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig",
+     .fields = "allow_post proxy_protocol_config"},
+    {.message = "envoy.config.core.v3.ProxyProtocolConfig", .fields = "version"},
     {.message = "envoy.config.route.v3.RouteAction.MaxStreamDuration", .fields = "*"},
     {.message = "envoy.config.route.v3.InternalRedirectPolicy",
      .fields = "max_internal_redirects redirect_response_codes allow_cross_scheme_redirect "

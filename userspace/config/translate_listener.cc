@@ -186,6 +186,7 @@ Result<std::shared_ptr<const model::Listener>> translate(const proto::Listener& 
   out->bind_to_port =
       value_or(in.has_bind_to_port(), in.bind_to_port(), true) &&
       value_or(in.deprecated_v1().has_bind_to_port(), in.deprecated_v1().bind_to_port(), true);
+  out->drain_on_health_check = in.drain_type() == envoy::config::listener::v3::Listener::DEFAULT;
   out->use_original_dst = in.use_original_dst().value();
   out->buffer_limit = value_or(in.has_per_connection_buffer_limit_bytes(),
                                in.per_connection_buffer_limit_bytes(), out->buffer_limit);

@@ -7,6 +7,7 @@
 #include "config/translate_route.h"
 #include "envoy/config/route/v3/route_components.pb.h"
 #include "envoy/extensions/internal_redirect/allow_listed_routes/v3/allow_listed_routes_config.pb.h"
+#include "envoy/extensions/internal_redirect/previous_routes/v3/previous_routes_config.pb.h"
 #include "envoy/extensions/internal_redirect/safe_cross_scheme/v3/safe_cross_scheme_config.pb.h"
 #include "extensions/common/proto_matchers.h"
 #include "extensions/common/proto_rate_limit.h"
@@ -188,6 +189,11 @@ Status add_upgrades(const Action& in, const FieldPath& path, model::RouteAction&
                     "Non-CONNECT upgrade type " + upgrade.upgrade_type() + " has ConnectConfig");
     made.terminate = upgrade.has_connect_config();
     made.allow_post = upgrade.connect_config().allow_post();
+    if (upgrade.connect_config().has_proxy_protocol_config()) {
+      using envoy::config::core::v3::ProxyProtocolConfig;
+      const bool v1 = upgrade.connect_config().proxy_protocol_config().version() == ProxyProtocolConfig::V1;
+      made.proxy_protocol = v1 ? 1 : 2;
+    }
     const bool twice = std::any_of(out.upgrades.begin(), out.upgrades.end(),
                                    [&](const auto& other) { return other.type == made.type; });
     if (twice) return refuse(at, "Duplicate upgrade " + upgrade.upgrade_type());
@@ -217,11 +223,13 @@ Status add_redirect_predicates(const proto::InternalRedirectPolicy& in, const Fi
           allowed.push_back(name);
       }
       out.allowed_routes = std::move(allowed);
+    } else if (type == predicates::previous_routes::v3::PreviousRoutesConfig::descriptor()) {
+      out.previous_routes = true;
     } else {
       return refuse(at,
                     type->full_name() +
-                        " is not a predicate that this version of Sluice has; it has SafeCrossSchemeConfig "
-                        "and AllowListedRoutesConfig; max_internal_redirects bounds redirects in a circle");
+                        " is not a predicate that this version of Sluice has; it has SafeCrossSchemeConfig, "
+                        "AllowListedRoutesConfig and PreviousRoutesConfig");
     }
   }
   return {};

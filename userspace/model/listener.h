@@ -37,6 +37,7 @@ struct Listener {
   Address address;
   std::vector<Address> additional_addresses;
   bool bind_to_port = true;
+  bool drain_on_health_check = true;  // drain_type: DEFAULT; false: MODIFY_ONLY
   bool use_original_dst = false;  // hand off to the listener of the restored address
   uint32_t buffer_limit = 1 << 20;  // per_connection_buffer_limit_bytes
   TrafficDirection direction = TrafficDirection::unspecified;

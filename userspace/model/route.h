@@ -134,6 +134,7 @@ struct RouteAction {
     bool enabled = true;
     bool terminate = false;  // connect_config: a CONNECT ends here, its bytes go to the host as they are
     bool allow_post = false;  // so do a POST's
+    uint8_t proxy_protocol = 0;  // the host is told who calls: PROXY protocol 1 or 2; 0: it is not
   };
   std::vector<Upgrade> upgrades;
   struct InternalRedirect {
@@ -143,6 +144,7 @@ struct RouteAction {
     // Predicates: where the target's route is one of these (by name), where it does not lead from http to https.
     std::optional<std::vector<std::string>> allowed_routes;
     bool safe_cross_scheme = false;
+    bool previous_routes = false;  // where this route has not led this request there before
     std::vector<std::string> copied_headers;  // response_headers_to_copy, in lower case
   };
   std::optional<InternalRedirect> internal_redirect;

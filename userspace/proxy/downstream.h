@@ -59,6 +59,7 @@ class Downstream final : public io::Deferred,
   bool access_logged() const override { return !listener_->config->access_logs.empty(); }
   bool draining() const override;
   bool health_check_failed() const override { return worker_.health_check_failed(); }
+  bool drains_on_health_check() const override { return listener_->config->drain_on_health_check; }
 
   // net::ConnectionHandler
   void on_secured(net::Connection&) override;

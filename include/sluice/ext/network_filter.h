@@ -30,6 +30,8 @@ class NetworkFilterContext {
   virtual bool draining() const = 0;           // the listener is being drained
   // An operator said so (/healthcheck/fail): the proxy is not to be sent anything new.
   virtual bool health_check_failed() const = 0;
+  // Whether connections of this listener are to end then (drain_type DEFAULT; not with MODIFY_ONLY).
+  virtual bool drains_on_health_check() const { return true; }
 
  protected:
   ~NetworkFilterContext() = default;

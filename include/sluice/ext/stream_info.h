@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/address.h"
@@ -115,6 +116,8 @@ struct HttpInfo {
   uint64_t upstream_wire_bytes_received = 0, upstream_wire_bytes_sent = 0;
   uint64_t upstream_header_bytes_received = 0, upstream_header_bytes_sent = 0;
   uint32_t internal_redirects = 0;  // that the router has followed for this request
+  // By route that redirects, where that asks (previous_routes): the routes led to, by name.
+  std::vector<std::pair<std::string, std::string>> redirect_targets;
   uint64_t retry_attempts = 0;  // upstream_attempts - 1
   // Hosts that tries before the last one had a connection to, in order, each once (%UPSTREAM_HOSTS_ATTEMPTED%): nothing
   // to write down for a request that is tried once.

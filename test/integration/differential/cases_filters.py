@@ -134,6 +134,20 @@ for start, to in (("/listed", "http://test.example/good"), ("/listed", "http://t
     case(f"redirect by predicates {start} {to}", get(start), replies=(moved(to), response()), config="redirect_predicates")
 
 
+@c.configuration
+def redirect_circle(p):
+    tried = predicate("previous_routes", "PreviousRoutesConfig")
+    return c.served(p, c.hcm(p, c.vhost(*(
+        c.route(prefix=f"/{name}", name=name, internal_redirect_policy={"predicates": [tried], "max_internal_redirects": 10}) for name in ("a", "b", "c")),
+        c.route(prefix="/", internal_redirect_policy={"predicates": [tried], "max_internal_redirects": 10}))))
+
+
+for name, start, path in (("between two routes", "/a", "/b /a /b"), ("of three", "/a", "/b /c /a /b /c"), ("to itself", "/a", "/a /a"),
+                          ("another way the second time", "/a", "/b /a /c /a /b"), ("among routes without a name", "/1", "/2 /3"),
+                          ("that ends", "/a", "/b /a /c")):
+    case(f"redirect in a circle {name}", get(start), replies=(*(moved(f"http://test.example{to}") for to in path.split()), response()), config="redirect_circle")
+
+
 # ---- who the proxy is ----
 @c.configuration
 def user_agent(p):

@@ -164,10 +164,13 @@ inline constexpr Row kRouteRows[] = {
      "has ConnectConfig"},
     {"POST as CONNECT", Verdict::accepted,
      GOING("cluster: c, upgrade_configs: [{upgrade_type: CONNECT, connect_config: {allow_post: true}}]")},
-    {"CONNECT that says who is calling", Verdict::stricter,
+    {"CONNECT that says who is calling", Verdict::accepted,
      GOING("cluster: c, upgrade_configs: [{upgrade_type: CONNECT, connect_config: {proxy_protocol_config: "
-           "{}}}]"),
-     "proxy_protocol_config"},
+           "{version: V2}}}]")},
+    {"CONNECT that passes on what the caller said of itself", Verdict::stricter,
+     GOING("cluster: c, upgrade_configs: [{upgrade_type: CONNECT, connect_config: {proxy_protocol_config: "
+           "{pass_through_tlvs: {match_type: INCLUDE_ALL}}}}]"),
+     "pass_through_tlvs"},
     {"redirects by predicates", Verdict::accepted,
      GOING("cluster: c, internal_redirect_policy: {response_headers_to_copy: [x], predicates: [{name: a, "
            "typed_config: "
@@ -176,11 +179,10 @@ inline constexpr Row kRouteRows[] = {
            "typed_config: {\"@type\": type.googleapis.com/"
            "envoy.extensions.internal_redirect.allow_listed_routes.v3.AllowListedRoutesConfig, "
            "allowed_route_names: [r]}}]}")},
-    {"redirects by routes that were tried", Verdict::stricter,
+    {"redirects by routes that were tried", Verdict::accepted,
      GOING("cluster: c, internal_redirect_policy: {predicates: [{name: a, typed_config: {\"@type\": "
            "type.googleapis.com/"
-           "envoy.extensions.internal_redirect.previous_routes.v3.PreviousRoutesConfig}}]}"),
-     "PreviousRoutesConfig is not a predicate"},
+           "envoy.extensions.internal_redirect.previous_routes.v3.PreviousRoutesConfig}}]}")},
     {"a mirror", Verdict::accepted, GOING("cluster: c, request_mirror_policies: [{cluster: c}]")},
     {"a mirror of nothing", Verdict::refused, GOING("cluster: c, request_mirror_policies: [{}]"),
      "Exactly one of cluster or cluster_header"},

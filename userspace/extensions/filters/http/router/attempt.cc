@@ -2,6 +2,7 @@
 #include <functional>
 
 #include "core/log.h"
+#include "core/proxy_protocol.h"
 #include "extensions/filters/http/router/filter.h"
 #include "extensions/filters/http/router/upgrade.h"
 #include "model/route_actions.h"
@@ -86,7 +87,7 @@ void Router::start_try() {
   }
   if (attempts_ > 1 && retry_) origin.lb.retry_priority = retry_->priority();
   sent_ = false;
-  raw_ = terminates_connect();
+  raw_ = terminates_connect() != nullptr;
   try_ = cluster_->make_try(origin,
                             {.downstream_protocol = http_info().protocol,
                              .priority = action_->priority,
@@ -145,7 +146,10 @@ void Router::send_request() {
   http_info().first_upstream_tx_byte = last_activity_;
   if (request_ended_) http_info().last_upstream_tx_byte = last_activity_;
   const bool end = request_ended_ && !has_body && !trailers;
-  if (stream_->protocol() == http::Protocol::http2 && request_->has(Name::upgrade))
+  if (Buffer first = raw_ ? proxy_header() : Buffer(); !first.empty()) {
+    stream_->send_headers(*request_, false);
+    if (stream_) stream_->send_data(std::move(first), end);
+  } else if (stream_->protocol() == http::Protocol::http2 && request_->has(Name::upgrade))
     stream_->send_headers(*extended_connect(*request_), end);
   else
     stream_->send_headers(*request_, end);
@@ -173,13 +177,25 @@ void Router::on_failure(ext::Upstream::Failure failure, std::string_view reason)
   }
 }
 
-bool Router::terminates_connect() const {
+// How, where the route says that it does.
+const model::RouteAction::Upgrade* Router::terminates_connect() const {
   for (const auto& u : action_->upgrades) {
     if (u.type != "connect" || !u.terminate || !u.enabled) continue;
     const std::string_view method = request_->get(Name::method);
-    return method == "CONNECT" || (u.allow_post && method == "POST");
+    return method == "CONNECT" || (u.allow_post && method == "POST") ? &u : nullptr;
   }
-  return false;
+  return nullptr;
+}
+
+// What a CONNECT's host is told first: from whom the client's connection came, and to whom; empty where it is not.
+Buffer Router::proxy_header() {
+  Buffer out;
+  const auto* connect = terminates_connect();
+  if (connect && connect->proxy_protocol > 0)
+    out.append(context_->loop().blocks(),
+               proxy_protocol_header(connect->proxy_protocol, info().downstream_direct_remote,
+                                     info().downstream_local));
+  return out;
 }
 
 bool Router::can_replay() const {

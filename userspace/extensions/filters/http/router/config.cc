@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "core/own_address.h"
 #include "envoy/extensions/filters/http/router/v3/router.pb.h"
 #include "extensions/filters/http/router/router.h"
 
@@ -20,6 +21,7 @@ Result<ext::HttpFilterFactory> create(const google::protobuf::Message& message, 
   config->suppress_grpc_failure_code_stats = proto.suppress_grpc_request_failure_code_stats();
   for (const std::string& name : proto.strict_check_headers())
     config->strict_check_headers.push_back(http::find_name(name));
+  config->own_address = find_own_address();
   if (proto.start_child_span())
     return Error{std::string(path) +
                  ".start_child_span: there is no tracing of upstream requests in this version of Sluice; "

@@ -80,7 +80,8 @@ class Router final : public ext::HttpFilter, private ext::HttpTry::Callbacks, pr
   void retry_now();
   bool can_replay() const;
   bool sends_again(http::ResetReason reason) const;
-  bool terminates_connect() const;
+  const model::RouteAction::Upgrade* terminates_connect() const;
+  Buffer proxy_header();
   // The try is over without a response, or in the middle of one.
   void upstream_reset(http::ResetReason reason, std::string_view transport_failure);
   void timed_out(std::string_view details, ext::TryResult result);
@@ -108,6 +109,7 @@ class Router final : public ext::HttpFilter, private ext::HttpTry::Callbacks, pr
   void on_below_write_low_watermark() override;
   bool retries(const http::HeaderMap& headers, uint16_t status);
   bool redirects(const http::HeaderMap& headers, uint16_t status);
+  bool new_target(const std::string& name);
   bool prepare_redirect(const http::HeaderMap& headers, uint16_t status);
   void response_complete();
   void report_host(uint16_t status, const http::HeaderMap& headers, bool end_stream);

@@ -90,8 +90,8 @@ class Mirror final : public io::Deferred, private ext::HttpTry::Callbacks, priva
 }  // namespace
 
 void mirror(ext::HttpFilterContext& context, std::string_view name, const model::MirrorPolicy& policy,
-            const http::HeaderMap& headers, Buffer&& body, const http::HeaderMap* trailers,
-            Duration timeout) {
+            const http::HeaderMap& headers, Buffer&& body, const http::HeaderMap* trailers, Duration timeout,
+            std::string_view own_address) {
   ext::Cluster* cluster = context.clusters().find(name);
   ext::HttpCluster* http = cluster ? cluster->http() : nullptr;
   if (!http) {
@@ -100,7 +100,9 @@ void mirror(ext::HttpFilterContext& context, std::string_view name, const model:
   }
   http::HeaderMapPtr copy = http::copy_headers(headers);
   if (!policy.disable_shadow_host_suffix) copy->set(Name::authority, shadow_host(copy->get(Name::authority)));
+  // As from Envoy's AsyncClient: an internal request, and this proxy is who makes it.
   copy->set_static(Name::x_envoy_internal, "true");
+  copy->append(Name::x_forwarded_for, own_address);
   auto* m = new Mirror(context.loop(), http->hold(), std::move(copy), std::move(body),
                        trailers ? http::copy_headers(*trailers) : nullptr);  // frees itself
   m->start(context.origin(), {}, timeout);

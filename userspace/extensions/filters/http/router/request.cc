@@ -289,7 +289,7 @@ void Router::start_mirrors() {
     Buffer body;
     share(kept_, body);
     mirror(*context_, name, *policy, *rare_->mirror_headers, std::move(body), context_->request_trailers(),
-           timeouts_.global);
+           timeouts_.global, config().own_address);
   }
   rare_->mirrors.clear();
 }

@@ -176,6 +176,15 @@ bool Router::redirects(const http::HeaderMap& headers, uint16_t status) {
   return true;
 }
 
+// previous_routes: a route may lead a request to another one once, and what redirects in a circle ends.
+bool Router::new_target(const std::string& name) {
+  auto& seen = http_info().redirect_targets;
+  std::pair<std::string, std::string> step(match_.route->name, name);
+  if (std::ranges::find(seen, step) != seen.end()) return false;
+  seen.push_back(std::move(step));
+  return true;
+}
+
 // Makes the request that the location asks for of ours; on false it is as it was.
 bool Router::prepare_redirect(const http::HeaderMap& headers, uint16_t status) {
   const auto& policy = *action_->internal_redirect;
@@ -213,7 +222,8 @@ bool Router::prepare_redirect(const http::HeaderMap& headers, uint16_t status) {
   if (!route) return restore(shared_->stats.passthrough_internal_redirect_no_route);
   const auto& allowed = policy.allowed_routes;
   if ((allowed && std::ranges::find(*allowed, route->route->name) == allowed->end()) ||
-      (policy.safe_cross_scheme && scheme != "https" && target->scheme == "https"))
+      (policy.safe_cross_scheme && scheme != "https" && target->scheme == "https") ||
+      (policy.previous_routes && !new_target(route->route->name)))
     return restore(shared_->stats.passthrough_internal_redirect_predicate);
   ++http_info().internal_redirects;
   request_->set("x-envoy-original-url", std::string(scheme) + "://" + std::string(host) + std::string(path));

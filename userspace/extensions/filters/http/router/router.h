@@ -16,6 +16,8 @@ struct Config {
   bool respect_expected_rq_timeout = false;
   bool suppress_grpc_failure_code_stats = false;
   std::vector<http::Name> strict_check_headers;
+  std::string own_address =
+      "127.0.0.1";  // who sends the copies of mirrored requests, for their x-forwarded-for
 };
 
 ext::HttpFilterFactory make_factory(std::shared_ptr<const Config> config);

@@ -1,8 +1,6 @@
-#include <ifaddrs.h>
-#include <net/if.h>
-
 #include <string>
 
+#include "core/own_address.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
 #include "envoy/extensions/http/original_ip_detection/custom_header/v3/custom_header.pb.h"
 #include "envoy/extensions/http/original_ip_detection/xff/v3/xff.pb.h"
@@ -18,22 +16,6 @@ namespace {
 
 namespace core = envoy::config::core::v3;
 namespace hcm = envoy::extensions::filters::network::http_connection_manager::v3;
-
-// This host's first IPv4 address that others can use.
-std::string find_own_address() {
-  std::string found = "127.0.0.1";
-  ifaddrs* all = nullptr;
-  if (getifaddrs(&all) != 0) return found;
-  for (ifaddrs* i = all; i; i = i->ifa_next) {
-    if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET || !(i->ifa_flags & IFF_UP)) continue;
-    IpAddress ip = IpAddress::v4(reinterpret_cast<const sockaddr_in*>(i->ifa_addr)->sin_addr.s_addr);
-    if (ip.is_loopback()) continue;
-    found = ip.to_string();
-    break;
-  }
-  freeifaddrs(all);
-  return found;
-}
 
 template <typename List>
 Result<std::vector<Cidr>> to_cidrs(const List& in, const std::string& path) {

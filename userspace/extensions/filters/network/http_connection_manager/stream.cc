@@ -171,8 +171,10 @@ void Stream::send_headers(HeaderMap& headers, bool end_stream) {
   const HeaderMap* request = filters_.request_headers();
   mutate_response(settings(), request, headers);
 
-  // Who fails health checks drains, as in Envoy (drain_type DEFAULT).
-  if ((network().draining() || network().health_check_failed()) && !connection_->draining()) {
+  // Who fails health checks drains, as in Envoy.
+  const ext::NetworkFilterContext& cx = network();
+  if ((cx.draining() || (cx.health_check_failed() && cx.drains_on_health_check())) &&
+      !connection_->draining()) {
     stats().downstream_cx_drain_close.add();
     connection_->start_drain();
   }
@@ -233,6 +235,8 @@ void Stream::reset_stream(ResetReason reason, std::string_view details) {
   if (over_) return;
   if (!details.empty()) info_.response_code_details = details;
   note_bytes();
+  // Envoy counts both: it is told of the reset that it asks for.
+  stats().downstream_rq_tx_reset.add();
   stats().downstream_rq_rx_reset.add();
   if (connection_->http1()) connection_->close_soon();
   if (http::Stream* codec = std::exchange(codec_, nullptr)) codec->reset(reason);
