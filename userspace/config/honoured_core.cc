@@ -248,7 +248,11 @@ const ext::Honoured kSecrets[] = {
     {.message = "envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext",
      .fields = "trusted_ca watched_directory verify_certificate_hash verify_certificate_spki "
                "match_typed_subject_alt_names match_subject_alt_names crl allow_expired_certificate "
-               "trust_chain_verification only_verify_leaf_cert_crl max_verify_depth"},
+               "trust_chain_verification only_verify_leaf_cert_crl max_verify_depth custom_validator_config"},
+    {.message = "envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig",
+     .fields = "trust_domains"},
+    {.message = "envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig.TrustDomain",
+     .fields = "name trust_bundle"},
     {.message = "envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher",
      .fields = "san_type matcher oid"},
     {.message = "envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys", .fields = "keys"},

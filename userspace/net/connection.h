@@ -78,6 +78,7 @@ class Connection final : public ext::Connection, public io::Deferred {
   bool open() const override { return state_ == State::open; }
   size_t unsent() const override { return (tls_ ? tls_->in_flight : sending_.size()) + queued_.size(); }
   bool above_high_watermark() const override { return above_high_; }
+  bool secure() const override { return tls_ && tls_->socket->secure(); }
   ext::TlsInfoPtr tls_info() const override { return tls_ ? tls_->socket->tls_info() : nullptr; }
   std::string transport_failure() const override { return tls_ ? tls_->socket->failure() : std::string(); }
   const ext::TransportSocket* transport() const { return tls_ ? tls_->socket.get() : nullptr; }

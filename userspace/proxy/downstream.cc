@@ -230,7 +230,9 @@ void Downstream::open(ChainRuntime& chain) {
 
   ext::TransportSocketPtr transport;
   if (chain.transport) {
-    transport = chain.transport->make({.workload = workload_ ? workload_->netns_cookie : 0},
+    transport = chain.transport->make({.workload = workload_ ? workload_->netns_cookie : 0,
+                                       .local = &info_.downstream_local,
+                                       .remote = &info_.downstream_remote},
                                       info_.downstream_transport_failure_reason);
     if (!transport) {
       SLUICE_LOG(connection, debug, "[C{}] closing: {}", info_.connection_id,

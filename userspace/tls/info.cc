@@ -9,8 +9,11 @@ namespace {
 
 class Info final : public ext::TlsInfo {
  public:
-  Info(SSL* ssl, STACK_OF(X509) * ticket_chain)
-      : version_(SSL_get_version(ssl)),
+  Info(SSL* ssl, STACK_OF(X509) * ticket_chain, std::string_view group,
+       std::shared_ptr<const Validator> validator)
+      : validator_(std::move(validator)),
+        group_(group),
+        version_(SSL_get_version(ssl)),
         cipher_(SSL_get_cipher_name(ssl)),
         resumed_(SSL_session_reused(ssl)),
         validated_(SSL_get_verify_result(ssl) == X509_V_OK) {
@@ -37,6 +40,7 @@ class Info final : public ext::TlsInfo {
   const std::string& version() const override { return version_; }
   const std::string& cipher() const override { return cipher_; }
   uint16_t cipher_id() const override { return cipher_id_; }
+  std::string_view group() const override { return group_; }
   const std::string& session_id() const override { return session_id_; }
   const std::string& alpn() const override { return alpn_; }
   const std::string& server_name() const override { return server_name_; }
@@ -51,6 +55,10 @@ class Info final : public ext::TlsInfo {
       std::vector<X509Ptr>().swap(certificates_);
     }
     return peer_ ? &*peer_ : nullptr;
+  }
+  const ext::CertificateInfo* peer_issuer() const override {
+    if (!issuer_ && validated_ && shown_) find_issuer();
+    return issuer_ ? &*issuer_ : nullptr;
   }
   const ext::CertificateInfo* local() const override {
     if (!local_ && local_cert_) local_ = describe(local_cert_.get());
@@ -78,6 +86,22 @@ class Info final : public ext::TlsInfo {
     return list;
   }
 
+  // One that the peer sent, or one of those that are trusted.
+  void find_issuer() const {
+    std::vector<X509Ptr> all;
+    for (const auto& x : certificates_) all.push_back(share(x.get()));
+    for (const std::string& der : bytes_)
+      if (X509Ptr x = parse_certificate(der)) all.push_back(std::move(x));
+    if (all.empty()) return;
+    X509* issuer = nullptr;
+    for (size_t i = 1; i < all.size() && !issuer; ++i)
+      if (X509_check_issued(all[i].get(), all[0].get()) == X509_V_OK) issuer = all[i].get();
+    if (!issuer && validator_) issuer = validator_->issuer_of(all[0].get());
+    if (issuer) issuer_ = describe(issuer);
+  }
+
+  const std::shared_ptr<const Validator> validator_;
+  const std::string group_;
   std::string version_, cipher_, session_id_, alpn_, server_name_;
   uint16_t cipher_id_ = 0;
   bool resumed_, validated_;
@@ -85,14 +109,15 @@ class Info final : public ext::TlsInfo {
   bool shown_ = false;  // the peer has a certificate
   mutable std::vector<X509Ptr> certificates_;  // the peer's, its own first, until peer() was asked for
   mutable std::vector<std::string> bytes_;  // from then on: their DER forms
-  mutable std::optional<ext::CertificateInfo> peer_, local_;
+  mutable std::optional<ext::CertificateInfo> peer_, issuer_, local_;
   mutable std::vector<std::string> pem_, sha256_, sha1_, serials_;
 };
 
 }  // namespace
 
-ext::TlsInfoPtr make_info(SSL* ssl, STACK_OF(X509) * ticket_chain) {
-  return std::make_shared<Info>(ssl, ticket_chain);
+ext::TlsInfoPtr make_info(SSL* ssl, STACK_OF(X509) * ticket_chain, std::string_view group,
+                          std::shared_ptr<const Validator> validator) {
+  return std::make_shared<Info>(ssl, ticket_chain, group, std::move(validator));
 }
 
 }  // namespace sluice::tls

@@ -212,6 +212,7 @@ ext::CertificateInfo describe(X509* certificate) {
   info.dns_sans = names_of(certificate, GEN_DNS);
   info.ip_sans = names_of(certificate, GEN_IPADD);
   info.email_sans = names_of(certificate, GEN_EMAIL);
+  info.other_name_sans = names_of(certificate, GEN_OTHERNAME);
   for (int i = 0; i < X509_get_ext_count(certificate); ++i)
     if (std::string oid = oid_text(X509_EXTENSION_get_object(X509_get_ext(certificate, i))); !oid.empty())
       info.oids.push_back(std::move(oid));

@@ -74,6 +74,11 @@ uint64_t count_records(const Buffer& out, size_t before) {
   return n;
 }
 
+ext::TlsInfoPtr info_of(SSL* ssl, STACK_OF(X509) * ticket_chain, const ContextBase& context) {
+  const char* group = curve_name(static_cast<int>(SSL_get_negotiated_group(ssl)));
+  return make_info(ssl, ticket_chain, group ? group : "", context.validator);
+}
+
 }  // namespace
 
 Socket::Socket(std::shared_ptr<ContextBase> context, SslPtr ssl, const SocketEnvironment& environment,
@@ -149,7 +154,7 @@ void Socket::take_over(const Buffer& out, size_t before) {
                                 .write_secret = secrets->server(),
                                 .written = count_records(out, before)});
   if (!records_) return;
-  info_ = make_info(ssl, ticket_chain_.get());
+  info_ = info_of(ssl, ticket_chain_.get(), *context_);
   ticket_chain_.reset();
   SSL_set_app_data(ssl, nullptr);
   SSL_set_shutdown(ssl,
@@ -420,7 +425,7 @@ std::string_view Socket::application_protocol() const {
 }
 
 ext::TlsInfoPtr Socket::tls_info() const {
-  if (!info_ && established_) info_ = make_info(ssl_.get(), ticket_chain_.get());
+  if (!info_ && established_) info_ = info_of(ssl_.get(), ticket_chain_.get(), *context_);
   return info_;
 }
 

@@ -33,6 +33,7 @@ class Socket final : public ext::TransportSocket {
   void send(Buffer& plain, size_t n, Buffer& out) override;
   void end(Buffer& out) override;
   const std::string& failure() const override { return failure_; }
+  bool secure() const override { return true; }
   ext::TlsInfoPtr tls_info() const override;
   std::string_view application_protocol() const override;
 

@@ -160,6 +160,12 @@ STACK_OF(X509_NAME) * Validator::ca_names() const {
   return names;
 }
 
+X509* Validator::issuer_of(X509* certificate) const {
+  for (const X509Ptr& ca : cas_)
+    if (X509_check_issued(ca.get(), certificate) == X509_V_OK) return ca.get();
+  return nullptr;
+}
+
 Validator::Verdict Validator::verify(const Request& r) const {
   Verdict v;
   auto refuse = [&](std::string detail, int error, stats::Counter Stats::* counter) {

@@ -43,6 +43,8 @@ class Validator {
   int verify_mode() const;
   // What a server says it accepts: the names of the CAs.
   STACK_OF(X509_NAME) * ca_names() const;
+  // Which of the CAs has issued it; null: none of them.
+  X509* issuer_of(X509* certificate) const;
 
  private:
   struct Domain {

@@ -91,9 +91,13 @@ Status SecretWatch::on_update(const Update& update) {
   const Resource& resource = update.resources.front();
   if (resource.name != view_.name)
     return Error{"Unexpected SDS secret (expecting " + view_.name + "): " + std::string(resource.name)};
+  // Envoy says yes to what it has refused before and gets again, as to anything unchanged: a server that answers each NACK
+  // with the same secret would go round in circles with us.
+  if (!view_.refused.empty() && resource.hash == refused_hash_) return {};
   Status outcome = take(resource);
   if (!outcome) {
     view_.refused = outcome.error().message;
+    refused_hash_ = resource.hash;
     SLUICE_LOG(config, warn, "sds: secret '{}' of version '{}' is refused: {}", view_.name, resource.version,
                view_.refused);
     return std::move(outcome).error().prefixed("secret '" + view_.name + "'");

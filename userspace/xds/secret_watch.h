@@ -71,7 +71,7 @@ class SecretWatch final : public Subscriber {
   stats::Scope scope_;
   stats::Counter key_rotation_failed_;
   SecretView view_;
-  uint64_t hash_ = 0;  // of the message's bytes
+  uint64_t hash_ = 0, refused_hash_ = 0;  // of the message's bytes
   bool ready_ = false;
   io::TurnEnd rotate_;
   std::vector<std::unique_ptr<FileWatch::Registration>> registrations_;

@@ -70,6 +70,8 @@ class Connection {
   virtual bool open() const = 0;  // neither closed nor closing
   virtual size_t unsent() const = 0;
   virtual bool above_high_watermark() const = 0;
+  // TLS, or on the way to it.
+  virtual bool secure() const { return false; }
   // After a handshake; null: not TLS.
   virtual TlsInfoPtr tls_info() const { return nullptr; }
   // %DOWNSTREAM_TRANSPORT_FAILURE_REASON%; "": none.

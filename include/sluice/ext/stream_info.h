@@ -107,6 +107,7 @@ struct HttpInfo {
       local_reply_body;  // as made by whoever refused; local_reply_config may put it into another
   uint16_t response_code = 0;  // 0: none was sent
   bool health_check = false;  // by the health_check filter: access logs and statistics may leave it out
+  bool scheme_matches_upstream = false;  // scheme_header_transformation.match_upstream: of the router
   const model::Route* route = nullptr;  // kept by the stream
   const model::VirtualHost* virtual_host = nullptr;
   std::string virtual_cluster_name;

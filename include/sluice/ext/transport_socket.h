@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/address.h"
 #include "core/buffer.h"
 #include "core/stats.h"
 #include "io/loop.h"
@@ -43,6 +44,7 @@ class TransportSocket {
   virtual void end(Buffer& out) = 0;
   // Envoy's text: "TLS_error:|<code>:<library>:<function>:<reason>:TLS_error_end"; "": no failure.
   virtual const std::string& failure() const = 0;
+  virtual bool secure() const { return false; }  // TLS, or on the way to it
   virtual TlsInfoPtr tls_info() const { return nullptr; }  // after established(); null: not TLS
   virtual std::string_view application_protocol() const { return {}; }  // ALPN; "": none
 };
@@ -60,6 +62,9 @@ class DownstreamTransport {
   // The workload whose connection it is: its network namespace's cookie; 0: the proxy itself.
   struct Request {
     uint64_t workload = 0;
+    const Address* local =
+        nullptr;  // of the connection, for a key log's filters; only looked at now; may be null
+    const Address* remote = nullptr;
   };
   virtual ~DownstreamTransport() = default;
   // Null: no connection can be served at present, as `failure` says (a secret is missing): it is to be closed.

@@ -7,6 +7,7 @@
 #include "envoy/config/core/v3/base.pb.h"
 #include "envoy/extensions/transport_sockets/tls/v3/common.pb.h"
 #include "envoy/extensions/transport_sockets/tls/v3/secret.pb.h"
+#include "envoy/extensions/transport_sockets/tls/v3/tls_spiffe_validator_config.pb.h"
 #include "extensions/common/proto_matchers.h"
 #include "extensions/common/proto_util.h"
 
@@ -148,6 +149,31 @@ Status add_hashes(const v3::CertificateValidationContext& in, std::string_view p
   return {};
 }
 
+// envoy.tls.cert_validator.spiffe, the one validator beside the default that there is.
+// https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/transport_sockets/tls/v3/tls_spiffe_validator_config.proto
+Status add_trust_domains(const envoy::config::core::v3::TypedExtensionConfig& in, const std::string& path,
+                         tls::Validation& out) {
+  const std::string at = path + ".typed_config";
+  v3::SPIFFECertValidatorConfig spiffe;
+  if (!in.typed_config().UnpackTo(&spiffe))
+    return refuse(at, in.typed_config().type_url() +
+                          " is not a certificate validator that this version of Sluice has; it has "
+                          "envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig");
+  for (int i = 0; i < spiffe.trust_domains_size(); ++i) {
+    const auto& domain = spiffe.trust_domains(i);
+    const std::string item = at + ".trust_domains[" + std::to_string(i) + "]";
+    for (const auto& other : out.trust_domains)
+      if (other.name == domain.name())
+        return refuse(item + ".name",
+                      "Multiple trust bundles are given for one trust domain for " + domain.name());
+    if (!domain.has_trust_bundle())
+      return refuse(item + ".trust_bundle", "is necessary: whose certificates are trusted in this domain?");
+    SLUICE_ASSIGN(std::string bundle, read(true, domain.trust_bundle(), item, "trust_bundle"));
+    out.trust_domains.push_back({.name = domain.name(), .bundle = std::move(bundle)});
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<tls::Certificate> to_certificate(const v3::TlsCertificate& in, std::string_view path) {
@@ -179,6 +205,8 @@ Result<tls::Validation> to_partial_validation(const v3::CertificateValidationCon
   if (in.has_trusted_ca())
     out.ca_name = in.trusted_ca().has_filename() ? in.trusted_ca().filename() : "<inline>";
   SLUICE_ASSIGN(out.crl, read(in.has_crl(), in.crl(), path, "crl"));
+  if (in.has_custom_validator_config())
+    SLUICE_TRY(add_trust_domains(in.custom_validator_config(), join(path, "custom_validator_config"), out));
   SLUICE_TRY(add_hashes(in, path, out));
   SLUICE_TRY(add_sans(in, path, out));
   out.allow_expired = in.allow_expired_certificate();
@@ -190,7 +218,7 @@ Result<tls::Validation> to_partial_validation(const v3::CertificateValidationCon
 
 Result<tls::Validation> to_validation(const v3::CertificateValidationContext& in, std::string_view path) {
   SLUICE_ASSIGN(tls::Validation out, to_partial_validation(in, path));
-  if (!out.trusted_ca.empty() || in.has_custom_validator_config()) return out;
+  if (!out.trusted_ca.empty() || !out.trust_domains.empty()) return out;
   if (!out.crl.empty())
     return refuse(join(path, "crl"),
                   "Failed to load CRL from " +

@@ -33,6 +33,8 @@ bool append_local(V value, const ext::CertificateInfo* c, std::string& out) {
       return append_list(out, c->dns_sans);
     case V::local_ip_sans:
       return append_list(out, c->ip_sans);
+    case V::local_other_sans:
+      return append_list(out, c->other_name_sans);
     case V::local_email_sans:
       return append_list(out, c->email_sans);
     default:
@@ -51,6 +53,8 @@ bool append_peer(const Operator& op, const ext::CertificateInfo* c, std::string&
       return append_list(out, c->ip_sans);
     case V::peer_email_sans:
       return append_list(out, c->email_sans);
+    case V::peer_other_sans:
+      return append_list(out, c->other_name_sans);
     case V::peer_subject:
       return append_text(out, c->subject);
     case V::peer_issuer:
@@ -84,6 +88,8 @@ bool append_tls_value(const Operator& op, const ext::TlsInfo& tls, std::string& 
       return append_text(out, tls.cipher());
     case V::session_id:
       return append_text(out, tls.session_id());
+    case V::group:
+      return append_text(out, tls.group());
     case V::server_name:
       return append_text(out, tls.server_name());
     case V::chain_sha256:
@@ -92,6 +98,11 @@ bool append_tls_value(const Operator& op, const ext::TlsInfo& tls, std::string& 
       return append_list(out, tls.peer_chain_sha1());
     case V::chain_serials:
       return append_list(out, tls.peer_chain_serials());
+    case V::issuer_sha256:
+      return tls.peer_issuer() && append_text(out, tls.peer_issuer()->sha256);
+    case V::issuer_serial:
+      return tls.peer_issuer() && append_text(out, tls.peer_issuer()->serial);
+    case V::local_other_sans:
     case V::local_uri_sans:
     case V::local_dns_sans:
     case V::local_ip_sans:

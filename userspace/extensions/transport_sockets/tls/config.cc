@@ -120,7 +120,8 @@ std::vector<ext::Honoured> common_lists() {
       {.message = "envoy.extensions.transport_sockets.tls.v3.TlsParameters",
        .fields = "tls_minimum_protocol_version tls_maximum_protocol_version cipher_suites ecdh_curves "
                  "signature_algorithms"},
-      {.message = "envoy.extensions.transport_sockets.tls.v3.TlsKeyLog", .fields = "path"},
+      {.message = "envoy.extensions.transport_sockets.tls.v3.TlsKeyLog",
+       .fields = "path local_address_range remote_address_range"},
   };
 }
 

@@ -62,7 +62,7 @@ class ServerTransport final : public ext::DownstreamTransport {
       failure = entry.failure;
       return nullptr;
     }
-    auto socket = entry.context->accept({loop_, contexts_.ssl_stats});
+    auto socket = entry.context->accept({loop_, contexts_.ssl_stats, request.local, request.remote});
     if (!socket) failure = "TLS error: out of memory";
     return socket;
   }

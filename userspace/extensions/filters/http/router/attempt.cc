@@ -130,6 +130,7 @@ void Router::on_ready(http::Stream& stream) {
   i.upstream_connect_done = try_->connect_done();
   i.upstream_tls = try_->connection().tls_info();
   if (!raw_) i.http->upstream_protocol = stream.protocol();
+  if (i.http->scheme_matches_upstream) request_->set_static(Name::scheme, i.upstream_tls ? "https" : "http");
   if (context_->access_logged()) i.upstream_local = try_->connection().local_address();
   count_try();
   if (downstream_above_ > 0) stream.pause_reading();

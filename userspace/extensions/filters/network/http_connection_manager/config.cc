@@ -132,10 +132,7 @@ Status add_headers_and_path(const Proto& in, ext::FactoryContext& context, const
   }
   if (in.has_scheme_header_transformation()) {
     out.scheme_to_overwrite = in.scheme_header_transformation().scheme_to_overwrite();
-    if (in.scheme_header_transformation().match_upstream())
-      return Error{path +
-                   ".scheme_header_transformation.match_upstream: is not supported by this version of "
-                   "Sluice; use scheme_to_overwrite"};
+    out.scheme_match_upstream = in.scheme_header_transformation().match_upstream();
   }
   if (in.has_generate_request_id()) out.generate_request_id = in.generate_request_id().value();
   out.preserve_external_request_id = in.preserve_external_request_id();

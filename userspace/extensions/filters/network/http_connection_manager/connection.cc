@@ -45,17 +45,16 @@ FilterStatus Connection::on_new_connection() {
   opened_ = idle_since_ = loop().now();
   stats().downstream_cx_total.add();
   stats().downstream_cx_active.add();
+  secure_ = context_->connection().secure();
+  if (secure_) {
+    stats().downstream_cx_ssl_total.add();
+    stats().downstream_cx_ssl_active.add();
+  }
   context_->connection().set_close_delay(settings().delayed_close_timeout);
   if (settings().idle_timeout.count() > 0) need_timer(opened_ + settings().idle_timeout);
   if (settings().max_connection_duration.count() > 0)
     need_timer(opened_ + settings().max_connection_duration);
   return FilterStatus::proceed;
-}
-
-void Connection::on_secured() {
-  if (std::exchange(secure_, true)) return;
-  stats().downstream_cx_ssl_total.add();
-  stats().downstream_cx_ssl_active.add();
 }
 
 bool Connection::make_codec(const Buffer& data, bool end_stream) {
@@ -350,7 +349,6 @@ void Connection::on_end() {
   reap();
   stats().downstream_cx_destroy.add();
   stats().downstream_cx_active.sub();
-  if (!secure_ && !context_->connection().transport_failure().empty()) stats().downstream_cx_ssl_total.add();
   if (secure_) stats().downstream_cx_ssl_active.sub();
   stats().downstream_cx_tx_bytes_buffered.sub(unsent_);
   stats().downstream_cx_length_ms.record(milliseconds(loop().now() - opened_));

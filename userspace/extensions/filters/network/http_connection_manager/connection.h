@@ -28,7 +28,6 @@ class Connection final : public ext::NetworkFilter, private http::Output, privat
   // ext::NetworkFilter
   void init(ext::NetworkFilterContext& context) override { context_ = &context; }
   ext::FilterStatus on_new_connection() override;
-  void on_secured() override;
   ext::FilterStatus on_data(Buffer& data, bool end_stream) override;
   void on_above_high_watermark(ext::Connection&) override;
   void on_below_low_watermark(ext::Connection&) override;

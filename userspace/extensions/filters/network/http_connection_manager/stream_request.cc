@@ -62,6 +62,7 @@ void Stream::on_headers(http::HeaderMapPtr map, bool end_stream) {
   note_bytes();
   http_.protocol = codec_->protocol();
   http_.request_headers = &headers;
+  http_.scheme_matches_upstream = settings().scheme_match_upstream;
   if (end_stream) http_.last_downstream_rx_byte = last_activity_;
   wants_close_ = wants_close(headers, *http_.protocol);
   close_ |= wants_close_;
