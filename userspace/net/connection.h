@@ -57,6 +57,11 @@ class Connection final : public ext::Connection, public io::Deferred {
   static ConnectionPtr create(io::Loop& loop, int fd, const Options& options, ConnectionHandler& handler,
                               ext::TransportSocketPtr transport = nullptr);
 
+  // What the transport socket needs lives as long as the connection, which may outlive whoever let go of it.
+  void keep(std::shared_ptr<const void> what) {
+    if (tls_) tls_->keeps = std::move(what);
+  }
+
   void start(const Address& local, const Address& remote);
   void connect(const Address& to);
   // Bytes that a listener filter has read already; delivered with the first receive. Before start().
@@ -104,8 +109,8 @@ class Connection final : public ext::Connection, public io::Deferred {
 
   // What a transport socket needs beside itself.
   struct Secured {
-    explicit Secured(Connection& c, ext::TransportSocketPtr s)
-        : socket(std::move(s)), handshake(&handshake_due, &c) {}
+    Secured(Connection& c, ext::TransportSocketPtr s) : socket(std::move(s)), handshake(&handshake_due, &c) {}
+    std::shared_ptr<const void> keeps;  // before the socket: goes after it
     ext::TransportSocketPtr socket;
     Buffer wire;  // received, not taken by the socket yet
     Buffer out;  // what the socket itself says

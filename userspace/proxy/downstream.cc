@@ -247,6 +247,7 @@ void Downstream::open(ChainRuntime& chain) {
   connection_ = net::Connection::create(
       loop(), fd_, {.id = info_.connection_id, .buffer_limit = listener_->config->buffer_limit}, *this,
       std::move(transport));
+  connection_->keep(listener_);  // and with it the chain's transport, whose statistics the socket counts
   fd_ = -1;
   if (ahead_) {
     connection_->unread(std::move(ahead_->data), end_stream_);

@@ -450,3 +450,25 @@ SLUICE_EACH_BACKEND("a transport socket: more than fits goes in lots, the waterm
   std::erase(got, '#');
   CHECK(got == "hello" + disguised(big) + "!");
 }
+
+SLUICE_EACH_BACKEND(
+    "a transport socket: what it needs stays until a connection that was let go of has said everything") {
+  Bed b(Backend::make(), 1 << 20, true);
+  b.send(b.peer, "hello");
+  REQUIRE(b.until([&] { return b.recorder.secured; }));
+  auto needed = std::make_shared<int>(1);
+  std::weak_ptr<int> watch = needed;
+  b.connection->keep(std::move(needed));
+  const std::string big = pattern(3 << 20);
+  b.write(big);
+  b.connection->close(CloseKind::flush);
+  b.connection.reset();
+  b.turns(5);
+  CHECK_FALSE(watch.expired());
+  std::string got;
+  b.recv_all(b.peer, got);
+  std::erase(got, '#');
+  CHECK(got == "hello" + disguised(big) + "!");
+  b.close(b.peer);
+  CHECK(b.until([&] { return watch.expired(); }));
+}

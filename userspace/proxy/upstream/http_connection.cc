@@ -79,6 +79,7 @@ void HttpConnection::connect() {
       cluster_->loop(), fd,
       {.id = cluster_->next_connection_id(), .buffer_limit = cluster_->config().buffer_limit}, *this,
       std::move(transport));
+  socket_->keep(cluster_);
   timer_.arm(started_ + cluster_->config().connect_timeout);
   socket_->connect(pool_.host()->address());
 }

@@ -98,6 +98,7 @@ void UpstreamConnection::connect(const Origin& origin) {
       cluster_->loop(), fd,
       {.id = cluster_->next_connection_id(), .buffer_limit = cluster_->config().buffer_limit}, *this,
       std::move(transport));
+  connection_->keep(cluster_);
   timeout_.arm(started_ + cluster_->config().connect_timeout);
   connection_->connect(host_->address());
 }
