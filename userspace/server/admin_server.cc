@@ -264,7 +264,8 @@ void add_certificates(const config::Secret& secret, const std::string& chain_pat
 std::vector<admin::CertificateStatus> AdminServer::certificates() {
   std::vector<admin::CertificateStatus> out;
   const xds::Secrets& secrets = server_.dynamic_->secrets();
-  for (const auto& s : bootstrap()->static_resources().secrets()) {
+  const config::BootstrapPtr kept = bootstrap();
+  for (const auto& s : kept->static_resources().secrets()) {
     if (auto c = secrets.statics().find<tls::Certificate>(s.name()); c && s.has_tls_certificate()) {
       const auto& chain = s.tls_certificate().has_pkcs12() ? s.tls_certificate().pkcs12()
                                                            : s.tls_certificate().certificate_chain();
