@@ -138,7 +138,12 @@ TEST_CASE("upstream_proxy_protocol: TLVs that do not fit are left out, and count
   CHECK(r.too_long() == 1);
   CHECK(r.make({}));  // a LOCAL header has none
   CHECK(r.too_long() == 1);
-  CHECK(fits.make({.downstream = &four}));
+  const auto longest = fits.make({.downstream = &four});
+  REQUIRE(longest);
+  Buffer out;
+  longest->start(out);
+  CHECK(out.size() == 16 + 65535);
+  out.clear();
   CHECK(fits.too_long() == 0);
   const auto six = connection("[1:2::3]:111", "[4::5]:222");
   CHECK(fits.make({.downstream = &six}));

@@ -1,5 +1,6 @@
 #include "extensions/transport_sockets/upstream_proxy_protocol/upstream_proxy_protocol.h"
 
+#include <cstring>
 #include <memory>
 #include <utility>
 
@@ -10,54 +11,7 @@ namespace {
 
 constexpr size_t kBodyMax = 65535;
 constexpr size_t kHeaderV2 = 16;
-constexpr char kLocal = '\x20', kProxy = '\x21';  // version 2 and the command
-constexpr char kInet = '\x11', kInet6 = '\x21';  // and a stream
-
-void append_number(std::string& out, size_t v) {
-  out += static_cast<char>(v >> 8 & 255);
-  out += static_cast<char>(v & 255);
-}
-
-void append_ip(std::string& out, const IpAddress& ip) {
-  out.append(reinterpret_cast<const char*>(ip.bytes().data()), ip.is_v6() ? 16 : 4);
-}
-
-// Those of the downstream connection; what x-forwarded-for says of a request is not meant.
-struct Addresses {
-  explicit Addresses(const ext::StreamInfo* info) {
-    if (info != nullptr && info->http != nullptr) info = info->http->connection;
-    if (info == nullptr) return;
-    source = info->downstream_remote, destination = info->downstream_local;
-    known = source.is_ip() && source.family() == destination.family();
-  }
-  Address source, destination;
-  bool known = false;
-};
-
-std::string header_v1(const Addresses& a) {
-  if (!a.known) return "PROXY UNKNOWN\r\n";
-  return std::string(a.source.ip().is_v6() ? "PROXY TCP6 " : "PROXY TCP4 ") + a.source.ip().to_string() +
-         ' ' + a.destination.ip().to_string() + ' ' + std::to_string(a.source.port()) + ' ' +
-         std::to_string(a.destination.port()) + "\r\n";
-}
-
-std::string header_v2(const Addresses& a, const std::vector<Settings::Tlv>& added) {
-  std::string out("\r\n\r\n\0\r\nQUIT\n", 12);
-  if (!a.known) return out.append({kLocal, 0, 0, 0});
-  std::string body;
-  append_ip(body, a.source.ip()), append_ip(body, a.destination.ip());
-  append_number(body, a.source.port()), append_number(body, a.destination.port());
-  for (const Settings::Tlv& tlv : added) {
-    if (body.size() + 3 + tlv.value.size() > kBodyMax) continue;
-    body += static_cast<char>(tlv.type);
-    append_number(body, tlv.value.size());
-    body += tlv.value;
-  }
-  out += kProxy;
-  out += a.source.ip().is_v6() ? kInet6 : kInet;
-  append_number(out, body.size());
-  return out + body;
-}
+constexpr char kInet6 = '\x21';
 
 // The header, then what the inner one makes of the rest.
 class HeaderSocket final : public ext::TransportSocket {
@@ -111,8 +65,8 @@ class Transport final : public ext::UpstreamTransport {
   // The header is the key: a connection says whom it is for, and can be nobody else's.
   std::string sharing_key(const Request& request) const override {
     const std::string own = header(*settings_, request.downstream);
-    std::string key;
-    append_number(key, own.size());
+    const uint32_t size = static_cast<uint32_t>(own.size());  // with TLVs more than 16 bits can say
+    std::string key(reinterpret_cast<const char*>(&size), sizeof(size));
     key += own;
     if (inner_) key += inner_->sharing_key(request);
     return key;
@@ -122,12 +76,13 @@ class Transport final : public ext::UpstreamTransport {
     // Who makes a connection for itself need not ask for the key first.
     const std::string key(request.sharing_key.empty() ? sharing_key(request)
                                                       : std::string(request.sharing_key));
-    const size_t size = static_cast<size_t>(static_cast<uint8_t>(key[0])) << 8 | static_cast<uint8_t>(key[1]);
-    std::string own = key.substr(2, size);
+    uint32_t size = 0;
+    std::memcpy(&size, key.data(), sizeof(size));
+    std::string own = key.substr(sizeof(size), size);
     ext::TransportSocketPtr inner;
     if (inner_) {
       Request rest = request;
-      rest.sharing_key = std::string_view(key).substr(2 + size);
+      rest.sharing_key = std::string_view(key).substr(sizeof(size) + size);
       inner = inner_->make(rest, failure);
       if (!inner) return nullptr;
     }
@@ -156,9 +111,13 @@ class Transport final : public ext::UpstreamTransport {
 
 }  // namespace
 
+// The addresses are those of the downstream connection; what x-forwarded-for says of a request is not meant.
 std::string header(const Settings& settings, const ext::StreamInfo* downstream) {
-  const Addresses addresses(downstream);
-  return settings.v2 ? header_v2(addresses, settings.added) : header_v1(addresses);
+  if (downstream != nullptr && downstream->http != nullptr) downstream = downstream->http->connection;
+  const int version = settings.v2 ? 2 : 1;
+  if (downstream == nullptr) return proxy_protocol_header(version, {}, {});
+  return proxy_protocol_header(version, downstream->downstream_remote, downstream->downstream_local,
+                               settings.added);
 }
 
 ext::UpstreamTransportFactory make_factory(Settings settings) {

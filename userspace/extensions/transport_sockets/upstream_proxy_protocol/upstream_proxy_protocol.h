@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "core/proxy_protocol.h"
 #include "sluice/ext/transport_socket.h"
 
 namespace sluice::ext {
@@ -14,10 +15,7 @@ namespace sluice::extensions::upstream_proxy_protocol {
 
 struct Settings {
   bool v2 = false;
-  struct Tlv {
-    uint8_t type;
-    std::string value;
-  };
+  using Tlv = ProxyTlv;
   std::vector<Tlv> added;  // v2 alone
   ext::UpstreamTransportFactory inner;  // null: raw_buffer
 };
