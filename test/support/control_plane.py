@@ -229,12 +229,15 @@ class ControlPlane:
 
     def settle(self, kind, *resources, seconds=30):
         """Sets the last resources of a burst and waits until they were acknowledged. go-control-plane's delta server now and then loses a change that
-        comes while it answers the one before, whoever its client is: the next version brings it."""
-        deadline = Deadline(seconds)
+        comes while it answers the one before, whoever its client is: the next version brings it. Where none was lost, the next one brings nothing
+        and is not acknowledged: any of them will do."""
+        deadline, versions = Deadline(seconds), []
         while True:
             self.set(*resources)
+            versions.append(self.versions[url(kind)])
             try:
-                return self.wait_ack(kind, seconds=3)
+                return wait_until(lambda: set(versions) & set(self.acks(kind)), 3, f"one of {kind} {versions} acknowledged",
+                                  alive=self.process.check_running)
             except Timeout:
                 if deadline.over():
                     raise
