@@ -1,5 +1,7 @@
 """TLS in both directions: the same configuration on Envoy and on sluiced, and all that clients, servers, logs and statistics see compared."""
+import contextlib
 import re
+import socket
 import ssl
 import threading
 
@@ -88,6 +90,7 @@ class TlsWeb(Peer):
             self.context.minimum_version = self.context.maximum_version = VERSIONS[version]
         self.context.sni_callback = self._sni
         self.handshakes, self.lock = [], threading.Lock()
+        self.wrapped = []  # wrapping takes the socket away from the one that was accepted
         super().__init__(sock, TlsWeb.serve)
 
     def _sni(self, sock, name, _):
@@ -102,6 +105,7 @@ class TlsWeb(Peer):
             return
         peer = sock.getpeercert()
         with self.lock:
+            self.wrapped.append(sock)
             self.handshakes.append((sock.version(), sock.selected_alpn_protocol(), getattr(sock, "sluice_name", None), sock.session_reused,
                                     peer and peer["subject"]))
         rest = b""
@@ -115,6 +119,14 @@ class TlsWeb(Peer):
             start, fields, body, rest = got
             lines = [start] + sorted(f"{k}: {v}" for k, v in fields.items() if k not in ("x-request-id", "host"))
             sock.sendall(answer(200, "\n".join(lines).encode()))
+
+
+    def close(self):
+        with self.lock:
+            for sock in self.wrapped:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+        super().close()
 
 
 def client_context(pair=None, version=None, alpn=(), ciphers=None):
