@@ -1,5 +1,6 @@
 #include "config/translate_http_upstream.h"
 
+#include <algorithm>
 #include <memory>
 
 #include "config/any.h"
@@ -98,6 +99,12 @@ void add_http2(const core::Http2ProtocolOptions& in, HttpUpstreamOptions& out) {
   if (k.has_interval_jitter()) out.keep_alive.jitter_percent = k.interval_jitter().value();
 }
 
+// Envoy asks every transport socket of the cluster whether it can do ALPN (allMatchesSupportAlpn): raw_buffer cannot.
+bool all_secured(const model::Cluster& cluster) {
+  return cluster.transport &&
+         std::ranges::all_of(cluster.transport_matches, [](const auto& m) { return bool(m.transport); });
+}
+
 // auto_sni and auto_san_validation.
 void add_server_name(const core::UpstreamHttpProtocolOptions& in, HttpUpstreamOptions& out) {
   out.auto_sni = in.auto_sni();
@@ -109,7 +116,7 @@ void add_server_name(const core::UpstreamHttpProtocolOptions& in, HttpUpstreamOp
   for (char& c : out.server_name_header) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
 }
 
-Status add_typed(const Options& in, const std::string& cluster, bool with_tls, const FieldPath& path,
+Status add_typed(const Options& in, const std::string& cluster, bool with_alpn, const FieldPath& path,
                  HttpUpstreamOptions& out) {
   add_common(in.common_http_protocol_options(), out);
   add_server_name(in.upstream_http_protocol_options(), out);
@@ -132,9 +139,7 @@ Status add_typed(const Options& in, const std::string& cluster, bool with_tls, c
     return add_http1(c.http_protocol_options(), at.field("http_protocol_options"), out);
   }
   const FieldPath at = path.field("auto_config");
-  // Envoy asks whether the transport socket can do ALPN; all that are secured can.
-  const bool alpn = with_tls;
-  if (!alpn)
+  if (!with_alpn)
     return refuse(at, "ALPN configured for cluster " + cluster +
                           " which has a non-ALPN transport socket: without TLS the protocol cannot be "
                           "negotiated; name it with explicit_http_config");
@@ -173,8 +178,7 @@ Status add_http_options(const envoy::config::cluster::v3::Cluster& in, const Fie
     if (message->GetDescriptor() != Options::descriptor())
       return refuse(at, std::string("must hold a ") + kKey);
     typed = true;
-    SLUICE_TRY(add_typed(static_cast<const Options&>(*message), in.name(),
-                         out.transport || !out.transport_matches.empty(), at, out.http));
+    SLUICE_TRY(add_typed(static_cast<const Options&>(*message), in.name(), all_secured(out), at, out.http));
   }
   if (typed) return {};
   add_server_name(in.upstream_http_protocol_options(), out.http);

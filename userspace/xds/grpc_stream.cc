@@ -45,8 +45,22 @@ void GrpcStream::begin() {
   }
   cluster_ = http->hold();
   http_status_ = 0;
-  try_ = http->make_try({}, {.downstream_protocol = http::Protocol::http2}, *this, *this);
+  request_ = make_request();
+  try_ = http->make_try({}, {.downstream_protocol = http::Protocol::http2, .request = request_.get()}, *this,
+                        *this);
   try_->start();
+}
+
+http::HeaderMapPtr GrpcStream::make_request() const {
+  http::HeaderMapPtr headers = http::make_headers();
+  headers->add_static(Name::method, "POST");
+  headers->add_static(Name::scheme, "http");
+  headers->add(Name::authority, service_.authority.empty() ? service_.cluster : service_.authority);
+  headers->add(Name::path, path_);
+  headers->add(std::string_view("te"), "trailers");
+  headers->add(std::string_view("content-type"), "application/grpc");
+  for (const auto& [name, value] : service_.initial_metadata) headers->add(std::string_view(name), value);
+  return headers;
 }
 
 void GrpcStream::on_ready(http::Stream& stream) {
@@ -59,15 +73,8 @@ void GrpcStream::on_ready(http::Stream& stream) {
     return;
   }
   stream_ = &stream;
-  http::HeaderMapPtr headers = http::make_headers();
-  headers->add_static(Name::method, "POST");
-  headers->add_static(Name::scheme, "http");
-  headers->add(Name::authority, service_.authority.empty() ? service_.cluster : service_.authority);
-  headers->add(Name::path, path_);
-  headers->add(std::string_view("te"), "trailers");
-  headers->add(std::string_view("content-type"), "application/grpc");
-  for (const auto& [name, value] : service_.initial_metadata) headers->add(std::string_view(name), value);
-  stream.send_headers(*headers, false);
+  stream.send_headers(*request_, false);
+  request_.reset();
   callbacks_.on_open();
 }
 
@@ -85,6 +92,7 @@ void GrpcStream::send(std::string_view message) {
 void GrpcStream::close() {
   stream_ = nullptr;
   try_.reset();
+  request_.reset();
   cluster_.reset();
   headers_.reset();
   in_.clear();

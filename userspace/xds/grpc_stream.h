@@ -52,6 +52,7 @@ class GrpcStream final : private ext::HttpTry::Callbacks, private http::StreamRe
   void closed(int64_t status, std::string why);
   bool take_messages();  // false: the call is over
   void begin();
+  http::HeaderMapPtr make_request() const;
   static void begin_now(io::TurnEnd& hook);
 
   io::Loop& loop_;
@@ -62,6 +63,7 @@ class GrpcStream final : private ext::HttpTry::Callbacks, private http::StreamRe
   const uint64_t message_max_;
   io::TurnEnd begin_;
   std::shared_ptr<ext::HttpCluster> cluster_;  // of the call under way
+  http::HeaderMapPtr request_;  // until it is sent
   std::unique_ptr<ext::HttpTry> try_;
   http::Stream* stream_ = nullptr;
   http::HeaderMapPtr headers_;

@@ -23,16 +23,16 @@ struct HttpRequestTraits {
   RoutingPriority priority = RoutingPriority::normal;
   bool upgrade = false;  // a websocket or CONNECT: wants a connection of its own (HTTP/1)
   bool raw = false;  // a CONNECT that ends here: bytes on a TCP connection of its own
-  std::string_view server_name =
-      {};  // the host that is asked for, where the cluster wants it (server_name_header())
+  // What is going to be sent, for auto_sni and auto_san_validation; looked at in make_try() alone; null: not known.
+  const http::HeaderMap* request = nullptr;
 };
 
 // How a try ended, for outlier detection (Envoy: Outlier::Result).
 enum class TryResult : uint8_t {
-  success,           // of the transport
-  connect_failed,    // counts as gateway failure when errors of ours are not split
-  timeout,           // no response in time
-  reset,             // reset before a whole response
+  success,  // of the transport
+  connect_failed,  // counts as gateway failure when errors of ours are not split
+  timeout,  // no response in time
+  reset,  // reset before a whole response
 };
 
 // One try of one request at one host: it waits for a stream of a pool, then it is that stream's handle. Destroying it
@@ -137,9 +137,6 @@ class HttpCluster {
   // load_assignment.policy.drop_overloads: whether it drops this request, or every one.
   enum class Drop : uint8_t { no, some, all };
   virtual Drop drops() = 0;
-  // The request header that says whom TLS is to be spoken to with: ":authority" with auto_sni or auto_san_validation, or
-  // override_auto_sni_header; "": none.
-  virtual std::string_view server_name_header() const { return {}; }
   // Of responses from a host of that zone, "zone.<the proxy's>.<to>."; null: one of the two is not known.
   virtual HttpCodeStats* zone_stats(std::string_view to) = 0;
 

@@ -52,9 +52,11 @@ void HttpConnection::connect() {
   ext::TransportSocketPtr transport;
   if (pool_.key().transport) {
     static const std::vector<std::string> kHttp1 = {"http/1.1"}, kHttp2 = {"h2"};
+    ext::UpstreamTransportOptions options = pool_.key().options;
+    if (pool_.key().by_alpn) options.alpn = {"h2", "http/1.1"};
     transport = pool_.key().transport->make({.workload = pool_.key().netns_cookie,
                                              .host = pool_.host().get(),
-                                             .options = &pool_.key().options,
+                                             .options = &options,
                                              .alpn_fallback = http2_ ? &kHttp2 : &kHttp1,
                                              .sharing_key = pool_.key().sharing_key},
                                             reason_);

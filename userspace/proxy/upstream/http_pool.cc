@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/log.h"
+#include "http/header_map.h"
 #include "proxy/upstream/http_connection.h"
 #include "proxy/upstream/http_try.h"
 #include "proxy/upstream/sockets.h"
@@ -26,6 +27,19 @@ size_t HttpPoolKey::Hash::operator()(const HttpPoolKey& k) const {
   }
   return h ^ h >> 29;
 }
+
+namespace {
+
+// Whom TLS is to be spoken with (Envoy: Router::Filter::decodeHeaders): a name, never an address.
+std::string_view server_name(const std::string& header, const http::HeaderMap& request) {
+  std::string_view host = request.get(std::string_view(header));
+  if (host.empty()) host = request.get(http::Name::authority);
+  if (host.starts_with('[')) return {};
+  host = host.substr(0, host.rfind(':'));
+  return IpAddress::parse(host).ok() ? std::string_view() : host;
+}
+
+}  // namespace
 
 // ---- the connections to one host ----
 
@@ -259,18 +273,19 @@ HttpPool* HttpPools::pool_for(const HostPtr& host, const ext::Upstream::Origin& 
       .priority = traits.priority,
       .http2 = config().protocol == Protocol::http2 || (config().protocol == Protocol::as_downstream &&
                                                         traits.downstream_protocol == http::Protocol::http2),
-      .by_alpn = config().protocol == Protocol::by_alpn,
+      .by_alpn = false,
       .transparent = origin.transparent,
       .source = origin.source,
       .transport = cluster_.transports().of(*host),
       .options = {},
       .sharing_key = {}};
   if (key.transport) {
-    if (!traits.server_name.empty()) {
-      if (config().auto_sni) key.options.server_name = traits.server_name;
-      if (config().auto_san_validation) key.options.verify_names.emplace_back(traits.server_name);
+    key.by_alpn = config().protocol == Protocol::by_alpn;
+    if (!config().server_name_header.empty() && traits.request) {
+      const std::string_view name = server_name(config().server_name_header, *traits.request);
+      if (config().auto_sni) key.options.server_name = name;
+      if (config().auto_san_validation && !name.empty()) key.options.verify_names.emplace_back(name);
     }
-    if (key.by_alpn) key.options.alpn = {"h2", "http/1.1"};
     key.sharing_key = key.transport->sharing_key({.workload = origin.netns_cookie,
                                                   .host = host.get(),
                                                   .options = &key.options,

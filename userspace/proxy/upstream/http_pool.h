@@ -135,7 +135,6 @@ class HttpPools final : public ext::HttpCluster {
   void release_retry(ext::RoutingPriority priority) override;
   Duration max_stream_duration() const override { return config().max_stream_duration; }
   Drop drops() override;
-  std::string_view server_name_header() const override { return config().server_name_header; }
   ext::HttpCodeStats* zone_stats(std::string_view to) override;
 
   // Connections to these hosts drain.

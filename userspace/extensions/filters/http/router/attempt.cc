@@ -57,17 +57,6 @@ std::string with_underscores(std::string text) {
   return text;
 }
 
-// Whom TLS to the cluster's hosts is to be spoken with (Envoy: Router::Filter::decodeHeaders): a name, never an address.
-std::string_view server_name(const ext::HttpCluster& cluster, const http::HeaderMap& request) {
-  const std::string_view header = cluster.server_name_header();
-  if (header.empty()) return {};
-  std::string_view host = request.get(header);
-  if (host.empty()) host = request.get(Name::authority);
-  if (host.starts_with('[')) return {};
-  host = host.substr(0, host.rfind(':'));
-  return IpAddress::parse(host).ok() ? std::string_view() : host;
-}
-
 }  // namespace
 
 // ---- the try ----
@@ -93,7 +82,7 @@ void Router::start_try() {
                              .priority = action_->priority,
                              .upgrade = request_->has(Name::upgrade),
                              .raw = raw_,
-                             .server_name = server_name(*cluster_, *request_)},
+                             .request = request_},
                             *this, *this);
   const ext::UpstreamHost* host = try_->host();
   if (!host) return no_healthy_upstream();

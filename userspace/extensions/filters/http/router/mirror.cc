@@ -30,9 +30,9 @@ class Mirror final : public io::Deferred, private ext::HttpTry::Callbacks, priva
         trailers_(std::move(trailers)),
         timer_(loop.timers(), &on_timeout, this) {}
 
-  void start(const ext::Upstream::Origin& origin, const ext::HttpRequestTraits& traits, Duration timeout) {
+  void start(const ext::Upstream::Origin& origin, Duration timeout) {
     if (timeout.count() > 0) timer_.arm(loop_.now() + timeout);
-    try_ = cluster_->make_try(origin, traits, *this, *this);
+    try_ = cluster_->make_try(origin, {.request = headers_.get()}, *this, *this);
     try_->start();
   }
 
@@ -105,7 +105,7 @@ void mirror(ext::HttpFilterContext& context, std::string_view name, const model:
   copy->append(Name::x_forwarded_for, own_address);
   auto* m = new Mirror(context.loop(), http->hold(), std::move(copy), std::move(body),
                        trailers ? http::copy_headers(*trailers) : nullptr);  // frees itself
-  m->start(context.origin(), {}, timeout);
+  m->start(context.origin(), timeout);
 }
 
 }  // namespace sluice::extensions::router
