@@ -247,8 +247,8 @@ def test_a_proxy_that_is_replaced_loses_no_call(world, app, server):
         try:
             old.process.signal(signal.SIGTERM)
             assert old.process.wait(20) == 0
-            assert new.admin.stat("http.web.downstream_cx_total") > 0
             finish(client)
+            assert new.admin.stat("http.web.downstream_cx_total") > 0
         finally:
             old.stop()
             new.stop()

@@ -66,6 +66,10 @@ Status SimLoop::listen(int fd, int) {
   return {};
 }
 
+void SimLoop::ignore_handshakes(int fd) {
+  at(fd).socket->ignores_handshakes = true;
+}
+
 Address SimLoop::local_address(int fd) {
   return at(fd).socket->local;
 }

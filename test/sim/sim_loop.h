@@ -24,6 +24,7 @@ class SimLoop final : public io::Loop, private Endpoint {
   Result<int> open_socket(int family, const io::SocketOptions& options, int netns_fd = -1) override;
   Status bind(int fd, const Address& address) override;
   Status listen(int fd, int backlog) override;
+  void ignore_handshakes(int fd) override;
   Address local_address(int fd) override;
   Address peer_address(int fd) override;
   Status set_options(int fd, const io::SocketOptions& options) override;

@@ -9,6 +9,7 @@
 namespace sluice::sim {
 namespace {
 
+constexpr Duration kSynTimeout = std::chrono::seconds(1);  // until a SYN is sent again; once is enough here
 constexpr Duration kConnectTimeout = std::chrono::seconds(127);  // Linux: tcp_syn_retries 6
 
 }  // namespace
@@ -113,33 +114,42 @@ Socket* SimNet::find_listener(const Address& to) {
   return found.empty() ? nullptr : found[random_.below(found.size())];
 }
 
+void SimNet::fail_connect(Socket& s, int error) {
+  if (s.state != Socket::State::connecting) return;
+  trace("connect failed", s.id, error);
+  s.state = Socket::State::failed;
+  s.error = error;
+  notify(s);
+}
+
 void SimNet::connect(Socket& s, const Address& to, const Address& via) {
   assert(s.state == Socket::State::fresh || s.state == Socket::State::bound);
   s.state = Socket::State::connecting;
   s.remote = to;
   if (!s.local.valid()) s.local = ephemeral(to.family());
   trace("connect", s.id, to.port());
-  auto fail = [this, &s](int error) {
-    if (s.state != Socket::State::connecting) return;
-    trace("connect failed", s.id, error);
-    s.state = Socket::State::failed;
-    s.error = error;
-    notify(s);
-  };
   // A redirected call never reaches the place it names.
   if (auto it = special_.find(to); it != special_.end() && !via.valid()) {
     const int error = it->second;
-    return after(error == ETIMEDOUT ? kConnectTimeout : Duration(0), [fail, error] { fail(error); });
+    return after(error == ETIMEDOUT ? kConnectTimeout : Duration(0),
+                 [this, &s, error] { fail_connect(s, error); });
   }
-  after(latency(), [this, &s, to, target = via.valid() ? via : to, fail] {
+  send_syn(s, to, via.valid() ? via : to);
+}
+
+void SimNet::send_syn(Socket& s, const Address& to, const Address& target) {
+  after(latency(), [this, &s, to, target] {
+    if (s.state != Socket::State::connecting) return;
     Socket* listener = find_listener(target);
-    if (!listener) return after(latency(), [fail] { fail(ECONNREFUSED); });
+    if (!listener) return after(latency(), [this, &s] { fail_connect(s, ECONNREFUSED); });
+    if (listener->ignores_handshakes)
+      return after(kSynTimeout, [this, &s, to, target] { send_syn(s, to, target); });
     Socket& server = create(listener->endpoint, to.family());
     server.state = Socket::State::connecting;
     server.local = to;
     server.remote = s.local;
     after(latency(), [this, &s, &server, listener] {  // SYN-ACK
-      if (s.state != Socket::State::connecting) {     // given up meanwhile
+      if (s.state != Socket::State::connecting) {  // given up meanwhile
         server.state = Socket::State::closed;
         return;
       }

@@ -53,6 +53,7 @@ struct Socket {
   Address local, remote;
   Socket* peer = nullptr;
   bool reuse_port = false;
+  bool ignores_handshakes = false;  // a listener: SYNs are lost
   std::deque<Socket*> backlog;  // listening
 
   std::string received;  // not read yet: from `read_offset`
@@ -136,6 +137,8 @@ class SimNet {
   MonotonicTime arrival(Socket& from);  // in order
   void at(MonotonicTime time, std::function<void()> fn);
   Socket* find_listener(const Address& to);
+  void send_syn(Socket& s, const Address& to, const Address& target);
+  void fail_connect(Socket& s, int error);
   void arrive(Socket& from, Socket& to, const std::string& bytes);
   void arrive_end(Socket& to);
   void arrive_reset(Socket& to);

@@ -111,6 +111,9 @@ class Loop {
   virtual void leave_netns() {}
   virtual Status bind(int fd, const Address& address) = 0;
   virtual Status listen(int fd, int backlog) = 0;
+  // A listening TCP socket answers no SYN any more, but finishes the handshakes it has begun: what is closed a moment later
+  // resets nobody. The client sends its SYN again after a second, to whoever listens there then.
+  virtual void ignore_handshakes(int fd) = 0;
   virtual Address local_address(int fd) = 0;  // getsockname; invalid Address on error
   virtual Address peer_address(int fd) = 0;  // getpeername
   virtual Status set_options(int fd, const SocketOptions& options) = 0;

@@ -1,6 +1,7 @@
 #include "io/sockets.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
@@ -13,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <iterator>
 
 #include "core/log.h"
 
@@ -115,6 +117,19 @@ Status SocketLoop::listen(int fd, int backlog) {
   if (::listen(fd, backlog) == 0) return {};
   int error = errno;
   return errno_error(error, "listening on " + local_address(fd).to_string());
+}
+
+// A classic filter runs on TCP segments from their header on (socket(7), SO_ATTACH_FILTER), a listener's included.
+void SocketLoop::ignore_handshakes(int fd) {
+  constexpr uint8_t kFlags = 13, kSynAck = 0x12, kSyn = 0x02;  // RFC 9293, 3.1
+  sock_filter no_syn[] = {
+      BPF_STMT(BPF_LD | BPF_B | BPF_ABS, kFlags),      BPF_STMT(BPF_ALU | BPF_AND | BPF_K, kSynAck),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kSyn, 0, 1), BPF_STMT(BPF_RET | BPF_K, 0),
+      BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+  };
+  const sock_fprog program = {.len = std::size(no_syn), .filter = no_syn};
+  if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) != 0)
+    SLUICE_LOG(listener, debug, "{}: no filter for SYNs: {}", local_address(fd).to_string(), strerror(errno));
 }
 
 Address SocketLoop::local_address(int fd) {

@@ -31,6 +31,7 @@ class SocketLoop : public Loop {
   void leave_netns() override { netns_.go_home(); }
   Status bind(int fd, const Address& address) override;
   Status listen(int fd, int backlog) override;
+  void ignore_handshakes(int fd) override;
   Address local_address(int fd) override;
   Address peer_address(int fd) override;
   Status set_options(int fd, const SocketOptions& options) override;

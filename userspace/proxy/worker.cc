@@ -19,9 +19,11 @@ constexpr Duration kAcceptWarningInterval = std::chrono::seconds(1);
 // Free large buffers are kept for so long after a connection has ended.
 constexpr Duration kTrimAfter = std::chrono::seconds(1);
 
-// How long a socket that is to be closed goes on accepting. What the kernel has completed by then is taken; a turn of the
-// loop would do, the rest is for handshakes under way.
-constexpr Duration kLastCall = std::chrono::milliseconds(5);
+// How a socket that is to be closed resets nobody. It goes on for a moment as it was; then SYNs get no answer (the client
+// sends another after a second, to who has taken over), while handshakes under way come to their end and are accepted; then
+// there is nothing left on it. Longer than a round trip between pods, shorter than anybody waits for a proxy to end.
+constexpr Duration kLastCall = std::chrono::milliseconds(2);
+constexpr Duration kLastHandshakes = std::chrono::milliseconds(20);
 
 uint64_t cookie_of(const ListenSocket& s) {
   return s.workload ? s.workload->netns_cookie : 0;
@@ -42,6 +44,10 @@ struct Worker::Socket {
   }
   static void stop(io::Timer& t) {
     Socket& s = *t.owner<Socket>();
+    if (!std::exchange(s.ignoring, true)) {
+      s.worker.loop_.ignore_handshakes(s.listen.fd);
+      return t.arm(s.worker.loop_.now() + kLastHandshakes);
+    }
     s.retry.cancel();
     if (!s.op.in_flight()) s.worker.loop_.accept(s.op, s.listen.fd);  // its end is the socket's
     s.worker.loop_.cancel(s.op);
@@ -54,6 +60,7 @@ struct Worker::Socket {
   io::Timer retry, last_call;
   MonotonicTime next_warning{};
   bool closing = false;
+  bool ignoring = false;  // new handshakes, the last thing before the end
   Backlog backlog = Backlog::reset;  // while closing
 };
 
@@ -109,7 +116,9 @@ Worker::SocketIterator Worker::forget_socket(SocketIterator it) {
   const ListenSocket& listen = (*it)->listen;
   loop_.close(listen.fd);
   loop_guard_.remove(cookie_of(listen), listen.bound);
-  return sockets_.erase(it);
+  it = sockets_.erase(it);
+  if (sockets_.empty() && std::exchange(drain_when_closed_, false)) set_draining();
+  return it;
 }
 
 void Worker::accepted(io::Op& op, io::Completion& c) {
@@ -122,7 +131,7 @@ void Worker::accepted(io::Op& op, io::Completion& c) {
       Downstream::accept(w, s.runtime, s.listen, c.result);
   }
   if (c.more) return;
-  if (s.last_call.armed()) return s.retry.arm(w.loop_.now() + kLastCall / 5);
+  if (s.last_call.armed()) return s.retry.arm(w.loop_.now() + kLastCall / 2);
   if (s.closing) {
     w.forget_socket(w.find(s));
     return;
@@ -171,6 +180,11 @@ void Worker::adjust_sockets(const std::shared_ptr<const model::Listener>& listen
       SLUICE_LOG(listener, err, "{}: its socket stays as it was: {}", s->listen.bound.to_string(),
                  done.error().message);
   }
+}
+
+void Worker::drain_when_closed() {
+  drain_when_closed_ = !sockets_.empty();
+  if (!drain_when_closed_) set_draining();
 }
 
 void Worker::set_draining() {

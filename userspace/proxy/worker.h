@@ -82,6 +82,9 @@ class Worker {
   }
   // Tells connections that they are drained: HTTP ends its keep-alive; TCP goes on.
   void set_draining();
+  // The same when the last socket is closed: a client that is told to go elsewhere, and comes back at once, must not come to
+  // a socket that is about to close.
+  void drain_when_closed();
   // What health checks of the proxy itself are answered; HTTP connections drain while they fail.
   void set_health_check_failed(bool failed) { health_check_failed_ = failed; }
   // A workload has gone: pooled connections opened in its namespace go, and nothing of its identity stays.
@@ -131,6 +134,7 @@ class Worker {
   size_t connection_count_ = 0;
   uint64_t connections_made_ = 0;
   bool draining_ = false;
+  bool drain_when_closed_ = false;
   Drainer drainer_;
   bool health_check_failed_ = false;
   io::Timer trim_timer_;

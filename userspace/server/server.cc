@@ -19,7 +19,7 @@ namespace {
 // Uptime and the like; and how often workloads whose pods are gone are looked for.
 constexpr Duration kTick = std::chrono::seconds(5);
 // How often a drain looks whether it is done.
-constexpr Duration kDrainTick = std::chrono::milliseconds(100);
+constexpr Duration kDrainTick = std::chrono::milliseconds(25);
 // Turns of the control loop given to answers and operations under way at the end.
 constexpr int kLastTurns = 1000;
 
@@ -288,15 +288,17 @@ void Server::shut_down(const char* why) {
   stats_->live.set(0);
   SLUICE_LOG(main, info, "{}: no new connections; {} get up to {} s to end", why, connections(),
              std::chrono::duration_cast<std::chrono::seconds>(options_.shutdown_grace).count());
-  set_draining();
   stop_accepting(false);
+  for (auto& w : workers_) w->post([](proxy::Worker& me) { me.drain_when_closed(); });
   grace_timer_ = std::make_unique<io::Timer>(loop_->timers(), &grace_over, this);
   grace_timer_->arm(loop_->now() + options_.shutdown_grace);
   tick_timer_->arm(loop_->now());
 }
 
 void Server::check_drained() {
-  if (connections() == 0) ended_ = true;
+  bool idle = true;
+  for (auto& w : workers_) w->call([&](proxy::Worker& me) { idle &= me.idle(); });
+  ended_ |= idle;
 }
 
 void Server::grace_over(io::Timer& timer) {

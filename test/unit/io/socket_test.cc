@@ -105,6 +105,25 @@ SLUICE_EACH_KERNEL_BACKEND("socket options arrive at the socket; one that is ref
   CHECK(taken.error().message.find(at.to_string()) != std::string::npos);
 }
 
+SLUICE_EACH_KERNEL_BACKEND(
+    "a listener that ignores handshakes: its clients try again, and come to who is there then") {
+  Rig rig(Backend::make());
+  Address at;
+  const int listener = rig.listen(at);
+  Probe accepting, calling;
+  rig.loop->accept(accepting.op, listener);
+  rig.loop->ignore_handshakes(listener);
+  rig.loop->connect(calling.op, rig.socket(), at);
+  rig.turns(5);
+  CHECK_FALSE(calling.finished);
+  rig.loop->cancel(accepting.op);
+  CHECK(rig.finish(accepting));
+  CHECK(accepting.fds.empty());
+  rig.close(listener);
+  REQUIRE(rig.until([&] { return calling.finished; }));  // its second SYN
+  CHECK(calling.result == -ECONNREFUSED);
+}
+
 SLUICE_EACH_KERNEL_BACKEND("Unix sockets work like TCP ones") {
   Rig rig(Backend::make());
   auto at = Address::pipe("@sluice-io-test-" + std::to_string(getpid()));

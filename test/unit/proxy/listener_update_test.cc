@@ -46,7 +46,7 @@ class Greeter final : public ext::NetworkFilter {
 // A listener on both addresses; chain "one" takes 10.0.0.1, chain "two" the rest. The text is what each greets with, and
 // what it differs by.
 std::shared_ptr<const model::Listener> listener(const std::string& one, const std::string& two,
-                                                uint64_t frame = 7) {
+                                                uint64_t frame = 7, const std::string& name = "l") {
   auto chain = [](const std::string& name, const std::string& greeting) {
     auto c = std::make_shared<model::FilterChain>();
     c->name = std::make_shared<const std::string>(name);
@@ -57,7 +57,7 @@ std::shared_ptr<const model::Listener> listener(const std::string& one, const st
     return c;
   };
   auto l = std::make_shared<model::Listener>();
-  l->name = std::make_shared<const std::string>("l");
+  l->name = std::make_shared<const std::string>(name);
   l->address = kOne;
   l->additional_addresses = {kTwo};
   l->filter_chains = {chain("one", one)};
@@ -80,12 +80,17 @@ struct Bed {
                                              [](proxy::Worker&) { return std::make_unique<NoClusters>(); });
     auto first = listener("1a", "2a");
     worker->put_listener(first);
+    open_sockets(first);
+  }
+  void open_sockets(const std::shared_ptr<const model::Listener>& to) {
     for (const Address& a : {kOne, kTwo}) {
-      auto fd = sim.loop.open_socket(AF_INET, {});
-      while (!fd.ok()) fd = sim.loop.open_socket(AF_INET, {});
+      io::SocketOptions options;
+      options.reuse_port = true;
+      auto fd = sim.loop.open_socket(AF_INET, options);
+      while (!fd.ok()) fd = sim.loop.open_socket(AF_INET, options);
       REQUIRE(sim.loop.bind(*fd, a).ok());
       REQUIRE(sim.loop.listen(*fd, 128).ok());
-      worker->add_socket({*fd, a, first, nullptr});
+      worker->add_socket({*fd, a, to, nullptr});
     }
   }
   ~Bed() {
@@ -178,7 +183,7 @@ TEST_CASE("A removed listener: no new connections, the old ones drain over the t
     std::vector<sim::Peer*> peers;
     for (int i = 0; i < 40; ++i) peers.push_back(&bed.connect(kOne, "1a"));
     bed.worker->remove_listener("l", kMinute);
-    bed.pass(20ms);  // while what the kernel has completed is still accepted
+    bed.pass(30ms);  // while what the kernel has begun is still accepted
     sim::Peer& late = sim.world.client(kOne);
     REQUIRE(bed.until([&] { return late.error != 0 || late.was_reset; }));
     auto told = [&] {
@@ -239,6 +244,33 @@ TEST_CASE("A socket that is closed serves what the kernel has completed on it") 
     }
   });
   CHECK(served > 20);  // not only those that were accepted at once
+}
+
+TEST_CASE("Whoever comes while a socket is replaced is served: by the old one, or by the new one") {
+  size_t by_old = 0, by_new = 0;
+  each([&](sim::Sim& sim) {
+    Bed bed(sim);
+    sim.net.faults().no_descriptors = 0;
+    sim.net.faults().latency_min = 10us, sim.net.faults().latency_max = 2ms;
+    std::vector<sim::Peer*> peers;
+    auto come = [&](int number) {
+      for (int i = 0; i < number; ++i, bed.pass(200us)) peers.push_back(&sim.world.client(kOne));
+    };
+    come(20);
+    auto next = listener("new", "new", 8, "next");
+    bed.worker->put_listener(next);
+    bed.open_sockets(next);
+    bed.worker->remove_listener("l", kMinute);
+    come(200);
+    for (sim::Peer* p : peers) {
+      REQUIRE(bed.until([&] { return p->over() || p->received.size() >= 2; }, 5s));
+      CHECK_FALSE(p->was_reset);
+      CHECK(p->error == 0);
+      (p->received.starts_with("new") ? by_new : by_old) += 1;
+    }
+  });
+  CHECK(by_old > 100);
+  CHECK(by_new > 100);
 }
 
 TEST_CASE("Statistics of a listener go with its last connection, however many versions there are") {

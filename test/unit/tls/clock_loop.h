@@ -18,6 +18,7 @@ class ClockLoop final : public io::Loop {
   Result<int> open_socket(int, const io::SocketOptions&, int) override { return Error{"none"}; }
   sluice::Status bind(int, const Address&) override { return {}; }
   sluice::Status listen(int, int) override { return {}; }
+  void ignore_handshakes(int) override {}
   Address local_address(int) override { return {}; }
   Address peer_address(int) override { return {}; }
   sluice::Status set_options(int, const io::SocketOptions&) override { return {}; }

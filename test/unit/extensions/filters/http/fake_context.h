@@ -37,6 +37,7 @@ class FakeLoop final : public io::Loop {
   Result<int> open_socket(int, const io::SocketOptions&, int) override { return Error{"no sockets here"}; }
   Status bind(int, const Address&) override { return Error{"no sockets here"}; }
   Status listen(int, int) override { return Error{"no sockets here"}; }
+  void ignore_handshakes(int) override {}
   Address local_address(int) override { return {}; }
   Address peer_address(int) override { return {}; }
   Status set_options(int, const io::SocketOptions&) override { return Error{"no sockets here"}; }

@@ -260,7 +260,8 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
     if (event.cause == CloseCause::remote_reset) info().downstream_close = ext::CloseType::remote_reset;
     if (!upstream_) return;
     if (!connected_) {
-      info().flags.set(ResponseFlag::downstream_connection_termination);
+      // A filter that refuses the connection closes it as well: that is not the client's doing.
+      if (event.cause != CloseCause::local) info().flags.set(ResponseFlag::downstream_connection_termination);
       return upstream_.reset();
     }
     ext::Connection& up = upstream_->connection();
