@@ -40,6 +40,13 @@ def v2_of(source, destination, tlvs=b""):
     return v2(socket.inet_aton(source[0]) + socket.inet_aton(destination[0]) + struct.pack("!HH", source[1], destination[1]) + tlvs)
 
 
+def header_alone(data):
+    """A PROXY header, and nothing behind it yet: Envoy may write it by itself."""
+    if data.startswith(SIGNATURE):
+        return len(data) == 16 + int.from_bytes(data[14:16], "big")
+    return data.startswith(b"PROXY ") and data.find(b"\r\n") == len(data) - 2
+
+
 class Heard(Peer):
     """A server that answers HTTP requests, and echoes other bytes; heard: all that came, by connection."""
 
@@ -56,7 +63,7 @@ class Heard(Peer):
             self.heard[mine] += data
             if b" HTTP/1.1\r\n" in data:
                 sock.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok" * data.count(b" HTTP/1.1\r\n"))
-            else:
+            elif not header_alone(self.heard[mine]):  # a client that is answered before it has asked gives up
                 sock.sendall(data)
 
     def wait(self, number, size=1):
