@@ -82,13 +82,16 @@ class SecretWatch final : public Subscriber {
 template <typename T>
 class SharedSecret final : public model::SecretSource<T> {
  public:
-  SharedSecret(std::string what, std::string name, std::shared_ptr<const WorkloadSecrets> workloads)
+  SharedSecret(std::string what, std::string name, std::shared_ptr<WorkloadSecrets> workloads)
       : what_(std::move(what)), name_(std::move(name)), workloads_(std::move(workloads)) {}
 
   bool ready() const override { return ready_; }
   std::string what() const override { return what_; }
-  uint64_t generation() const override {
-    return generation_.load(std::memory_order_acquire) + (workloads_ ? workloads_->generation() : 0);
+  uint64_t generation() const override { return 1 + updates() + (workloads_ ? workloads_->generation() : 0); }
+  uint64_t updates() const override { return updates_.load(std::memory_order_acquire); }
+  void observe(const std::weak_ptr<model::SecretObserver>& observer) const override {
+    observers_.add(observer);
+    if (workloads_) workloads_->observe(observer);
   }
   std::shared_ptr<const T> current(uint64_t workload) const override {
     if (workload != 0 && workloads_) {
@@ -103,16 +106,18 @@ class SharedSecret final : public model::SecretSource<T> {
       std::lock_guard lock(mutex_);
       current_.swap(value);
     }
-    generation_.fetch_add(1, std::memory_order_release);
+    updates_.fetch_add(1, std::memory_order_release);
+    observers_.tell(0);
   }
   void set_ready() { ready_ = true; }
 
  private:
   const std::string what_, name_;
-  const std::shared_ptr<const WorkloadSecrets> workloads_;  // null: the name is nobody's own
+  const std::shared_ptr<WorkloadSecrets> workloads_;  // null: the name is nobody's own
   mutable std::mutex mutex_;
   std::shared_ptr<const T> current_;
-  std::atomic<uint64_t> generation_{1};
+  std::atomic<uint64_t> updates_{0};
+  mutable model::SecretObservers observers_;
   bool ready_ = false;  // the control thread's
 };
 

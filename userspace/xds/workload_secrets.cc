@@ -12,7 +12,7 @@ void WorkloadSecrets::put(uint64_t workload, Own own) {
     gone_.erase(workload);
     before = std::exchange(all_[workload], std::move(own));
   }
-  generation_.fetch_add(1, std::memory_order_release);
+  changed(workload);
 }
 
 void WorkloadSecrets::forget(uint64_t workload) {
@@ -29,7 +29,7 @@ void WorkloadSecrets::forget(uint64_t workload) {
       gone_order_.pop_front();
     }
   }
-  generation_.fetch_add(1, std::memory_order_release);
+  changed(workload);
 }
 
 void WorkloadSecrets::use_configured(uint64_t workload) {
@@ -40,7 +40,7 @@ void WorkloadSecrets::use_configured(uint64_t workload) {
     if (gone_.erase(workload) == 0 && node.empty()) return;
     if (!node.empty()) before = std::move(node.mapped());
   }
-  generation_.fetch_add(1, std::memory_order_release);
+  changed(workload);
 }
 
 const WorkloadSecrets::Own* WorkloadSecrets::own_of(uint64_t workload) const {

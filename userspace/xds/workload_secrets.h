@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "model/secret.h"
 #include "tls/secret.h"
 
 namespace sluice::xds {
@@ -35,6 +36,7 @@ class WorkloadSecrets {
   // It has no source of its own (any more): what the configuration names is good for it.
   void use_configured(uint64_t workload);
   size_t size() const;
+  void observe(std::weak_ptr<model::SecretObserver> observer) { observers_.add(std::move(observer)); }
 
   // What a secret of that name is to this workload: nothing said (nullopt) where the configured source counts, which is so
   // for workloads without a source of their own and for every name but "default", the workload's own SPIFFE ID, and
@@ -49,7 +51,13 @@ class WorkloadSecrets {
   static bool trust_name(std::string_view name) { return name == "ROOTCA"; }
 
  private:
+  void changed(uint64_t workload) {
+    generation_.fetch_add(1, std::memory_order_release);
+    observers_.tell(workload);
+  }
+
   std::atomic<uint64_t> generation_{1};
+  model::SecretObservers observers_;
   mutable std::shared_mutex mutex_;
   const Own* own_of(uint64_t workload) const;  // under the lock
 

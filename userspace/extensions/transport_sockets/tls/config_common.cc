@@ -106,6 +106,7 @@ Status add_certificates(const v3::CommonTlsContext& in, ext::FactoryContext& con
     Named<tls::Certificate> named{.name = sds.name(), .source = {}, .discovered = sds.has_sds_config()};
     SLUICE_ASSIGN(named.source,
                   context.find_certificate(sds, item(path + ".tls_certificate_sds_secret_configs", i)));
+    named.updates_before = named.source->updates();
     out.certificates.push_back(std::move(named));
   }
   return {};
@@ -116,6 +117,7 @@ Status find_validation(const v3::SdsSecretConfig& in, ext::FactoryContext& conte
   out.validation.name = in.name();
   out.validation.discovered = in.has_sds_config();
   SLUICE_ASSIGN(out.validation.source, context.find_validation(in, path));
+  out.validation.updates_before = out.validation.source->updates();
   return {};
 }
 
@@ -204,6 +206,7 @@ Status add_ticket_keys(const v3::DownstreamTlsContext& in, ext::FactoryContext& 
     out.tickets.discovered = sds.has_sds_config();
     SLUICE_ASSIGN(out.tickets.source,
                   context.find_ticket_keys(sds, path + ".session_ticket_keys_sds_secret_config"));
+    out.tickets.updates_before = out.tickets.source->updates();
   }
   return {};
 }

@@ -1,7 +1,10 @@
 #include "extensions/transport_sockets/tls/factory_stats.h"
 
 #include <algorithm>
+#include <mutex>
+#include <utility>
 
+#include "io/loop.h"
 #include "tls/check.h"
 
 namespace sluice::extensions::transport_tls {
@@ -28,35 +31,129 @@ uint64_t seconds(WallTime t) {
 
 }  // namespace
 
-FactoryStats::FactoryStats(const stats::Scope& scope, std::string_view side, const SecretSources& sources)
-    : FactoryStats(scope, scope.scope(side).block(layout()), sources) {}
+// A secret was replaced: the which-th that is discovered, for that workload.
+struct FactoryStats::Change {
+  size_t which;
+  uint64_t workload;
+};
 
-FactoryStats::FactoryStats(const stats::Scope& scope, const stats::Block& block, const SecretSources& sources)
+// From the threads that replace secrets to the one that counts.
+struct FactoryStats::Inbox {
+  std::mutex mutex;
+  io::Loop* loop;  // null: the reader has gone
+  FactoryStats* reader;
+  std::vector<Change> changes;
+
+  static void put(const std::shared_ptr<Inbox>& to, Change change) {
+    std::lock_guard lock(to->mutex);
+    if (!to->loop) return;
+    to->changes.push_back(change);
+    if (to->changes.size() > 1) return;  // it is on its way
+    to->loop->post([to] {
+      std::unique_lock reading(to->mutex);
+      if (!to->reader) return;
+      const auto changes = std::exchange(to->changes, {});
+      reading.unlock();  // it goes on this thread, if it goes
+      to->reader->take(changes);
+    });
+  }
+};
+
+class FactoryStats::Observer final : public model::SecretObserver {
+ public:
+  Observer(std::shared_ptr<Inbox> inbox, size_t which) : inbox_(std::move(inbox)), which_(which) {}
+  void on_change(uint64_t workload) override { Inbox::put(inbox_, {which_, workload}); }
+
+ private:
+  const std::shared_ptr<Inbox> inbox_;
+  const size_t which_;
+};
+
+FactoryStats::FactoryStats(const ext::TransportScope& scope, std::string_view side,
+                           const SecretSources& sources)
+    : FactoryStats(scope, scope.stats.scope(side).block(layout()), sources) {}
+
+FactoryStats::FactoryStats(const ext::TransportScope& scope, const stats::Block& block,
+                           const SecretSources& sources)
     : downstream_not_ready(block.counter("downstream_context_secrets_not_ready")),
       upstream_not_ready(block.counter("upstream_context_secrets_not_ready")),
-      speaks_(scope.slot() == kFirstWorker),
+      speaks_(scope.stats.slot() == kFirstWorker),
       sources_(sources),
-      certificates_(scope.scope("ssl").scope("certificate")),
+      certificates_(scope.stats.scope("ssl").scope("certificate")),
       updates_(block.counter("ssl_context_update_by_sds")) {
   if (!speaks_) return;
+  inbox_ = std::make_shared<Inbox>();
+  inbox_->loop = &scope.loop;
+  inbox_->reader = this;
+  observe();
   // Shown before anybody connects, as far as it is known.
-  const SecretSet own = sources.current(0);
-  const auto validation = sources.effective(own.validation);
-  on_context(0, own, validation.get());
+  look_again(0);
 }
 
-void FactoryStats::on_rotation() {
-  if (!speaks_) return;
-  size_t at = 0;
-  auto look = [&](const auto& named) {
-    if (!named.source || !named.discovered) return;
-    if (at == seen_.size()) seen_.push_back(0);
-    const uint64_t now = named.source->generation();
-    if (std::exchange(seen_[at++], now) != now) updates_.add();
+FactoryStats::~FactoryStats() {
+  if (!inbox_) return;
+  std::lock_guard lock(inbox_->mutex);
+  inbox_->loop = nullptr;
+  inbox_->reader = nullptr;
+}
+
+template <typename F>
+void FactoryStats::for_each_discovered(F f) const {
+  size_t which = 0;
+  auto one = [&](const auto& named) {
+    if (named.source && named.discovered) f(which++, named);
   };
-  for (const auto& c : sources_.certificates) look(c);
-  look(sources_.validation);
-  look(sources_.tickets);
+  for (const auto& c : sources_.certificates) one(c);
+  one(sources_.validation);
+  one(sources_.tickets);
+}
+
+// First observed, then counted: what comes in between is counted once.
+void FactoryStats::observe() {
+  for_each_discovered([&](size_t which, const auto& named) {
+    observers_.push_back(std::make_shared<Observer>(inbox_, which));
+    named.source->observe(observers_.back());
+    seen_.push_back(named.source->updates());
+    updates_.add(seen_.back() - named.updates_before);
+  });
+}
+
+void FactoryStats::take(const std::vector<Change>& changes) {
+  for (const Change& change : changes) {
+    for_each_discovered([&](size_t which, const auto& named) {
+      if (which != change.which) return;
+      if (change.workload != 0) return updates_.add(named.source->current(change.workload) ? 1 : 0);
+      const uint64_t now = named.source->updates();
+      updates_.add(now - std::exchange(seen_[which], now));
+    });
+  }
+  // A rotation tells of certificate and CA: looked at once.
+  std::vector<uint64_t> workloads;
+  for (const Change& change : changes) workloads.push_back(change.workload);
+  std::ranges::sort(workloads);
+  workloads.erase(std::unique(workloads.begin(), workloads.end()), workloads.end());
+  for (uint64_t workload : workloads) look_again(workload);
+}
+
+// One that has not connected yet is nobody's context.
+void FactoryStats::look_again(uint64_t workload) {
+  auto known = [&](uint64_t w) {
+    return std::ranges::any_of(expirations_, [w](const auto& e) { return e.second.contains(w); });
+  };
+  if (workload != 0 && !known(workload)) return;
+  const SecretSet now = sources_.current(workload);
+  if (workload != 0 && !now.complete) return on_forgotten(workload);
+  const auto validation = sources_.effective(now.validation);
+  on_context(workload, now, validation.get());
+  if (workload != 0) return;
+  // Workloads that have none of their own use it, too.
+  for (auto& [name, by_workload] : expirations_) {
+    const auto own = by_workload.find(0);
+    if (own == by_workload.end()) continue;
+    for (auto& [w, at] : by_workload)
+      if (w != 0 && sources_.current(w) == now) at = own->second;
+    show(name);
+  }
 }
 
 void FactoryStats::on_context(uint64_t workload, const SecretSet& secrets,

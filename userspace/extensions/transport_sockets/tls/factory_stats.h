@@ -2,23 +2,26 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "core/stats.h"
 #include "extensions/transport_sockets/tls/settings.h"
+#include "sluice/ext/transport_socket.h"
 
 namespace sluice::extensions::transport_tls {
 
 // What Envoy counts beside ssl.*: "server_ssl_socket_factory." or "client_ssl_socket_factory.", and when certificates
-// expire. One thread's.
+// expire. One thread's. A secret that arrives is seen at once, whether or not anybody connects.
 class FactoryStats {
  public:
   // `side`: "server_ssl_socket_factory" or "client_ssl_socket_factory".
-  FactoryStats(const stats::Scope& scope, std::string_view side, const SecretSources& sources);
+  FactoryStats(const ext::TransportScope& scope, std::string_view side, const SecretSources& sources);
+  ~FactoryStats();
+  FactoryStats(const FactoryStats&) = delete;
+  FactoryStats& operator=(const FactoryStats&) = delete;
 
-  // A new generation was seen.
-  void on_rotation();
   // A context was made of these secrets.
   void on_context(uint64_t workload, const SecretSet& secrets, const tls::Validation* validation);
   void on_forgotten(uint64_t workload);
@@ -26,7 +29,15 @@ class FactoryStats {
   stats::Counter downstream_not_ready, upstream_not_ready;
 
  private:
-  FactoryStats(const stats::Scope& scope, const stats::Block& block, const SecretSources& sources);
+  struct Change;
+  struct Inbox;
+  class Observer;
+  FactoryStats(const ext::TransportScope& scope, const stats::Block& block, const SecretSources& sources);
+  template <typename F>
+  void for_each_discovered(F f) const;
+  void observe();
+  void take(const std::vector<Change>& changes);
+  void look_again(uint64_t workload);
   void show(const std::string& name);
 
   // What belongs to the whole process is one worker's to count, because values of all threads are added up.
@@ -34,9 +45,11 @@ class FactoryStats {
   const SecretSources& sources_;
   stats::Scope certificates_;
   stats::Counter updates_;
-  std::vector<uint64_t> seen_;  // generations of the sources
-  // By name: when each workload's expires, in seconds since 1970. The earliest is shown.
+  std::vector<uint64_t> seen_;  // updates of each source that is discovered
+  // By name: when that of each workload that has connected expires, in seconds since 1970. The earliest is shown.
   std::map<std::string, std::map<uint64_t, uint64_t>> expirations_;
+  std::shared_ptr<Inbox> inbox_;  // null: this one does not speak
+  std::vector<std::shared_ptr<Observer>> observers_;
 };
 
 }  // namespace sluice::extensions::transport_tls

@@ -15,14 +15,12 @@ template <typename Context>
 class Contexts {
  public:
   Contexts(const ext::TransportScope& scope, std::string_view side, const SecretSources& sources)
-      : ssl_stats(scope.stats), stats(scope.stats, side, sources), sources_(sources), cache_(sources) {}
+      : ssl_stats(scope.stats), stats(scope, side, sources), sources_(sources), cache_(sources) {}
 
   // `make`: of (SecretSet, effective validation).
   template <typename Make>
   const typename ContextCache<Context>::Entry& get(uint64_t workload, Make make) {
-    const uint64_t generation = sources_.generation();
-    if (std::exchange(generation_, generation) != generation) stats.on_rotation();
-    return cache_.get(workload, generation, [&](const SecretSet& secrets) {
+    return cache_.get(workload, sources_.generation(), [&](const SecretSet& secrets) {
       const auto validation = sources_.effective(secrets.validation);
       if (Status ok = validation ? check_merged(*validation) : Status(); !ok.ok())
         return Result<std::shared_ptr<Context>>(std::move(ok).error());
@@ -42,7 +40,6 @@ class Contexts {
 
  private:
   const SecretSources& sources_;
-  uint64_t generation_ = 0;
   ContextCache<Context> cache_;
 };
 

@@ -21,6 +21,8 @@ struct Named {
   std::string name;
   std::shared_ptr<const model::SecretSource<T>> source;  // null: there is none
   bool discovered = false;  // by SDS, and so it can change
+  // SecretSource::updates() when the configuration was made: what came since is this configuration's to count.
+  uint64_t updates_before = 0;
 };
 
 // What one workload's contexts are made of. Compared by identity: a secret that was not replaced is the same object.

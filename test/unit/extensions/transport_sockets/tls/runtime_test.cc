@@ -19,17 +19,28 @@ class Fake final : public model::SecretSource<T> {
     auto it = secrets_.find(workload);
     return it == secrets_.end() ? nullptr : it->second;
   }
+  uint64_t updates() const override { return updates_; }
+  void observe(const std::weak_ptr<model::SecretObserver>& observer) const override {
+    observers_.add(observer);
+  }
   void set(uint64_t workload, std::shared_ptr<const T> secret) {
-    ++generation_;
     secrets_[workload] = std::move(secret);
+    changed(workload);
   }
   void remove(uint64_t workload) {
-    ++generation_;
     secrets_.erase(workload);
+    changed(workload);
   }
 
  private:
-  uint64_t generation_ = 0;
+  void changed(uint64_t workload) {
+    ++generation_;
+    if (workload == 0) ++updates_;
+    observers_.tell(workload);
+  }
+
+  uint64_t generation_ = 0, updates_ = 0;
+  mutable model::SecretObservers observers_;
   std::map<uint64_t, std::shared_ptr<const T>> secrets_;
 };
 using FakeCertificate = Fake<tls::Certificate>;
@@ -107,7 +118,43 @@ TEST_CASE("without its secrets nothing is made, and the reason is Envoy's") {
   CHECK_FALSE(server->make({}, why));
   rig.validation->set(0, trusting(rig.ca));
   CHECK(server->make({}, why));
-  CHECK(rig.stat("listener.x.server_ssl_socket_factory.ssl_context_update_by_sds") == 2);
+}
+
+TEST_CASE("updates are counted as they come, from the configuration's making on, by one worker") {
+  Rig rig;
+  const std::string name = "listener.x.server_ssl_socket_factory.ssl_context_update_by_sds";
+  rig.certificate->set(0, rig.identity("a"));
+  auto config = std::make_shared<ServerConfig>();
+  config->secrets = rig.sources();
+  config->secrets.certificates[0].updates_before = 1;
+  rig.validation->set(0, trusting(rig.ca));  // while the listener warms
+  const auto factory = make_server_factory(config);
+  auto server = factory(rig.scope("listener"));
+  CHECK(rig.stat(name) == 1);
+  for (int i = 0; i < 3; ++i) rig.certificate->set(0, rig.identity("b"));
+  CHECK(rig.stat(name) == 1);  // no thread but its own writes a statistic
+  rig.loop.run_once(Duration(0));
+  CHECK(rig.stat(name) == 4);
+  // A workload's own: its coming counts, its going does not.
+  rig.certificate->set(7, rig.identity("seven"));
+  rig.certificate->remove(7);
+  rig.certificate->set(8, rig.identity("eight"));
+  rig.loop.run_once(Duration(0));
+  CHECK(rig.stat(name) == 5);
+  // Values of all threads are added up: another worker and the control thread say nothing.
+  stats::Store two(3);
+  auto second = factory({.stats = two.root(2).scope("listener").scope("x"), .loop = rig.loop});
+  rig.certificate->set(0, rig.identity("c"));
+  rig.loop.run_once(Duration(0));
+  CHECK(rig.stat(name) == 6);
+  for (const auto& m : two.snapshot())
+    if (m.name == name) CHECK(m.value == 0);
+  // What is on its way when it ends goes nowhere.
+  rig.certificate->set(0, rig.identity("d"));
+  server.reset();
+  rig.certificate->set(0, rig.identity("e"));
+  rig.loop.run_once(Duration(0));
+  CHECK(rig.stat(name) == 6);
 }
 
 TEST_CASE("a connection speaks for its workload, whatever else shares the process") {
@@ -173,6 +220,41 @@ TEST_CASE("when certificates expire is shown: of several workloads the first") {
   client->forget_workload(5);
   CHECK(rig.stat(name) == at(std::chrono::hours(2)));
   CHECK(rig.stat("cluster.x.ssl.certificate.ROOTCA.expiration_unix_time_seconds") != ~0ull);
+}
+
+TEST_CASE("an expiry moves when the secret arrives, not with the next connection") {
+  Rig rig;
+  rig.validation->set(0, trusting(rig.ca));
+  auto client = rig.client();
+  const auto in_hours = [&](int h) {
+    return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(
+                                     (rig.loop.wall + std::chrono::hours(h)).time_since_epoch())
+                                     .count());
+  };
+  auto put = [&](uint64_t workload, int hours) {
+    rig.certificate->set(workload, rig.identity("x", std::chrono::hours(hours)));
+    rig.loop.run_once(Duration(0));
+  };
+  const std::string name = "cluster.x.ssl.certificate.default.expiration_unix_time_seconds";
+  put(0, 2);
+  CHECK(rig.stat(name) == in_hours(2));
+  put(0, 3);
+  CHECK(rig.stat(name) == in_hours(3));
+  rig.validation->set(5, trusting(rig.ca));
+  put(5, 1);
+  CHECK(rig.stat(name) == in_hours(3));  // it has not connected: there is no context
+  std::string why;
+  CHECK(client->make({.workload = 5}, why));
+  CHECK(rig.stat(name) == in_hours(1));
+  put(5, 2);
+  CHECK(rig.stat(name) == in_hours(2));
+  put(0, 1);
+  CHECK(rig.stat(name) == in_hours(1));
+  put(0, 9);
+  CHECK(rig.stat(name) == in_hours(2));
+  rig.certificate->remove(5);
+  rig.loop.run_once(Duration(0));
+  CHECK(rig.stat(name) == in_hours(9));
 }
 
 TEST_CASE("names without a CA are refused, also where a merge comes to that") {
