@@ -15,7 +15,11 @@
 
 namespace sluice::server {
 
-AdminServer::AdminServer(Server& server) : server_(server), stats_(*server.loop_, *server.store_) {}
+AdminServer::AdminServer(Server& server) : server_(server), stats_(*server.loop_, *server.store_) {
+  stats_.before_reading([this] {
+    if (server_.dynamic_) server_.dynamic_->tell_counts();
+  });
+}
 
 AdminServer::~AdminServer() = default;
 

@@ -141,6 +141,10 @@ void DynamicConfig::close(const std::string& path) {
   directory_->remove("sds:" + path);
 }
 
+void DynamicConfig::tell_counts() {
+  if (subscriptions_) subscriptions_->tell_counts();
+}
+
 void DynamicConfig::stop() {
   if (subscriptions_) subscriptions_->stop();
   if (clusters_) clusters_->close();

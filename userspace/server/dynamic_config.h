@@ -63,6 +63,9 @@ class DynamicConfig final : private xds::ListenerSink, public Identities::SdsClu
   void stop();
   void release();
 
+  // Statistics of subscriptions are up to date after this.
+  void tell_counts();
+
   const xds::Discoveries& discoveries() const { return discoveries_; }
   const xds::Secrets& secrets() const { return secrets_; }
   const xds::Cds* cds() const { return cds_.get(); }  // null: none is configured

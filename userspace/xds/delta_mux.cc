@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/log.h"
+#include "core/xxhash.h"
 #include "envoy/service/discovery/v3/discovery.pb.h"
 #include "xds/resource.h"
 
@@ -169,7 +170,7 @@ void DeltaMux::send(State& state, const Ack* ack) {
       request.mutable_error_detail()->set_message(nack_text(ack->error));
     }
   }
-  transport_.send(request);
+  transport_.send(request, {});
 }
 
 Status DeltaMux::on_message(std::string_view bytes, MonotonicTime now) {
@@ -181,7 +182,7 @@ Status DeltaMux::on_message(std::string_view bytes, MonotonicTime now) {
   if (state == nullptr) return {};
   if (response.has_control_plane()) note_control_plane(response.control_plane());
 
-  Read read;
+  Read read = begin_read(now);
   Update& update = read.update;
   update.delta = true;
   update.version = response.system_version_info();
@@ -200,7 +201,8 @@ Status DeltaMux::on_message(std::string_view bytes, MonotonicTime now) {
         return Error{"type URL " + r.resource().type_url() +
                      " embedded in an individual Any does not match the message-wide type URL " +
                      response.type_url() + " in DeltaDiscoveryResponse"};
-      SLUICE_TRY(this->read(*state, r.name(), r.version(), r.resource().value(), read));
+      SLUICE_TRY(this->read(*state, r.name(), r.version(), r.resource().value(),
+                            xxhash64(r.resource().value()), read));
     }
     for (const std::string& name : response.removed_resources()) {
       if (!names.insert(name).second)

@@ -38,6 +38,9 @@ class Eds::Watch final : public Subscriber {
     scope_.counter("assignment_use_cached");
   }
 
+  // It counts what it was not told of, here.
+  ~Watch() { subscription_.reset(); }
+
   Status subscribe() {
     SLUICE_ASSIGN(subscription_, eds_.factory_.subscribe(source, ResourceType::endpoints, *this, scope_));
     return {};
@@ -86,6 +89,8 @@ class Eds::Watch final : public Subscriber {
   }
 
   void on_failure(FetchFailure) override { answered(); }
+  bool only_counts() const override { return assignment_ && answered_ && stale_after_ == Duration(0); }
+  void on_same(uint64_t updates) override { update_no_rebuild_.add(updates); }
 
   const model::ConfigSource source;
   const std::string name;

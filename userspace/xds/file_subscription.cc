@@ -75,7 +75,7 @@ void FileSubscription::read() {
     subscriber_.on_failure(FetchFailure::rejected);
     return;
   }
-  stats_.accepted(loop_, response.version_info());
+  stats_.accepted(loop_.wall_now(), response.version_info());
   SLUICE_LOG(config, debug, "{}: {} resources of version {}", path_, response.resources_size(),
              response.version_info());
 }

@@ -78,14 +78,15 @@ void GrpcStream::on_ready(http::Stream& stream) {
   callbacks_.on_open();
 }
 
-void GrpcStream::send(std::string_view message) {
+void GrpcStream::send(std::string_view message, std::string_view rest) {
   if (!stream_) return;
-  const auto n = static_cast<uint32_t>(message.size());
+  const auto n = static_cast<uint32_t>(message.size() + rest.size());
   const char prefix[kPrefix] = {0, static_cast<char>(n >> 24), static_cast<char>(n >> 16),
                                 static_cast<char>(n >> 8), static_cast<char>(n)};
   Buffer out;
   out.append(loop_.blocks(), {prefix, kPrefix});
   out.append(loop_.blocks(), message);
+  if (!rest.empty()) out.append(loop_.blocks(), rest);
   stream_->send_data(std::move(out), false);
 }
 

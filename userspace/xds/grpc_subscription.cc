@@ -43,12 +43,18 @@ Status GrpcSubscription::on_update(const Update& update) {
   stats_.update_attempt.add();
   Status outcome = subscriber_.on_update(update);
   if (outcome) {
-    stats_.accepted(loop_, update.version);
+    stats_.accepted(loop_.wall_now(), update.version);
     return outcome;
   }
   stats_.update_rejected.add();
   subscriber_.on_failure(FetchFailure::rejected);
   return outcome;
+}
+
+void GrpcSubscription::on_same(uint64_t responses, const std::string& version, MonotonicTime at) {
+  stats_.update_attempt.add(responses);
+  subscriber_.on_same(responses);
+  stats_.accepted(loop_.wall_now() - (loop_.now() - at), version, responses);
 }
 
 void GrpcSubscription::on_rejected(const Error&) {

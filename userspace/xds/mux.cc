@@ -16,6 +16,7 @@ class Mux::WatchImpl : public std::enable_shared_from_this<WatchImpl> {
   Type& type;
   Watcher& watcher;
   std::vector<std::string> names;  // sorted
+  uint64_t same = 0;  // of Type::same.count: so many it knows of
   bool gone = false;
 };
 
@@ -61,10 +62,13 @@ void Mux::set_names(WatchImpl& watch, const std::unordered_set<std::string>& nam
   std::vector<std::string> wanted(names.begin(), names.end());
   std::ranges::sort(wanted);
   Interest change;
+  for (const std::string& name : watch.names) rouse(type, type.names.find(name)->second);
   // What is added comes first: a name that passes from one watch to another is never unwanted.
   for (const std::string& name : wanted) {
     if (std::ranges::binary_search(watch.names, name)) continue;
-    auto& list = type.names[name].watches;
+    Name& known = type.names[name];
+    rouse(type, known);
+    auto& list = known.watches;
     if (list.empty()) change.added.push_back(name);
     list.push_back(&watch);
   }
@@ -141,11 +145,26 @@ std::shared_ptr<google::protobuf::Arena> make_arena() {
 
 }  // namespace
 
+Mux::Read Mux::begin_read(MonotonicTime now) {
+  Read read;
+  read.number = ++reads_;
+  read.at = now;
+  return read;
+}
+
+bool Mux::read_same(Type& type, uint64_t hash, Read& into) {
+  if (!type.wildcards.empty()) return false;
+  auto* const slot = type.quiet.find(hash);
+  if (slot == nullptr) return false;
+  if (std::exchange(slot->mark, into.number) != into.number) ++into.same;
+  return true;
+}
+
 Status Mux::read(Type& type, std::string_view name, std::string_view version, std::string_view bytes,
-                 Read& into) {
+                 uint64_t hash, Read& into) {
   auto known = type.names.find(name);
   if (!type.wanted(known == type.names.end() ? nullptr : &known->second)) return {};
-  Resource out{.type = type.type, .name = name, .version = version, .bytes = bytes, .hash = xxhash64(bytes)};
+  Resource out{.type = type.type, .name = name, .version = version, .bytes = bytes, .hash = hash};
   if (known == type.names.end() || known->second.accepted != out.hash) {
     if (is_transient(type.type) && !into.arena) into.arena = make_arena();
     SLUICE_ASSIGN(out.message, unpack(out, is_transient(type.type) ? into.arena : nullptr));
@@ -162,6 +181,7 @@ Status Mux::read(Type& type, std::string_view name, std::string_view version, st
 void Mux::forget(Type& type, std::string_view name) {
   const auto at = type.names.find(name);
   if (at == type.names.end()) return;
+  rouse(type, at->second);
   if (std::exchange(at->second.accepted, std::nullopt)) --type.accepted;
   type.idle.push_back(at->first);
 }
@@ -177,8 +197,9 @@ void Mux::note_accepted(Type& type, const Read& read) {
   const auto& resources = read.update.resources;
   for (size_t i = 0; i < resources.size(); ++i) {
     Name& name = *read.names[i];
-    if (resources[i].message == nullptr || !type.wanted(&name)) continue;  // as before; not wanted any more
-    if (!std::exchange(name.accepted, resources[i].hash)) ++type.accepted;
+    if (!type.wanted(&name)) continue;  // not any more
+    if (resources[i].message != nullptr && !std::exchange(name.accepted, resources[i].hash)) ++type.accepted;
+    if (type.may_be_quiet) calm(type, name, resources[i]);
   }
   for (const std::string& name : read.update.removed) forget(type, name);
   if (read.update.delta || type.wildcards.empty() || type.accepted <= resources.size()) return;
@@ -189,8 +210,53 @@ void Mux::note_accepted(Type& type, const Read& read) {
   }
 }
 
+void Mux::calm(Type& type, Name& name, const Resource& resource) {
+  if (name.quiet || name.accepted != resource.hash || name.watches.size() != 1 || !type.wildcards.empty())
+    return;
+  WatchImpl& watch = *name.watches.front();
+  // The bytes have to say whose they are: nothing else is looked at when they come again.
+  if (watch.names.size() != 1 || !watch.watcher.only_counts() || name_of(resource.bytes) != resource.name ||
+      !type.quiet.add(resource.hash, name))
+    return;
+  name.quiet = true;
+  watch.same = type.same.count;
+}
+
+void Mux::rouse(Type& type, Name& name) {
+  if (!name.quiet) return;
+  tell_count(type, name);
+  name.quiet = false;
+  type.quiet.remove(*name.accepted);
+}
+
+void Mux::tell_count(const Type& type, const Name& name) {
+  WatchImpl& watch = *name.watches.front();
+  const uint64_t news = type.same.count - std::exchange(watch.same, type.same.count);
+  if (news > 0) watch.watcher.on_same(news, type.same.version, type.same.at);
+}
+
+void Mux::tell_counts() {
+  for (const auto& type : types_) type->quiet.for_each([&](auto& slot) { tell_count(*type, *slot.value); });
+}
+
+// The quiet ones of a response, of which most have all of them.
+void Mux::count_same(Type& type, const Read& read) {
+  if (read.same == 0) return;
+  const uint64_t count = type.same.count + 1;
+  if (read.same < type.quiet.size()) {
+    type.quiet.for_each([&](auto& slot) {
+      if (slot.mark == read.number) return;
+      tell_count(type, *slot.value);
+      slot.value->watches.front()->same = count;
+    });
+  }
+  type.same = {count, read.update.version, read.at};
+}
+
 Status Mux::deliver(Type& type, const Read& read) {
   const Update& update = read.update;
+  for (Name* name : read.names) rouse(type, *name);
+  count_same(type, read);
   delivering_ = true;
   std::string errors;
   auto call = [&](WatchImpl& watch, const Update& what) {

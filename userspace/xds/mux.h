@@ -16,6 +16,7 @@
 #include "core/result.h"
 #include "core/time.h"
 #include "envoy/config/core/v3/base.pb.h"
+#include "xds/same_index.h"
 #include "xds/subscription.h"
 
 namespace sluice::xds {
@@ -26,6 +27,11 @@ class Watcher {
   virtual Status on_update(const Update& update) = 0;
   virtual void on_rejected(const Error& why) = 0;  // a response was refused before anybody saw it
   virtual void on_disconnected() = 0;
+  // Whether state-of-the-world responses that bring the same again need only be counted. Asked after an update that was
+  // accepted, and good until the next one.
+  virtual bool only_counts() const { return false; }
+  // So many of them have come, the last one `at`: told before any other call, and by Mux::tell_counts().
+  virtual void on_same(uint64_t responses, const std::string& version, MonotonicTime at) {}
 
  protected:
   ~Watcher() = default;
@@ -48,7 +54,8 @@ class Mux {
     virtual bool open() const = 0;
     // Takes a token of the rate limit, where there is one; false: not now, flush() again when told.
     virtual bool take_token() = 0;
-    virtual void send(const google::protobuf::Message& request) = 0;
+    // `rest`: further fields of the request, as bytes.
+    virtual void send(const google::protobuf::Message& request, std::string_view rest) = 0;
     virtual void note_pending(size_t requests) = 0;  // that wait for tokens
     virtual void note_identifier(const std::string& control_plane) = 0;
     // Something waits to be sent: call flush() at the end of this turn.
@@ -80,6 +87,8 @@ class Mux {
   virtual Status on_message(std::string_view bytes, MonotonicTime now) = 0;
   virtual void flush() = 0;
   void on_time(MonotonicTime now);
+  // Tells watchers what has only been counted yet: somebody looks at statistics.
+  void tell_counts();
 
  protected:
   static constexpr int kInternal = 13;  // google.rpc.Code of a NACK, as Envoy's
@@ -97,6 +106,7 @@ class Mux {
     std::optional<uint64_t>
         accepted;  // the hash of what was accepted last: bytes like those need no unpacking
     uint64_t told = 0;  // the delivery in which its watches had their turn
+    bool quiet = false;  // in Type::quiet
   };
   struct Type {
     explicit Type(ResourceType t) : type(t) {}
@@ -110,6 +120,15 @@ class Mux {
     std::vector<std::string> idle;  // to be forgotten
     unsigned pauses = 0;
     std::map<std::string, MonotonicTime, std::less<>> expiries;  // of resources with a TTL
+    // State of the world: names with one watch, which wants nothing else and only counts what comes again, by the hash
+    // of what was accepted. Marked with the response that brought it last.
+    bool may_be_quiet = false;
+    SameIndex<Name> quiet;
+    struct {
+      uint64_t count = 0;
+      std::string version;  // of the last
+      MonotonicTime at{};
+    } same;  // responses that brought quiet ones
 
     bool wanted(const Name* name) const {
       return !wildcards.empty() || (name != nullptr && !name->watches.empty());
@@ -137,10 +156,16 @@ class Mux {
     Update update;
     std::vector<Name*> names;  // of update.resources
     Arena arena;  // what is unpacked lies in it
+    uint64_t number = 0;  // of the response
+    size_t same = 0;  // quiet ones that have come again: these are not in `update`
+    MonotonicTime at{};
   };
-  // One more: hashed, and unpacked where its bytes are new. Passed over if nobody wants it.
+  Read begin_read(MonotonicTime now);
+  // Whether bytes of this hash are a quiet one's again: then that is all there is to do.
+  bool read_same(Type& type, uint64_t hash, Read& into);
+  // One more: unpacked where its bytes, of this hash, are new. Passed over if nobody wants it.
   Status read(Type& type, std::string_view name, std::string_view version, std::string_view bytes,
-              Read& into);
+              uint64_t hash, Read& into);
   // Delivers to those who want them; all errors, joined. Where there is none, it is accepted.
   Status deliver(Type& type, const Read& read);
   // Hands a refusal to every watcher of the type and returns it.
@@ -157,10 +182,14 @@ class Mux {
   void remove(WatchImpl& watch);
   void arm();
   static void note_accepted(Type& type, const Read& read);
+  static void calm(Type& type, Name& name, const Resource& resource);  // quiet from now on, if it may
+  static void rouse(Type& type, Name& name);
+  static void tell_count(const Type& type, const Name& name);  // of a quiet one
+  static void count_same(Type& type, const Read& read);
   static void forget(Type& type, std::string_view name);  // what was accepted of it
   static void sweep(Type& type);
 
-  uint64_t deliveries_ = 0;
+  uint64_t deliveries_ = 0, reads_ = 0;
   bool delivering_ = false;
   std::vector<std::unique_ptr<Type>> types_;
   std::unordered_map<WatchImpl*, std::shared_ptr<WatchImpl>> watches_;

@@ -82,8 +82,8 @@ bool PlaneClient::take_token() {
   return false;
 }
 
-void PlaneClient::send(const google::protobuf::Message& request) {
-  stream_.send(request.SerializeAsString());
+void PlaneClient::send(const google::protobuf::Message& request, std::string_view rest) {
+  stream_.send(request.SerializeAsString(), rest);
 }
 
 void PlaneClient::note_pending(size_t requests) {

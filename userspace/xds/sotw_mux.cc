@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/log.h"
+#include "core/xxhash.h"
 #include "envoy/service/discovery/v3/discovery.pb.h"
 #include "xds/resource.h"
 
@@ -13,18 +14,19 @@ namespace discovery = envoy::service::discovery::v3;
 constexpr std::string_view kWrapped = "type.googleapis.com/envoy.service.discovery.v3.Resource";
 
 struct SotwMux::State : Type {
-  using Type::Type;
+  explicit State(ResourceType type) : Type(type) { may_be_quiet = true; }
   std::string nonce;
   std::string error;  // of the response with `nonce`
   bool pending = false;
-  // version_info is that of the last response that was accepted; the names are kept, since acknowledging a push for
-  // thousands would otherwise cost more than the push.
-  discovery::DiscoveryRequest request;
+  discovery::DiscoveryRequest request;  // version_info is that of the last response that was accepted
+  // The request's resource_names as bytes: acknowledging a push for thousands would otherwise cost more than the push.
+  std::string resource_names;
   bool names_changed = false;
 };
 
 // What is made of one response.
 struct SotwMux::Response : Read {
+  explicit Response(Read read) : Read(std::move(read)) {}
   std::vector<std::shared_ptr<const discovery::Resource>> wrapped;  // hold bytes that the update looks into
   std::vector<std::pair<std::string_view, std::optional<Duration>>> ttls;
   bool heartbeats = false;
@@ -90,8 +92,9 @@ void SotwMux::send(State& state) {
     for (const auto& [name, known] : state.names)
       if (!known.watches.empty()) names.push_back(name);
     std::ranges::sort(names);
-    request.clear_resource_names();
-    for (const std::string_view name : names) request.add_resource_names(std::string(name));
+    discovery::DiscoveryRequest only;
+    for (const std::string_view name : names) only.add_resource_names(std::string(name));
+    state.resource_names = only.SerializeAsString();
   }
   request.set_response_nonce(state.nonce);
   request.clear_node();
@@ -104,7 +107,7 @@ void SotwMux::send(State& state) {
   }
   first_request_ = false;
   state.pending = false;
-  transport_.send(request);
+  transport_.send(request, state.resource_names);
 }
 
 Status SotwMux::read_one(State& state, std::string_view url, std::string_view value, Response& into) {
@@ -128,6 +131,9 @@ Status SotwMux::read_one(State& state, std::string_view url, std::string_view va
     url = wrapped->resource().type_url();
     value = wrapped->resource().value();
   }
+  const uint64_t hash = xxhash64(value);
+  // The name is in the bytes, unless something else has said it.
+  if (name.empty() && url == wanted_url && state.expiries.empty() && read_same(state, hash, into)) return {};
   if (url != wanted_url)
     return Error{std::string(url) + " does not match the message-wide type URL " + std::string(wanted_url) +
                  " in DiscoveryResponse"};
@@ -138,7 +144,7 @@ Status SotwMux::read_one(State& state, std::string_view url, std::string_view va
     name = *found;
   }
   if (ttl || !state.expiries.empty()) into.ttls.emplace_back(name, ttl);
-  return read(state, name, version, value, into);
+  return read(state, name, version, value, hash, into);
 }
 
 Status SotwMux::on_message(std::string_view bytes, MonotonicTime now) {
@@ -161,10 +167,8 @@ Status SotwMux::on_message(std::string_view bytes, MonotonicTime now) {
     return {};
   }
 
-  Response read;
+  Response read(begin_read(now));
   read.update.version = response.version_info();
-  read.update.resources.reserve(taken->resources.size());
-  read.names.reserve(taken->resources.size());
   Status outcome;
   for (const auto& item : taken->resources) {
     outcome = read_one(state, item.type_url, item.value, read);

@@ -66,6 +66,9 @@ class Subscriber {
   // does for CDS and LDS. May end subscriptions, not the one it is called by.
   virtual Status on_update(const Update& update) = 0;
   virtual void on_failure(FetchFailure failure) = 0;
+  // See Watcher.
+  virtual bool only_counts() const { return false; }
+  virtual void on_same(uint64_t updates) {}
 
  protected:
   ~Subscriber() = default;

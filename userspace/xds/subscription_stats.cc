@@ -14,10 +14,10 @@ SubscriptionStats::SubscriptionStats(const stats::Scope& s) : scope(s) {
   version = scope.gauge("version");
 }
 
-void SubscriptionStats::accepted(io::Loop& loop, std::string_view version_info) {
-  update_success.add();
-  const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(loop.wall_now().time_since_epoch());
-  update_time.set(static_cast<uint64_t>(now.count()));
+void SubscriptionStats::accepted(WallTime at, std::string_view version_info, uint64_t updates) {
+  update_success.add(updates);
+  update_time.set(static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(at.time_since_epoch()).count()));
   version.set(xxhash64(version_info));
   scope.text("version_text", std::string(version_info));
 }

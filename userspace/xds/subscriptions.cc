@@ -49,6 +49,13 @@ void Subscriptions::stop() {
   }
 }
 
+void Subscriptions::tell_counts() {
+  if (ads_) ads_->mux().tell_counts();
+  for (const Own& own : own_) {
+    if (auto plane = own.plane.lock()) plane->mux().tell_counts();
+  }
+}
+
 std::shared_ptr<PlaneClient> Subscriptions::make_plane(const model::ControlPlane& config,
                                                        std::string_view path, const stats::Scope& scope) {
   return std::make_shared<PlaneClient>(

@@ -37,6 +37,8 @@ class Subscriptions final : public SubscriptionFactory {
   Status check() const;
   // Opens the aggregated stream, with what has been subscribed to by then: in Envoy once primary clusters are there.
   void start_ads();
+  // What subscriptions have only counted is written into statistics: somebody looks at them.
+  void tell_counts();
   // No stream and no reconnection any more; subscriptions stay as they are.
   void stop();
 

@@ -31,8 +31,9 @@ struct FakeTransport final : Mux::Transport {
     if (tokens > 0) --tokens;
     return true;
   }
-  void send(const google::protobuf::Message& request) override {
-    sent.push_back(static_cast<const Request&>(request));
+  void send(const google::protobuf::Message& request, std::string_view rest) override {
+    const std::string bytes = request.SerializeAsString() + std::string(rest);
+    REQUIRE(sent.emplace_back().ParseFromString(bytes));
   }
   void note_pending(size_t n) override { pending = n; }
   void note_identifier(const std::string& from) override { identifier = from; }
@@ -67,9 +68,17 @@ struct FakeWatcher final : Watcher {
   }
   void on_rejected(const Error& why) override { ++rejected, reason = why.message; }
   void on_disconnected() override { ++disconnected; }
+  bool only_counts() const override { return counts; }
+  void on_same(uint64_t responses, const std::string& v, MonotonicTime at) override {
+    same += responses;
+    version = v;
+    same_at = at;
+  }
 
   int updates = 0, rejected = 0, disconnected = 0, unpacked = 0;
-  bool delta = false;
+  bool delta = false, counts = false;
+  uint64_t same = 0;
+  MonotonicTime same_at{};
   std::string version, refuse, reason;
   Names names, removed;
   std::function<void()> during;

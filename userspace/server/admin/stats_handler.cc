@@ -86,6 +86,7 @@ Response StatsHandler::stats(const Request& request) const {
     else if (wanted != "summary")
       return bad("usage: /stats?histogram_buckets=(cumulative|disjoint|summary)\n");
   }
+  before_reading_();
   Metrics metrics = store_.snapshot();
   if (auto error = choose(request, metrics)) return *std::move(error);
   if (format == "json") return Response::json(print_json(metrics, intervals_, mode));
@@ -96,6 +97,7 @@ Response StatsHandler::prometheus(const Request& request) const {
   if (request.has("histogram_buckets") && request.get("histogram_buckets") != "cumulative") {
     return bad("usage: /stats/prometheus?histogram_buckets=cumulative\n");
   }
+  before_reading_();
   Metrics metrics = store_.snapshot();
   if (auto error = choose(request, metrics)) return *std::move(error);
   return Response::text(200, print_prometheus(metrics, request.has("text_readouts")));
@@ -122,6 +124,7 @@ void StatsHandler::add_to(Router& router) {
       [this](const Request& r) { return prometheus(r); });
   router.add({.path = "/reset_counters", .help = "reset all counters to zero", .mutates = true},
              [this](const Request&) {
+               before_reading_();
                store_.reset_counters();
                return Response::text(200, "OK\n");
              });

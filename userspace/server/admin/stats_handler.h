@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -18,6 +19,8 @@ class StatsHandler {
  public:
   StatsHandler(io::Loop& loop, stats::Store& store, Duration interval = std::chrono::seconds(5));
   void add_to(Router& router);
+  // Called before counters and gauges are looked at: for who counts more than it writes at once.
+  void before_reading(std::function<void()> f) { before_reading_ = std::move(f); }
 
   Response stats(const Request& request) const;
   Response prometheus(const Request& request) const;
@@ -34,6 +37,7 @@ class StatsHandler {
   Intervals totals_;     // at the end of the last interval
   Intervals intervals_;  // what the last interval added
   io::Timer timer_;
+  std::function<void()> before_reading_ = [] {};
 };
 
 }  // namespace sluice::admin

@@ -1,0 +1,188 @@
+#include <algorithm>
+#include <map>
+
+#include "core/random.h"
+#include "test/unit/xds/mux_rig.h"
+#include "xds/same_index.h"
+#include "xds/sotw_mux.h"
+
+// What comes again unchanged in a state-of-the-world response: counted, and told when somebody asks.
+namespace sluice::xds {
+namespace {
+
+google::protobuf::Any assignment(const std::string& name, uint32_t dropped = 0) {
+  envoy::config::endpoint::v3::ClusterLoadAssignment a;
+  a.set_cluster_name(name);
+  if (dropped > 0)
+    a.mutable_policy()->add_drop_overloads()->mutable_drop_percentage()->set_numerator(dropped);
+  return any_of(kEndpoints, a.SerializeAsString());
+}
+
+struct Rig {
+  Rig() : mux(transport, options()) {
+    a.counts = b.counts = c.counts = true;
+    transport.is_open = true;
+    mux.on_open();
+    watches.push_back(mux.watch(ResourceType::endpoints, {"a"}, a));
+    watches.push_back(mux.watch(ResourceType::endpoints, {"b"}, b));
+    watches.push_back(mux.watch(ResourceType::endpoints, {"c"}, c));
+  }
+  // Whether it was accepted.
+  bool receive(const std::string& version, const std::vector<google::protobuf::Any>& resources) {
+    discovery::DiscoveryResponse r;
+    r.set_type_url(kEndpoints);
+    r.set_version_info(version);
+    r.set_nonce(version);
+    for (const auto& any : resources) *r.add_resources() = any;
+    at += std::chrono::seconds(1);
+    REQUIRE(mux.on_message(r.SerializeAsString(), at).ok());
+    const auto sent = transport.take();
+    REQUIRE(!sent.empty());
+    CHECK(sent.back().response_nonce() == version);
+    CHECK(names_of(sent.back().resource_names()) == Names{"a", "b", "c"});
+    return !sent.back().has_error_detail();
+  }
+  FakeTransport<discovery::DiscoveryRequest> transport;
+  SotwMux mux;
+  FakeWatcher a, b, c;
+  std::vector<std::unique_ptr<Watch>> watches;
+  MonotonicTime at{};
+};
+
+TEST_CASE("same again: counted, in any order, and told when asked for; what changed is told at once") {
+  Rig rig;
+  rig.transport.take();
+  REQUIRE(rig.receive("v1", {assignment("a"), assignment("b"), assignment("c")}));
+  REQUIRE(rig.receive("v2", {assignment("c"), assignment("a"), assignment("b", 1)}));
+  REQUIRE(rig.receive("v3", {assignment("b", 1), assignment("a"), assignment("c")}));
+  CHECK(rig.a.updates == 1);
+  CHECK(rig.b.updates == 2);
+  CHECK(rig.c.updates == 1);
+  CHECK(rig.a.same + rig.b.same + rig.c.same == 0);
+  rig.mux.tell_counts();
+  rig.mux.tell_counts();
+  CHECK(rig.a.same == 2);
+  CHECK(rig.b.same == 1);
+  CHECK(rig.c.same == 2);
+  CHECK(rig.a.version == "v3");
+  CHECK(rig.b.version == "v3");
+  CHECK(rig.a.same_at == rig.at);
+  CHECK(rig.a.unpacked == 1);
+}
+
+TEST_CASE("same again: one that a response leaves out is not counted with it, nor one that is told") {
+  Rig rig;
+  rig.transport.take();
+  REQUIRE(rig.receive("v1", {assignment("a"), assignment("b"), assignment("c")}));
+  REQUIRE(rig.receive("v2", {assignment("a"), assignment("b"), assignment("c")}));
+  REQUIRE(rig.receive("v3", {assignment("a"), assignment("a"), assignment("c", 1)}));
+  CHECK(rig.b.same == 1);
+  CHECK(rig.b.version == "v2");
+  CHECK(rig.c.same == 1);
+  CHECK(rig.c.version == "v3");
+  REQUIRE(rig.receive("v4", {assignment("b")}));
+  rig.mux.tell_counts();
+  CHECK(rig.a.same == 2);
+  CHECK(rig.a.version == "v3");
+  CHECK(rig.b.same == 2);
+  CHECK(rig.b.version == "v4");
+  CHECK(rig.c.same == 1);
+  CHECK(rig.c.updates == 2);
+  CHECK(rig.b.updates == 1);
+}
+
+TEST_CASE("same again: after a refusal, another watch, or for who wants to be told, it is told") {
+  Rig rig;
+  rig.transport.take();
+  REQUIRE(rig.receive("v1", {assignment("a"), assignment("b"), assignment("c")}));
+  rig.b.refuse = "no";
+  REQUIRE(!rig.receive("v2", {assignment("a", 1), assignment("b", 1), assignment("c")}));
+  rig.b.refuse.clear();
+  // "a" has taken what was not acknowledged.
+  REQUIRE(rig.receive("v3", {assignment("a"), assignment("b"), assignment("c")}));
+  CHECK(rig.a.updates == 3);
+  CHECK(rig.b.updates == 3);
+  CHECK(rig.c.updates == 1);
+
+  FakeWatcher late;
+  late.counts = true;
+  auto watch = rig.mux.watch(ResourceType::endpoints, {"c"}, late);
+  CHECK(rig.c.same == 2);
+  rig.a.counts = false;
+  REQUIRE(rig.receive("v4", {assignment("a"), assignment("b"), assignment("c")}));
+  CHECK(late.updates == 1);
+  CHECK(rig.c.updates == 2);
+  CHECK(rig.a.updates == 3);  // was asked before
+  watch.reset();
+  REQUIRE(rig.receive("v5", {assignment("a", 2), assignment("b"), assignment("c")}));
+  REQUIRE(rig.receive("v6", {assignment("a", 2), assignment("b"), assignment("c")}));
+  CHECK(rig.a.updates == 5);
+  CHECK(rig.c.updates == 3);
+  rig.mux.tell_counts();
+  CHECK(rig.c.same == 3);
+  CHECK(rig.b.same == 3);
+
+  // A wildcard gets everything, and so does everybody else.
+  FakeWatcher all;
+  auto wildcard = rig.mux.watch(ResourceType::endpoints, {}, all);
+  rig.mux.flush();
+  rig.transport.take();
+  REQUIRE(rig.receive("v7", {assignment("a", 2), assignment("b"), assignment("c")}));
+  CHECK(all.names == Names{"a", "b", "c"});
+  CHECK(rig.c.updates == 4);
+  CHECK(rig.b.updates == 4);
+}
+
+TEST_CASE("same again: whoever goes is told before; names that a wrapper gives are no content's") {
+  Rig rig;
+  rig.transport.take();
+  REQUIRE(rig.receive("v1", {assignment("a"), assignment("b"), assignment("c")}));
+  REQUIRE(rig.receive("v2", {assignment("a"), assignment("b"), assignment("c")}));
+  rig.watches.pop_back();
+  CHECK(rig.c.same == 1);
+  rig.watches.push_back(rig.mux.watch(ResourceType::endpoints, {"c"}, rig.c));
+  REQUIRE(rig.receive("v3", {assignment("c")}));
+  CHECK(rig.c.updates == 2);
+
+  discovery::Resource r;
+  r.set_name("c");
+  *r.mutable_resource() = assignment("a", 7);
+  const auto wrapped =
+      any_of("type.googleapis.com/envoy.service.discovery.v3.Resource", r.SerializeAsString());
+  REQUIRE(rig.receive("v4", {wrapped}));
+  REQUIRE(rig.receive("v5", {wrapped, assignment("a", 7)}));
+  CHECK(rig.c.updates == 4);
+  CHECK(rig.a.updates == 2);
+}
+
+TEST_CASE("same index: what a map would say, whatever was added and removed") {
+  Random random(7);
+  SameIndex<int> index;
+  std::map<uint64_t, int*> model;
+  int values[64] = {};
+  for (int i = 0; i < 20'000; ++i) {
+    // Few places, so that runs are long and wrap around.
+    const uint64_t hash = random.below(40) << 40 | random.below(5);
+    int& value = values[random.below(64)];
+    if (random.below(2) == 0) {
+      CHECK(index.add(hash, value) == model.emplace(hash, &value).second);
+    } else {
+      index.remove(hash);
+      model.erase(hash);
+    }
+    REQUIRE(index.size() == model.size());
+    for (uint64_t other = 0; other < 5; ++other) {
+      const uint64_t wanted = (hash >> 40) << 40 | other;
+      auto* slot = index.find(wanted);
+      const auto at = model.find(wanted);
+      REQUIRE((slot != nullptr) == (at != model.end()));
+      if (slot != nullptr) REQUIRE(slot->value == at->second);
+    }
+  }
+  size_t n = 0;
+  index.for_each([&](auto& slot) { n += model.contains(slot.hash); });
+  CHECK(n == model.size());
+}
+
+}  // namespace
+}  // namespace sluice::xds
