@@ -21,6 +21,8 @@ HTTP = [
     ("http2", "h2_rps", "HTTP/2 requests a second (gRPC, unary)", "more"),
     ("http2", "h2_cpu_us", "proxy CPU of one such request", "less"),
     ("grpcstream", "stream_per_s", "messages a second on gRPC streams, to and fro", "more"),
+    ("grpcbulk", "one_mib_s", "gRPC messages of 1 MiB through windows of 64 KiB, one stream", "more"),
+    ("grpcbulk", "one_cpu_ms_per_gib", "proxy CPU of a GiB of them", "less"),
     ("accesslog", "log_cost_cpu_us", "proxy CPU that a JSON access log adds to a request", "less"),
     ("scale", "v5000_start_ms", "start with 5,000 clusters and virtual hosts", "less"),
     ("scale", "v5000_rss_mib", "memory then", "less"),

@@ -12,6 +12,7 @@ class Http2(Scenario):
     """HTTP/2 both sides, gRPC-like: POST, 64-byte message, 1 KiB message and trailers back; h2load -c 8 -m 32."""
     name = "http2"
     rate = 4000
+    window = 0  # of the proxy, towards both sides, in bytes; 0: its own (HAProxy's is then 1 MiB)
     note = "h2load -t1 -c8 -m32; nginx: grpc_pass (one stream per upstream connection); fixed rate: 4000/s over 8 connections, own generator"
 
     def setup(self, lane):
@@ -23,10 +24,14 @@ class Http2(Scenario):
         if lane.proxy == "direct":
             return
         lane.port = P_HTTP
-        ext = {"haproxy": "haproxy.cfg", "nginx": "nginx.conf"}.get(lane.proxy, "envoy.yaml")
-        lane.start_proxy(lane.render(f"http2/{ext}", ext))
-        lane.wait_ready(lambda: lane.connect(lane.port).close() or True)
+        self.start(lane)
         lane.wait_ready(lambda: self.curl(lane)[0] == "200")
+
+    def start(self, lane):
+        ext = {"haproxy": "haproxy.cfg", "nginx": "nginx.conf"}.get(lane.proxy, "envoy.yaml")
+        windows = f" initial_stream_window_size: {self.window}, initial_connection_window_size: {self.window} " if self.window else ""
+        lane.start_proxy(lane.render(f"http2/{ext}", ext, WINDOWS=windows, WINDOW=str(self.window or 1 << 20)))
+        lane.wait_ready(lambda: lane.connect(lane.port).close() or True)
 
     def curl(self, lane):
         r = self.bench.host.spawn(["curl", "-s", "-m", "3", "--http2-prior-knowledge", "-H", "content-type: application/grpc", "-H",
@@ -48,8 +53,8 @@ class Http2(Scenario):
         expect("content-type: application/grpc" in head, f"{lane.label}: content-type lost")
         expect("grpc-status: 0" in head, f"{lane.label}: trailer grpc-status lost")
 
-    def h2load(self, lane, secs):
-        out, d = lane.load(["h2load", "-t1", "-c8", "-m32", "-D", str(secs), "-H", "content-type: application/grpc", "-H", "te: trailers",
+    def h2load(self, lane, secs, conns=8, streams=32):
+        out, d = lane.load(["h2load", "-t1", f"-c{conns}", f"-m{streams}", "-D", str(secs), "-H", "content-type: application/grpc", "-H", "te: trailers",
                             "-d", lane.body, f"http://127.0.0.1:{lane.port}/pkg.Svc/Method"])
         m = re.search(r"requests: (\d+) total, \d+ started, (\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored", out)
         n, ok2 = int(m.group(2)), int(re.search(r"status codes: (\d+) 2xx", out).group(1))
@@ -88,9 +93,7 @@ class GrpcStream(Http2):
         if lane.proxy == "direct":
             return
         lane.port = P_HTTP
-        ext = {"haproxy": "haproxy.cfg", "nginx": "nginx.conf"}.get(lane.proxy, "envoy.yaml")
-        lane.start_proxy(lane.render(f"http2/{ext}", ext))
-        lane.wait_ready(lambda: lane.connect(lane.port).close() or True)
+        self.start(lane)
 
     def streams(self, lane, secs, conns=8, streams=32, messages=500):
         return lane.lg("h2stream", "--ports", lane.port, "-c", conns, "--streams", streams, "-n", messages, "--size", 64, "-d", secs,
@@ -110,3 +113,26 @@ class GrpcStream(Http2):
             put(res, "stream", lane, d, r["all"])
             return res
         return [("messages", full)]
+
+
+class GrpcBulk(Http2):
+    """Messages of 1 MiB through windows of 64 KiB: what counts is how soon a window is given back."""
+    name = "grpcbulk"
+    proxies = ("envoy", "haproxy", "sluice")
+    window = 65536
+    note = "h2load with messages of 1 MiB, answers of 1 KiB: one stream, and 4 connections with 4 streams each; windows of the proxies 64 KiB"
+
+    def setup(self, lane):
+        super().setup(lane)
+        with open(lane.body, "wb") as f:
+            f.write((0).to_bytes(1, "big") + (1 << 20).to_bytes(4, "big") + bytes(1 << 20))
+
+    def measures(self):
+        def bulk(prefix, conns, streams):
+            def measure(lane):
+                r, d = self.h2load(lane, int(self.secs(2)), conns, streams)
+                res = {f"{prefix}_mib_s": r["per_s"]}
+                put(res, prefix, lane, d, r["n"] / 1024, 1e3, "cpu_ms_per_gib")
+                return res
+            return measure
+        return [("one stream", bulk("one", 1, 1)), ("16 streams", bulk("many", 4, 4))]
