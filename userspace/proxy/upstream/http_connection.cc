@@ -211,6 +211,7 @@ void HttpConnection::on_data(net::Connection& c, Buffer& data, bool end_stream) 
   uint64_t total = c.bytes_received();
   stats().upstream_cx_rx_bytes_total.add(total - received_bytes_);
   received_bytes_ = total;
+  set_last_read(data.size());
   received(data, end_stream);
 }
 
@@ -291,6 +292,12 @@ void HttpConnection::on_below_low_watermark(ext::Connection&) {
   stats().upstream_flow_control_drained_total.add();
   above_ = false;
   if (std::exchange(above_told_, false) && state_ == State::open) codec_->on_below_write_low_watermark();
+}
+
+void HttpConnection::set_last_read(size_t bytes) {
+  if (bytes == last_read_) return;
+  stats().upstream_cx_rx_bytes_buffered.add(bytes - last_read_);
+  last_read_ = bytes;
 }
 
 void HttpConnection::set_buffered(size_t bytes) {
@@ -452,6 +459,7 @@ void HttpConnection::count_end(bool local, bool with_streams) {
     (local ? s.upstream_cx_destroy_local_with_active_rq : s.upstream_cx_destroy_remote_with_active_rq).add();
   }
   set_buffered(0);
+  set_last_read(0);
   s.upstream_cx_length_ms.record(milliseconds(cluster_->loop().now() - started_));
   pools().connection_stats().upstream_rq_per_cx.record(streams_total_);
   s.upstream_cx_active.sub();

@@ -188,6 +188,7 @@ void UpstreamConnection::on_data(net::Connection& c, Buffer& data, bool end_stre
   uint64_t received = c.bytes_received();
   cluster_->stats().upstream_cx_rx_bytes_total.add(received - received_);
   received_ = received;
+  set_last_read(data.size());
   callbacks_->on_upstream_data(data, end_stream);  // may destroy this
 }
 
@@ -206,6 +207,12 @@ void UpstreamConnection::on_sent(ext::Connection& c, size_t bytes) {
   cluster_->stats().upstream_cx_tx_bytes_total.add(bytes);
   set_buffered(c.unsent());
   callbacks_->on_sent(c, bytes);
+}
+
+void UpstreamConnection::set_last_read(size_t bytes) {
+  if (bytes == last_read_) return;
+  cluster_->stats().upstream_cx_rx_bytes_buffered.add(bytes - last_read_);
+  last_read_ = bytes;
 }
 
 void UpstreamConnection::set_buffered(size_t bytes) {
@@ -236,6 +243,7 @@ void UpstreamConnection::count_end(bool local) {
     HostCounters::sub(counters.rq_active);
   }
   set_buffered(0);
+  set_last_read(0);
   stats.upstream_cx_length_ms.record(milliseconds(cluster_->loop().now() - started_));
   stats.upstream_cx_active.sub();
   HostCounters::sub(counters.cx_active);

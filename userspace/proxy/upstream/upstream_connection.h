@@ -51,19 +51,20 @@ class UpstreamConnection final : public ext::Upstream,
   // The connection is over, or was never made: takes it out of the counts.
   void count_end(bool local);
   void set_buffered(size_t bytes);
+  void set_last_read(size_t bytes);  // upstream_cx_rx_bytes_buffered, as Envoy writes it: when bytes arrive
 
   std::shared_ptr<WorkerCluster> cluster_;
   ext::Upstream::Callbacks* callbacks_;
   HostPtr host_;
   net::ConnectionPtr connection_;
   State state_ = State::idle;
-  bool counted_ = false;   // in the active connections
-  bool pending_ = false;   // in the pending requests
+  bool counted_ = false;  // in the active connections
+  bool pending_ = false;  // in the pending requests
   Failure failure_ = Failure::connect_failed;
   std::string reason_;
   MonotonicTime started_{};
   uint64_t received_ = 0;
-  size_t buffered_ = 0;
+  size_t buffered_ = 0, last_read_ = 0;
   io::Timer timeout_;
   io::TurnEnd report_;
 };

@@ -203,11 +203,12 @@ TEST_CASE("HTTP/2: whatever happens, each try is told once and counted once, and
     std::map<std::string, uint64_t> v;
     for (const auto& m : store.snapshot()) v[m.name] = m.value;
     auto n = [&](const char* name) { return v[std::string("cluster.c.") + name]; };
-    for (const char* gauge : {"upstream_cx_active", "upstream_rq_active", "upstream_rq_pending_active",
-                              "upstream_cx_tx_bytes_buffered", "circuit_breakers.default.cx_open",
-                              "circuit_breakers.default.rq_open", "circuit_breakers.default.rq_pending_open",
-                              "http2.streams_active", "http2.pending_send_bytes",
-                              "http2.outbound_frames_active", "http2.outbound_control_frames_active"}) {
+    for (const char* gauge :
+         {"upstream_cx_active", "upstream_rq_active", "upstream_rq_pending_active",
+          "upstream_cx_rx_bytes_buffered", "upstream_cx_tx_bytes_buffered",
+          "circuit_breakers.default.cx_open", "circuit_breakers.default.rq_open",
+          "circuit_breakers.default.rq_pending_open", "http2.streams_active", "http2.pending_send_bytes",
+          "http2.outbound_frames_active", "http2.outbound_control_frames_active"}) {
       sim.check(n(gauge) == 0, gauge);
     }
     if (!removed) {  // the statistics of a cluster that is gone are gone

@@ -121,10 +121,10 @@ TEST_CASE("whatever happens, each try is told once and counted once, and nothing
     std::map<std::string, uint64_t> v;
     for (const auto& m : store.snapshot()) v[m.name] = m.value;
     auto n = [&](const char* name) { return v[std::string("cluster.c.") + name]; };
-    for (const char* gauge :
-         {"upstream_cx_active", "upstream_rq_active", "upstream_rq_pending_active",
-          "upstream_cx_tx_bytes_buffered", "circuit_breakers.default.cx_open",
-          "circuit_breakers.default.rq_open", "circuit_breakers.default.rq_pending_open"}) {
+    for (const char* gauge : {"upstream_cx_active", "upstream_rq_active", "upstream_rq_pending_active",
+                              "upstream_cx_rx_bytes_buffered", "upstream_cx_tx_bytes_buffered",
+                              "circuit_breakers.default.cx_open", "circuit_breakers.default.rq_open",
+                              "circuit_breakers.default.rq_pending_open"}) {
       sim.check(n(gauge) == 0, gauge);
     }
     sim.check(n("circuit_breakers.default.remaining_cx") == breaker.max_connections, "remaining_cx");

@@ -200,10 +200,10 @@ TEST_CASE("whatever happens, each connection is told and counted once, and nothi
       sim.check(it != v.end(), name);
       return it == v.end() ? 0 : it->second;
     };
-    for (const char* gauge :
-         {"upstream_cx_active", "upstream_rq_active", "upstream_rq_pending_active",
-          "upstream_cx_tx_bytes_buffered", "circuit_breakers.default.cx_open",
-          "circuit_breakers.default.rq_open", "circuit_breakers.default.rq_pending_open"}) {
+    for (const char* gauge : {"upstream_cx_active", "upstream_rq_active", "upstream_rq_pending_active",
+                              "upstream_cx_rx_bytes_buffered", "upstream_cx_tx_bytes_buffered",
+                              "circuit_breakers.default.cx_open", "circuit_breakers.default.rq_open",
+                              "circuit_breakers.default.rq_pending_open"}) {
       sim.check(n(gauge) == 0, gauge);
     }
     sim.check(n("circuit_breakers.default.remaining_cx") == config.circuit_breaker[0].max_connections,

@@ -63,6 +63,7 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
 
   FilterStatus on_data(Buffer& data, bool end_stream) override {
     touch();
+    set_last_read(data.size());
     if (!connected_) {
       // What comes before the upstream is there stays in the receive buffer, and no more is asked for.
       if (!holding_) {
@@ -121,6 +122,7 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
   void on_end() override {
     if (!started_) return;
     stats().downstream_cx_tx_bytes_buffered.sub(downstream_buffered_);
+    set_last_read(0);
     for (const auto& log : config().access_logs) log->log(info(), ext::AccessLogType::tcp_connection_end);
   }
 
@@ -196,6 +198,12 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
 
  private:
   Stats& stats() { return shared_->stats; }
+  // Envoy writes the gauge when bytes arrive, not when they leave: it stands at the size of the last read.
+  void set_last_read(size_t bytes) {
+    if (bytes == last_read_) return;
+    stats().downstream_cx_rx_bytes_buffered.add(bytes - last_read_);
+    last_read_ = bytes;
+  }
   const Config& config() const { return *shared_->config; }
   ext::Connection& downstream() { return context_->connection(); }
   ext::StreamInfo& info() { return context_->stream_info(); }
@@ -351,6 +359,7 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
   bool downstream_paused_ = false, upstream_paused_ = false;
   bool closed_by_upstream_reset_ = false;
   size_t downstream_buffered_ = 0;
+  size_t last_read_ = 0;  // what downstream_cx_rx_bytes_buffered holds of this connection
   MonotonicTime last_activity_{};
   std::unique_ptr<io::Timer> idle_timer_, duration_timer_, backoff_timer_, flush_timer_;
 };
