@@ -33,6 +33,7 @@ class Peer final : private Endpoint {
   int error = 0;                           // why the call failed (errno)
   size_t unsent() const { return queue_.size(); }
   bool over() const { return gone_ || was_reset || error; }
+  bool may_write() const { return !finishing_; }  // neither finish() nor close() was called
   const Address& local() const { return socket_->local; }
   const Address& remote() const { return socket_->remote; }
 

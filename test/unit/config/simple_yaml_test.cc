@@ -150,7 +150,10 @@ TEST_CASE("the configurations of the tests and benchmarks are simple") {
                                  "tcp-passthrough/envoy.yaml"}) {
     std::ifstream file(std::string(SLUICE_BENCH_CONFIGS "/") + name);
     REQUIRE_MESSAGE(file.good(), name);
-    CHECK_MESSAGE(taken(std::string(std::istreambuf_iterator<char>(file), {})), name);
+    std::string text(std::istreambuf_iterator<char>(file), {});
+    const std::string hole = "@WINDOWS@";  // most scenarios have nothing there
+    for (size_t at; (at = text.find(hole)) != std::string::npos;) text.erase(at, hole.size());
+    CHECK_MESSAGE(taken(text), name);
   }
 }
 
