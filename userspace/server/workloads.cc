@@ -238,7 +238,7 @@ void Workloads::reconcile() {
 }
 
 void Workloads::close_listeners() {
-  for (auto& [cookie, served] : served_) close(served);
+  for (auto& [cookie, served] : served_) close(served, proxy::Backlog::serve);
   served_.clear();
 }
 
