@@ -3,8 +3,9 @@
 tlsfuzzer comes in no package, so that whoever wants this run says where it is: SLUICE_TLSFUZZER is a directory with its `scripts` and
 `tlsfuzzer`, and with the packages they need (`pip install --target DIR tlslite-ng==0.9.0b2`). Without it the cases are skipped.
 
-Every script stands in one of three lists: SCRIPTS, MUTUAL (a client certificate is wanted), or LEFT_OUT with the reason. Where a proxy does
-otherwise than a script wants, MISSES says in what conversations and why; any other conversation has to pass.
+Every script stands in one of the lists: SCRIPTS, ECDSA (the server has such a key), MUTUAL and MUTUAL_ECDSA (a client certificate is
+wanted), or LEFT_OUT with the reason. Where a proxy does otherwise than a script wants, MISSES says in what conversations and why; any
+other conversation has to pass.
 """
 import os
 import pathlib
@@ -16,12 +17,13 @@ import sys
 import pytest
 
 from support import paths, yamltext
-from support.process import Process, run
+from support.process import Process
 from support.wait import wait_until
 
 # Cipher suites beside Envoy's defaults, because the scripts use them: RSA key exchange and CBC.
 CIPHERS = ["ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-CHACHA20-POLY1305", "ECDHE-RSA-AES128-SHA",
-           "ECDHE-RSA-AES256-SHA", "AES128-GCM-SHA256", "AES256-GCM-SHA384", "AES128-SHA", "AES256-SHA"]
+           "ECDHE-RSA-AES256-SHA", "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-SHA", "AES128-GCM-SHA256", "AES256-GCM-SHA384",
+           "AES128-SHA", "AES256-SHA"]
 
 # Scripts for a server that asks for no certificate.
 SCRIPTS = """
@@ -31,15 +33,20 @@ SCRIPTS = """
     extended-master-secret-extension extensions fuzzed-MAC fuzzed-ciphertext fuzzed-finished fuzzed-padding fuzzed-plaintext
     hello-request-by-client interleaved-CKE-with-CCS invalid-cipher-suites invalid-client-hello
     invalid-client-hello-w-record-overflow invalid-compression-methods invalid-content-type invalid-rsa-key-exchange-messages
-    invalid-server-name-extension invalid-session-id invalid-version large-number-of-extensions message-duplication message-skipping
+    invalid-server-name-extension invalid-server-name-extension-resumption invalid-session-id invalid-version large-hello
+    large-number-of-extensions message-duplication message-skipping
     no-heartbeat no-mlkem-in-old-tls openssl-3712 point-extension record-layer-fragmentation renegotiation-disabled
-    session-ticket-resumption sessionID-resumption sig-algs tls13-ccs tls13-conversation tls13-count-tickets tls13-crfg-curves
+    session-ticket-resumption sessionID-resumption sig-algs signature-algorithms ssl-death-alert tls13-0rtt-garbage tls13-ccs
+    tls13-connection-abort tls13-conversation tls13-count-tickets tls13-crfg-curves
     tls13-ecdhe-curves tls13-empty-alert tls13-finished tls13-finished-plaintext tls13-hrr tls13-invalid-ciphers
     tls13-keyshare-omitted tls13-keyupdate tls13-legacy-version tls13-multiple-ccs-messages tls13-nociphers tls13-pkcs-signature
     tls13-record-layer-limits tls13-record-padding tls13-rsa-signatures tls13-session-resumption tls13-shuffled-extentions
-    tls13-symetric-ciphers tls13-unencrypted-alert tls13-zero-content-type tls13-zero-length-data truncating-of-client-hello truncating-of-finished
+    tls13-signature-algorithms tls13-symetric-ciphers tls13-unencrypted-alert tls13-version-negotiation tls13-zero-content-type tls13-zero-length-data truncating-of-client-hello truncating-of-finished
     truncating-of-kRSA-client-key-exchange version-numbers x25519 zero-length-data
 """.split()
+
+# Scripts for a server whose key is of P-256.
+ECDSA = ["ecdsa-sig-flexibility", "tls13-ecdsa-support"]
 
 # Scripts that need a client certificate, for a server that wants one.
 MUTUAL = """
@@ -47,24 +54,24 @@ MUTUAL = """
     rsa-sigs-on-certificate-verify tls13-certificate-verify
 """.split()
 
+# The same, with a certificate whose key is of P-256.
+MUTUAL_ECDSA = ["ecdsa-in-certificate-verify", "tls13-ecdsa-in-certificate-verify"]
+
 # Scripts that were looked at and left out, whole.
 LEFT_OUT = {
     "SSLv3 and before are not offered": ["SSLv3-padding", "sslv2-connection", "sslv2-force-cipher", "sslv2-force-cipher-3des",
-                                         "sslv2-force-cipher-non3des", "sslv2-force-export-cipher", "sslv2hello-protocol",
-                                         "ssl-death-alert"],
+                                         "sslv2-force-cipher-non3des", "sslv2-force-export-cipher", "sslv2hello-protocol"],
     "TLS 1.0 and 1.1 are not offered": ["TLSv1_2-rejected-without-TLSv1_2", "fallback-scsv", "tls13-non-support", "legacy-renegotiation"],
     "no finite-field Diffie-Hellman: BoringSSL has none": [
-        "dhe-key-share-random", "dhe-no-shared-secret-padding", "dhe-rsa-key-exchange", "dhe-rsa-key-exchange-signatures",
+        "clienthello-md5", "dhe-key-share-random", "dhe-no-shared-secret-padding", "dhe-rsa-key-exchange", "dhe-rsa-key-exchange-signatures",
         "dhe-rsa-key-exchange-with-bad-messages", "ffdhe-expected-params", "ffdhe-negotiation", "tls13-dhe-shared-secret-padding",
         "tls13-ffdhe-groups", "tls13-ffdhe-sanity"],
     "ciphers and curves that BoringSSL does not have": ["aesccm", "export-ciphers-rejected", "atypical-padding", "chacha20",
                                                         "tls13-ecdhe-brainpool-curves", "tls13-obsolete-curves", "tls13-mlkem"],
-    "the server has an RSA key": ["ecdsa-sig-flexibility", "dsa-sig-flexibility", "dsa-in-certificate-verify", "tls13-ecdsa-support",
-                                  "tls13-eddsa", "tls13-rsapss-signatures", "clienthello-md5"],
-    "clients' certificates are of RSA keys": ["ecdsa-in-certificate-verify", "eddsa-in-certificate-verify",
-                                              "tls13-ecdsa-in-certificate-verify", "tls13-ecdsa-brainpool-in-certificate-verify",
-                                              "tls13-eddsa-in-certificate-verify", "tls13-mldsa-in-certificate-verify",
-                                              "rsa-pss-sigs-on-certificate-verify"],
+    "the server has an RSA or a P-256 key": ["dsa-sig-flexibility", "dsa-in-certificate-verify", "tls13-eddsa", "tls13-rsapss-signatures"],
+    "clients' certificates are of RSA and P-256 keys": [
+        "eddsa-in-certificate-verify", "tls13-ecdsa-brainpool-in-certificate-verify", "tls13-eddsa-in-certificate-verify",
+        "tls13-mldsa-in-certificate-verify", "rsa-pss-sigs-on-certificate-verify"],
     "wants the signature algorithms of OpenSSL, in its order": ["certificate-request", "tls13-certificate-request"],
     "no renegotiation at all (renegotiation-disabled shows that)": [
         "encrypt-then-mac-renegotiation", "interleaved-application-data-in-renegotiation", "renegotiation-changed-clienthello",
@@ -72,19 +79,17 @@ LEFT_OUT = {
         "renegotiation-disabled-client-cert", "extended-master-secret-extension-with-client-cert"],
     "extensions that Envoy does not offer: heartbeats, external PSKs, record_size_limit, compressed certificates, early data": [
         "heartbeat", "tls13-psk_dhe_ke", "tls13-psk_ke", "record-size-limit", "tls13-certificate-compression",
-        "tls13-client-certificate-compression", "tls13-0rtt-garbage", "tls13-post-handshake-auth", "ocsp-stapling"],
+        "tls13-client-certificate-compression", "tls13-post-handshake-auth", "ocsp-stapling"],
     "needs an answer of its own kind: as long as the request, or with a KeyUpdate before it": [
         "lengths", "tls13-lengths", "tls13-keyupdate-from-server"],
     "measures time: a machine that does nothing else, and tcpdump": ["lucky13", "tls13-minerva", "bleichenbacher-timing-marvin",
                                                                    "bleichenbacher-timing-pregenerate"],
     "hundreds of handshakes for what a random generator is to be trusted with": ["serverhello-random", "tls13-serverhello-random",
                                                                                  "ecdhe-rsa-key-share-random"],
-    "minutes of handshakes that differ in one list": ["tls13-signature-algorithms", "tls13-version-negotiation",
-                                                      "tls13-unrecognised-groups"],
-    "wants a client that no TLS 1.3 server of today would meet": ["client-compatibility", "large-hello", "resumption-with-wrong-ciphers",
-                                                                "unsupported-curve-fallback", "signature-algorithms",
-                                                                "invalid-server-name-extension-resumption", "tls13-connection-abort",
-                                                                "tls13-large-number-of-extensions", "tls13-no-unknown-groups"],
+    "wants a client that no TLS 1.3 server of today would meet": ["client-compatibility", "resumption-with-wrong-ciphers",
+                                                                "unsupported-curve-fallback"],
+    "wants the server's preferences to be others": ["tls13-large-number-of-extensions", "tls13-no-unknown-groups",
+                                                    "tls13-unrecognised-groups"],
 }
 
 
@@ -92,6 +97,10 @@ NO_RENEGOTIATION = "there is none: it is refused by an alert"
 LARGE = "a ClientHello of more than 16 KiB is refused"
 NO_DHE = "no finite-field Diffie-Hellman, no x448, no CCM, no secp521r1, and secp384r1 not by default"
 OLD = "TLS 1.0 and 1.1 are not offered"
+COMPRESSED = "OpenSSL takes points in compressed form too, and says so"
+SHA1 = "SHA-1 is no longer for signatures (RFC 9155)"
+RECORD_VERSION = "the record's version is not the connection's: neither OpenSSL nor BoringSSL takes it"
+NO_TICKET = "no ticket for a client that names no way to use one (RFC 8446 section 4.2.9)"
 ALERT = "refused, by another alert than RFC 8446 and 5246 would have it"
 # script -> [(conversation, as a regular expression, why)]
 BORINGSSL = {
@@ -104,12 +113,16 @@ BORINGSSL = {
     "downgrade-protection": [(r"Protocol \(3, [12]\)", OLD)],
     "ecdhe-padded-shared-secret": [("SSLv2 compatible", "without supported_groups there is no ECDHE")],
     "ecdhe-rsa-key-exchange": [("w/o extension", "without supported_groups there is no ECDHE")],
+    "ecdsa-in-certificate-verify": [("sha224", ALERT)],
+    "ecdsa-sig-flexibility": [("sha224", "there is no SHA-224")],
     "encrypt-then-mac": [("smoke test", "BoringSSL does not have it: CBC is there for old clients alone")],
     "extended-master-secret-extension": [("TLSv1.1", OLD), ("DHE", NO_DHE), ("renegotiat", NO_RENEGOTIATION)],
     "extensions": [(r"^\d{4,5} extensions", LARGE)],
     "invalid-rsa-key-exchange-messages": [("encrypted premaster|modulus", "closed at once instead of at the end: no oracle, either")],
+    "invalid-server-name-extension-resumption": [("SNI", "a name that nobody has is no error to Envoy, and a malformed one gets another alert")],
     "invalid-server-name-extension": [("incorrect SNI|ANSI|BEL|UTF-8", "a name that nobody has is no error to Envoy: which chain serves it, chains say"),
                                       ("Empty hostname|NULL|multiple", ALERT)],
+    "large-hello": [(r"(padding|ext #\d+,|padding ext) \d{5} bytes|\d{5} bytes|ciphers (even|odd)", LARGE)],
     "large-number-of-extensions": [(r"^\d{4,5} extensions", LARGE)],
     "message-duplication": [("after Finished", ALERT)],
     "openssl-3712": [("weaved", NO_RENEGOTIATION)],
@@ -118,26 +131,56 @@ BORINGSSL = {
     "renegotiation-disabled": [("renegotiation", "refused by a fatal alert instead of a warning")],
     "session-ticket-resumption": [("renegotiation", NO_RENEGOTIATION), ("with (empty|random) session_id", "a ticket is not renewed before its time")],
     "sig-algs": [("rsa_pss_pss", "the key is an ordinary RSA key")],
+    "signature-algorithms": [(r"\d{4,5}", LARGE)],
+    "tls13-0rtt-garbage": [("0-RTT", "what early data is not wanted is skipped up to 16 KiB, and not behind a HelloRetryRequest")],
     "tls13-ccs": [("after Finished", ALERT)],
     "tls13-certificate-verify": [("check sigalgs", "the signature algorithms are BoringSSL's, not OpenSSL's")],
+    "tls13-connection-abort": [("After NewSessionTicket", NO_TICKET)],
     "tls13-crfg-curves": [("x448", NO_DHE), ("empty x25519", ALERT)],
+    "tls13-ecdsa-in-certificate-verify": [("check sigalgs", "the signature algorithms are BoringSSL's, not OpenSSL's")],
+    "tls13-ecdsa-support": [("brainpool|secp384r1|secp521r1", "the key is of P-256")],
     "tls13-ecdhe-curves": [("secp384r1|secp521r1|x448", NO_DHE), ("secp256r1|x25519", ALERT)],
     "tls13-empty-alert": [("empty alert", ALERT)],
     "tls13-finished": [("empty|padding|truncation", ALERT)],
     "tls13-finished-plaintext": [("Unencrypted", ALERT)],
     "tls13-keyupdate": [("", ALERT)],
     "tls13-legacy-version": [("version", "RFC 8446 section 4.2.1: where supported_versions is there legacy_version is not looked at")],
-    "tls13-multiple-ccs-messages": [("CCS", ALERT)],
+    "tls13-multiple-ccs-messages": [("sanity with one|before client finished", RECORD_VERSION), ("multiple", ALERT)],
     "tls13-record-layer-limits": [("too big|max size", ALERT)],
     "tls13-session-resumption": [("PSK_ONLY", "without a fresh key exchange no session is resumed")],
     "tls13-shuffled-extentions": [("HRR", "the order may change between the two hellos, to BoringSSL"), ("unassigned", LARGE)],
+    "tls13-signature-algorithms": [(r"\d{4,5}", LARGE)],
     "tls13-symetric-ciphers": [("CCM", NO_DHE)],
     "tls13-unencrypted-alert": [("unencrypted Alert", ALERT)],
+    "tls13-version-negotiation": [("to 1.[01]", OLD)],
     "tls13-zero-content-type": [("zero content type", ALERT)],
     "truncating-of-client-hello": [("(big|huge|max) pad", LARGE)],
     "x25519": [("x448|fallback to DHE", NO_DHE), ("default to P-256", "without supported_groups there is no ECDHE"), ("empty x25519", ALERT)],
 }
-MISSES = {"envoy": BORINGSSL, "sluiced": {}}
+OPENSSL = {
+    **{script: BORINGSSL[script] for script in (
+        "alpn-negotiation", "downgrade-protection", "ecdhe-rsa-key-exchange", "extended-master-secret-extension",
+        "invalid-rsa-key-exchange-messages", "invalid-server-name-extension", "session-ticket-resumption", "sig-algs",
+        "tls13-connection-abort", "tls13-crfg-curves", "tls13-ecdsa-support", "tls13-legacy-version", "tls13-multiple-ccs-messages",
+        "tls13-session-resumption", "tls13-shuffled-extentions", "tls13-symetric-ciphers", "tls13-version-negotiation", "x25519")},
+    "certificate-malformed": [("cert 1$", ALERT), ("no client cert", "the server wants one")],
+    "certificate-verify-malformed-sig": [("sha1|SHA-1", SHA1)],
+    "ecdsa-in-certificate-verify": [("make sha1.ecdsa signature in", SHA1)],
+    "ecdsa-sig-flexibility": [("sha1", SHA1)],
+    "invalid-compression-methods": [("", ALERT)],
+    "invalid-server-name-extension-resumption": [("SNI", "a name that nobody has is no error, as for Envoy, and a malformed one gets another alert")],
+    "openssl-3712": [("weaved", NO_RENEGOTIATION)],
+    "point-extension": [("Uncompressed code point missing|compressed encoding|hybrid|uncompressed", COMPRESSED)],
+    "rsa-sigs-on-certificate-verify": [("sha1", SHA1)],
+    "signature-algorithms": [("SHA-1", SHA1)],
+    "tls13-certificate-verify": [("check sigalgs", "the list is longer than the one the script has for OpenSSL")],
+    "tls13-ecdhe-curves": [("secp384r1|secp521r1|x448", NO_DHE)],
+    "tls13-ecdsa-in-certificate-verify": [("check sigalgs", "the list is longer than the one the script has for OpenSSL")],
+    "tls13-record-layer-limits": [("max size of Finished msg", "OpenSSL counts no padding before the handshake is over; the record layer behind it does"),
+                                  ("max size payload .* of Finished", ALERT)],
+    "truncating-of-client-hello": [("(huge|max) pad", "a ClientHello of more than 128 KiB is refused")],
+}
+MISSES = {"envoy": BORINGSSL, "sluiced": OPENSSL}
 
 
 @pytest.fixture(scope="module")
@@ -148,9 +191,9 @@ def fuzzer():
     return pathlib.Path(where)
 
 
-def certificate(directory, name):
+def certificate(directory, name, *kind):
     made = directory / f"{name}.crt", directory / f"{name}.key"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}", "-out", made[0], "-keyout",
+    subprocess.run(["openssl", "req", "-x509", "-newkey", *(kind or ["rsa:2048"]), "-nodes", "-days", "2", "-subj", f"/CN={name}", "-out", made[0], "-keyout",
                     made[1]], check=True, capture_output=True)
     return made
 
@@ -176,7 +219,7 @@ def listener(port, own, client=None):
               "tls_certificates": [{"certificate_chain": {"filename": str(own[0])}, "private_key": {"filename": str(own[1])}}]}
     context = typed("transport_sockets.tls.v3.DownstreamTlsContext", common_tls_context=common)
     if client:
-        common["validation_context"] = {"trusted_ca": {"filename": str(client[0])}}
+        common["validation_context"] = {"trusted_ca": {"filename": str(client)}}
         context["require_client_certificate"] = True
     return {"name": f"tls-{port}", "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
             "filter_chains": [{"transport_socket": {"name": "tls", "typed_config": context}, "filters": [{"name": "http", "typed_config": manager}]}]}
@@ -184,24 +227,26 @@ def listener(port, own, client=None):
 
 @pytest.fixture(scope="module", params=["envoy", "sluiced"])
 def server(request, fuzzer, tmp_path_factory):
-    """(kind, port, port where a client certificate is wanted, that certificate)."""
+    """Its kind, its ports and the certificates of its clients."""
     program = paths.envoy() if request.param == "envoy" else paths.program("sluiced")
     if not program:
         pytest.skip(f"no {request.param}")
     directory = tmp_path_factory.mktemp("tls")
-    own, client = certificate(directory, "localhost"), certificate(directory, "client")
-    plain, mutual = free_port(), free_port()
+    p256 = ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    rsa, ecdsa = certificate(directory, "localhost"), certificate(directory, "localhost-ec", *p256)
+    clients = {"rsa": certificate(directory, "client"), "ecdsa": certificate(directory, "client-ec", *p256)}
+    trusted = directory / "clients.crt"
+    trusted.write_text("".join(chain.read_text() for chain, _ in clients.values()))
+    ports = {"rsa": free_port(), "ecdsa": free_port(), "mutual": free_port()}
     config = directory / "tls.yaml"
-    config.write_text(yamltext.dump({"static_resources": {"listeners": [listener(plain, own), listener(mutual, own, client)]}}))
-    checked = run(program, "-c", config, "--mode", "validate", check=False, timeout=60)
-    if checked.returncode and "transport_socket" in checked.stderr + checked.stdout and request.param == "sluiced":
-        pytest.skip("this sluiced ends no TLS")
+    config.write_text(yamltext.dump({"static_resources": {"listeners": [
+        listener(ports["rsa"], rsa), listener(ports["ecdsa"], ecdsa), listener(ports["mutual"], rsa, trusted)]}}))
     extra = ["--disable-hot-restart"] if request.param == "envoy" else \
         ["--redirect", "none", "--state-dir", directory / "state", "--control-socket", directory / "control"]
     process = Process(request.param, [program, "-c", config, "--concurrency", "1", *extra], directory)
     try:
-        wait_until(lambda: socket.create_connection(("127.0.0.1", plain), 2).close() is None, 20, "the listener", alive=process.check_running)
-        yield request.param, plain, mutual, client
+        wait_until(lambda: socket.create_connection(("127.0.0.1", ports["mutual"]), 2).close() is None, 20, "the listener", alive=process.check_running)
+        yield request.param, ports, clients
     finally:
         process.stop()
 
@@ -224,19 +269,19 @@ def judge(kind, script, failed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_script(fuzzer, server, script):
-    kind, port, _, _ = server
-    judge(kind, script, failures(fuzzer, script, port))
+@pytest.mark.parametrize("key, script", [("rsa", s) for s in SCRIPTS] + [("ecdsa", s) for s in ECDSA])
+def test_script(fuzzer, server, key, script):
+    kind, ports, _ = server
+    judge(kind, script, failures(fuzzer, script, ports[key]))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", MUTUAL)
-def test_script_with_a_client_certificate(fuzzer, server, script):
-    kind, _, port, (chain, key) = server
-    judge(kind, script, failures(fuzzer, script, port, "-k", key, "-c", chain))
+@pytest.mark.parametrize("key, script", [("rsa", s) for s in MUTUAL] + [("ecdsa", s) for s in MUTUAL_ECDSA])
+def test_script_with_a_client_certificate(fuzzer, server, key, script):
+    kind, ports, clients = server
+    judge(kind, script, failures(fuzzer, script, ports["mutual"], "-k", clients[key][1], "-c", clients[key][0]))
 
 
 def test_every_script_is_accounted_for(fuzzer):
     there = {path.name[len("test-"):-len(".py")] for path in (fuzzer / "scripts").glob("test-*.py")}
-    assert there == {*SCRIPTS, *MUTUAL, *(name for names in LEFT_OUT.values() for name in names)}
+    assert there == {*SCRIPTS, *ECDSA, *MUTUAL, *MUTUAL_ECDSA, *(name for names in LEFT_OUT.values() for name in names)}

@@ -26,6 +26,7 @@ enum Alert : uint8_t {
   unexpected_message = 10,
   bad_record_mac = 20,
   record_overflow = 22,
+  illegal_parameter = 47,
   decode_error = 50,
   user_canceled = 90,
 };
@@ -246,13 +247,17 @@ RecordLayer::Outcome RecordLayer::open_record(Buffer& in, uint32_t length, Buffe
                     EVP_DecryptFinal_ex(ctx, none, &n) == 1;
   if (!good) return fail(bad_record_mac, 139, "DECRYPTION_FAILED_OR_BAD_RECORD_MAC", blocks, out);
 
+  // RFC 8446 section 5.4: a record's limit is that of what stands in it, its type and its padding.
+  if (inner > kMaxPlain + 1) return fail(record_overflow, 136, "DATA_LENGTH_TOO_LONG", blocks, out);
   // The content's type is the last byte that is not padding.
   uint8_t type = 0;
   while (inner > 0 && type == 0) {
     look(in, &type, 1, kHeader + inner - 1);
     --inner;
   }
-  if (inner > kMaxPlain) return fail(record_overflow, 136, "DATA_LENGTH_TOO_LONG", blocks, out);
+  // A message that began in another record has no other kind of record in between (section 5.1).
+  if (begun_ > 0 && type != handshake_)
+    return fail(unexpected_message, 225, "UNEXPECTED_RECORD", blocks, out);
   if (type == application_data) {
     quiet_ = inner > 0 ? 0 : quiet_ + 1;
     in.drain(kHeader);
@@ -261,26 +266,37 @@ RecordLayer::Outcome RecordLayer::open_record(Buffer& in, uint32_t length, Buffe
     return Outcome::ok;
   }
   ++quiet_;
-  uint8_t message[8];
-  const size_t size = std::min(inner, sizeof(message));
-  look(in, message, size, kHeader);
+  uint8_t content[8];
+  const size_t size = std::min(inner, sizeof(content));
+  look(in, content, size, kHeader);
   in.drain(kHeader + length);
   if (type == alert_) {
-    if (inner != 2) return fail(decode_error, 102, "BAD_ALERT", blocks, out);
-    return alert({message, 2});
+    if (inner != 2) return fail(inner ? decode_error : unexpected_message, 102, "BAD_ALERT", blocks, out);
+    return alert({content, 2});
   }
-  // The client's certificate was asked for in the handshake or not at all, so that there is one message it may send.
-  if (type == handshake_ && inner == 5 && message[0] == SSL3_MT_KEY_UPDATE && message[1] == 0 &&
-      message[2] == 0 && message[3] == 1 && message[4] <= 1)
-    return handshake({message, 5}, blocks, out);
-  return fail(unexpected_message, type == handshake_ ? 223 : 225,
-              type == handshake_ ? "UNEXPECTED_MESSAGE" : "UNEXPECTED_RECORD", blocks, out);
+  if (type == handshake_) return handshake({content, size}, blocks, out);
+  return fail(unexpected_message, 225, "UNEXPECTED_RECORD", blocks, out);
 }
 
-RecordLayer::Outcome RecordLayer::handshake(std::span<const uint8_t> message, BlockPool& blocks,
-                                            Buffer& out) {
-  read_->renew();
-  if (message[4] == SSL_KEY_UPDATE_REQUESTED) renew_write_key(blocks, out);
+// `bytes`: what a record holds, or its first 8. The client's certificate was asked for in the handshake or not at all, so that
+// there is one message it may send: KeyUpdate, in as many records as it likes, and the last of them ends with it.
+RecordLayer::Outcome RecordLayer::handshake(std::span<const uint8_t> bytes, BlockPool& blocks, Buffer& out) {
+  constexpr uint8_t kFront[] = {SSL3_MT_KEY_UPDATE, 0, 0, 1};
+  if (bytes.empty()) return fail(unexpected_message, 223, "UNEXPECTED_MESSAGE", blocks, out);
+  for (size_t i = 0; i < bytes.size(); ++i, ++begun_) {
+    if (begun_ == sizeof(kFront)) {
+      if (bytes[i] > SSL_KEY_UPDATE_REQUESTED)
+        return fail(illegal_parameter, 137, "DECODE_ERROR", blocks, out);
+      if (i + 1 < bytes.size()) return fail(unexpected_message, 255, "EXCESS_HANDSHAKE_DATA", blocks, out);
+      begun_ = 0;
+      read_->renew();
+      if (bytes[i] == SSL_KEY_UPDATE_REQUESTED) renew_write_key(blocks, out);
+      break;
+    }
+    if (bytes[i] != kFront[begun_])
+      return begun_ == 0 ? fail(unexpected_message, 223, "UNEXPECTED_MESSAGE", blocks, out)
+                         : fail(decode_error, 137, "DECODE_ERROR", blocks, out);
+  }
   return Outcome::ok;
 }
 

@@ -45,7 +45,7 @@ class RecordLayer {
 
   RecordLayer();
   Outcome open_record(Buffer& in, uint32_t length, Buffer& plain, BlockPool& blocks, Buffer& out);
-  Outcome handshake(std::span<const uint8_t> message, BlockPool& blocks, Buffer& out);
+  Outcome handshake(std::span<const uint8_t> bytes, BlockPool& blocks, Buffer& out);
   Outcome alert(std::span<const uint8_t> message);
   Outcome fail(uint8_t alert, unsigned reason, const char* name, BlockPool& blocks, Buffer& out);
   void write_small(uint8_t type, std::span<const uint8_t> bytes, BlockPool& blocks, Buffer& out);
@@ -53,6 +53,7 @@ class RecordLayer {
 
   std::unique_ptr<Half> read_, write_;
   uint32_t quiet_ = 0;  // records in a row that brought the application nothing
+  uint32_t begun_ = 0;  // bytes of a KeyUpdate whose rest is in the next record
   std::string failure_;
 };
 

@@ -88,6 +88,7 @@ Selector::Selector(const std::vector<Identity>& identities, const ServerSettings
 
 Selector::Hello Selector::read(SSL* ssl) {
   Hello hello;
+  hello.names_signatures = extension(ssl, TLSEXT_TYPE_signature_algorithms).has_value();
   hello.wants_staple = extension(ssl, TLSEXT_TYPE_status_request).has_value();
   // RFC 6066 section 3: a list of one name of type 0.
   if (auto sni = extension(ssl, TLSEXT_TYPE_server_name)) {
@@ -98,6 +99,10 @@ Selector::Hello Selector::read(SSL* ssl) {
   if (SSL_get_max_proto_version(ssl) == TLS1_3_VERSION && extension(ssl, TLSEXT_TYPE_supported_versions)) {
     if (auto schemes = extension(ssl, TLSEXT_TYPE_signature_algorithms))
       hello.curves = curves_of(list16(*schemes));
+    constexpr uint8_t kWithKeyExchange = 1;  // psk_dhe_ke
+    const auto modes = extension(ssl, TLSEXT_TYPE_psk_kex_modes);  // with a length in front
+    hello.takes_tickets =
+        modes && std::find(modes->begin() + !modes->empty(), modes->end(), kWithKeyExchange) != modes->end();
     return hello;
   }
   if (auto groups = extension(ssl, TLSEXT_TYPE_supported_groups)) hello.curves = curves_of(list16(*groups));

@@ -26,6 +26,9 @@ class Selector {
     std::vector<int>
         curves;  // those of ECDSA certificates that the client takes, NID_…; none: it takes no ECDSA at all
     bool wants_staple = false;
+    bool names_signatures = false;  // it has signature_algorithms
+    bool takes_tickets =
+        true;  // of TLS 1.3, as we make them: with a fresh key exchange (RFC 8446 section 4.2.9)
   };
 
   // Both must outlive it.

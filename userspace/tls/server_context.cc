@@ -200,6 +200,10 @@ int ServerContext::Impl::select(SSL* ssl, int* alert) {
     *alert = SSL_AD_INTERNAL_ERROR;
     return SSL_CLIENT_HELLO_ERROR;
   }
+  // Who names no signature algorithms knows SHA-1 alone (RFC 5246 section 7.4.1.4.1); of level 1 the library would refuse
+  // such a client even where nothing is signed. Peers' chains are the validator's matter.
+  if (!hello.names_signatures) SSL_set_security_level(ssl, 0);
+  if (!hello.takes_tickets) SSL_set_num_tickets(ssl, 0);
   return SSL_CLIENT_HELLO_SUCCESS;
 }
 
