@@ -107,3 +107,34 @@ def test_what_was_refused_and_what_differs(control_plane, sluiced, app, world):
     assert shown["state"] == "active" and shown["resource"]["connect_timeout"] == "7s"
     missing = ctl("show", "cluster", "goes", check=False)
     assert missing.returncode != 0 and 'there is no cluster "goes"' in missing.stderr
+
+
+def test_scopes_and_what_they_wait_for(control_plane, sluiced, app):
+    plane = control_plane()
+    plane.change([cluster("plain", ("127.0.0.1", 9))], types=["listener"])
+    _, ctl = sluiced(config(False))
+    plane.hold("scoped_route", "route")
+    scoped = listener("front", app.free_port(), "-")
+    manager = scoped["filter_chains"][0]["filters"][0]["typed_config"]
+    source = manager.pop("rds")["config_source"]
+    manager["scoped_routes"] = {"name": "scopes", "rds_config_source": source, "scoped_rds": {"scoped_rds_config_source": source},
+                                "scope_key_builder": {"fragments": [{"header_value_extractor": {"name": "x", "index": 0}}]}}
+
+    def scope(name, key):
+        return {"@type": url("scoped_route"), "name": name, "route_configuration_name": "local", "key": {"fragments": [{"string_key": key}]}}
+    plane.set(scoped, scope("one", "1"), {"@type": url("route"), "name": "local", "virtual_hosts": []}, version="good")
+
+    def waits(note):
+        return lambda: rows(ctl).get(("listener", "front", "warming"), {}).get("note") == note
+    wait_until(waits("waits for scoped routes 'scopes' (srds)"), 10, "no scopes yet")
+    plane.hold("route")
+    wait_until(waits("waits for routes 'local' (rds) of scope 'one'"), 10, "no routes yet")
+    assert rows(ctl)["scope", "one", "active"]["version"] == "good"
+    plane.hold()
+    wait_until(lambda: ("listener", "front", "active") in rows(ctl), 10, "it serves")
+    since = plane.mark()
+    plane.set(scope("two", "1"), version="bad")
+    nack = plane.wait_nack("scoped_route", since=since)
+    now = rows(ctl, "--kind", "scope")
+    assert set(now) == {("scope", "one", "active"), ("scope", "scopes", "refused")}
+    assert (now["scope", "scopes", "refused"]["note"], now["scope", "scopes", "refused"]["version"]) == (nack, "bad")

@@ -12,8 +12,8 @@ namespace sluice::ctl {
 namespace {
 
 void options(cxxopts::Options& o) {
-  o.add_options()("k,kind", "only listener, cluster, route or endpoints", cxxopts::value<std::string>(),
-                  "KIND")("endpoints", "those of clusters, too");
+  o.add_options()("k,kind", "only listener, cluster, route, scope, secret or endpoints",
+                  cxxopts::value<std::string>(), "KIND")("endpoints", "those of clusters, too");
 }
 
 Result<Json> live_dump(const Context& context, bool endpoints) {

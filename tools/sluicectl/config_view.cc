@@ -56,6 +56,14 @@ void add_dynamic_listener(const Json& entry, std::vector<ConfigResource>& out) {
   add_refused("listener", name, entry, out);
 }
 
+// The scopes of one connection manager or source; a name is its alone there.
+void add_scopes(const Json& entry, const char* state, std::vector<ConfigResource>& out) {
+  for (const Json& scope : entry["scoped_route_configs"].items())
+    out.push_back({"scope", name_of(scope), state, entry["version_info"].as_string(),
+                   entry["last_updated"].as_string(), "", scope});
+  add_refused("scope", entry["name"].as_string(), entry, out);
+}
+
 class Differ {
  public:
   explicit Differ(std::vector<ConfigChange::Field>& out) : out_(out) {}
@@ -121,6 +129,8 @@ Result<std::vector<ConfigResource>> config_resources(const Json& dump) {
       }
     }
     for (const Json& entry : part["dynamic_listeners"].items()) add_dynamic_listener(entry, out);
+    for (const Json& entry : part["inline_scoped_route_configs"].items()) add_scopes(entry, "static", out);
+    for (const Json& entry : part["dynamic_scoped_route_configs"].items()) add_scopes(entry, "active", out);
   }
   return out;
 }

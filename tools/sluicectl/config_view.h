@@ -10,7 +10,7 @@ namespace sluice::ctl {
 
 // One resource in one state, as /config_dump shows it.
 struct ConfigResource {
-  std::string kind;  // listener, cluster, route, endpoints
+  std::string kind;  // listener, cluster, route, scope, secret, endpoints
   std::string name;
   std::string state;  // static, active, warming, draining, refused
   std::string version, updated;

@@ -114,6 +114,27 @@ Result<std::shared_ptr<const model::RouteSource>> FactoryContext::discover_route
   return routes;
 }
 
+Result<std::shared_ptr<const model::ScopeSource>> FactoryContext::discover_scopes(
+    const pb::Message& message, const std::string& stat_prefix, std::string_view at) {
+  using ScopedRoutes = envoy::extensions::filters::network::http_connection_manager::v3::ScopedRoutes;
+  const auto& in = static_cast<const ScopedRoutes&>(message);
+  const FieldPath path(at);
+  const FieldPath source_at = path.field("scoped_rds").field("scoped_rds_config_source");
+  ScopesRequest request;
+  request.name = in.name();
+  request.stat_prefix = stat_prefix;
+  SLUICE_ASSIGN(request.source, to_config_source(in.scoped_rds().scoped_rds_config_source(), source_at));
+  if (!in.has_rds_config_source())
+    return refuse(path.field("rds_config_source"),
+                  "is necessary: where do the routes of the scopes come from?");
+  SLUICE_ASSIGN(request.routes, to_config_source(in.rds_config_source(), path.field("rds_config_source")));
+  if (!around_.discovery) return refuse(source_at, "there is nothing here that could discover scopes");
+  auto scopes = around_.discovery->scopes(request);
+  if (!scopes.ok()) return refuse(source_at, scopes.error().message);
+  needs_.push_back(*scopes);
+  return scopes;
+}
+
 template <typename T>
 Result<std::shared_ptr<const model::SecretSource<T>>> FactoryContext::find_secret(const pb::Message& message,
                                                                                   std::string_view at,

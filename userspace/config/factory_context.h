@@ -13,6 +13,7 @@
 #include "model/config_source.h"
 #include "model/listener.h"
 #include "model/route.h"
+#include "model/scoped_routes.h"
 #include "model/secret.h"
 #include "sluice/ext/registry.h"
 
@@ -26,6 +27,12 @@ namespace sluice::config {
 // Is there a cluster of this name? Empty: nobody knows.
 using HasCluster = std::function<bool(std::string_view)>;
 
+// What a connection manager with scoped_rds asks for.
+struct ScopesRequest {
+  model::ConfigSource source, routes;
+  std::string name, stat_prefix;  // for statistics and people: "http.<stat_prefix>.scoped_rds.<name>."
+};
+
 // Where the parts of a listener come from that are discovered beside it. What is asked for with equal arguments is shared.
 class Discovery {
  public:
@@ -34,6 +41,8 @@ class Discovery {
   virtual Result<std::shared_ptr<const model::RouteSource>> routes(const model::ConfigSource& source,
                                                                    const std::string& name,
                                                                    const std::string& stat_prefix) = 0;
+  // As Envoy, who asks for the same scopes shares them and the statistics of whoever asked first.
+  virtual Result<std::shared_ptr<const model::ScopeSource>> scopes(const ScopesRequest& request) = 0;
   virtual Result<std::shared_ptr<const FilterSource>> filter(const FilterRequest& request) = 0;
 
  protected:
@@ -94,6 +103,9 @@ class FactoryContext final : public ext::FactoryContext {
   Result<std::shared_ptr<const model::RouteSource>> discover_routes(const google::protobuf::Message& rds,
                                                                     const std::string& stat_prefix,
                                                                     std::string_view path) override;
+  Result<std::shared_ptr<const model::ScopeSource>> discover_scopes(
+      const google::protobuf::Message& scoped_routes, const std::string& stat_prefix,
+      std::string_view path) override;
   Result<std::shared_ptr<const model::CertificateSource>> find_certificate(
       const google::protobuf::Message& config, std::string_view path) override;
   Result<std::shared_ptr<const model::ValidationSource>> find_validation(

@@ -16,6 +16,10 @@ const ext::Honoured kRoutes[] = {
                "ignore_port_in_host_matching vhost_header ignore_path_parameters_in_path_matching "
                "typed_per_filter_config",
      .meaningless = {{"metadata", kShown}}},
+    {.message = "envoy.config.route.v3.ScopedRouteConfiguration",
+     .fields = "name route_configuration_name route_configuration key on_demand"},
+    {.message = "envoy.config.route.v3.ScopedRouteConfiguration.Key", .fields = "fragments"},
+    {.message = "envoy.config.route.v3.ScopedRouteConfiguration.Key.Fragment", .fields = "string_key"},
     {.message = "envoy.config.route.v3.VirtualHost",
      .fields = "name domains routes require_tls virtual_clusters request_headers_to_add "
                "request_headers_to_remove response_headers_to_add response_headers_to_remove "

@@ -1,11 +1,13 @@
 #include "config/resources.h"
 
 #include "config/translate_route.h"
+#include "config/translate_scoped_route.h"
 #include "config/validate.h"
 #include "envoy/config/cluster/v3/cluster.pb.h"
 #include "envoy/config/endpoint/v3/endpoint.pb.h"
 #include "envoy/config/listener/v3/listener.pb.h"
 #include "envoy/config/route/v3/route.pb.h"
+#include "envoy/config/route/v3/scoped_route.pb.h"
 #include "envoy/extensions/transport_sockets/tls/v3/secret.pb.h"
 
 namespace sluice::config {
@@ -51,6 +53,13 @@ Result<std::shared_ptr<const model::RouteConfig>> Resources::routes(const Messag
   SLUICE_TRY(check(message));
   FactoryContext made = context();
   return translate(static_cast<const envoy::config::route::v3::RouteConfiguration&>(message), made, false,
+                   FieldPath());
+}
+
+Result<model::ScopedRoute> Resources::scoped_route(const Message& message) const {
+  SLUICE_TRY(check(message));
+  FactoryContext made = context();
+  return translate(static_cast<const envoy::config::route::v3::ScopedRouteConfiguration&>(message), made,
                    FieldPath());
 }
 

@@ -45,6 +45,8 @@ class Resources {
   Result<std::shared_ptr<const model::Assignment>> assignment(const google::protobuf::Message& message) const;
   Result<std::shared_ptr<const model::Listener>> listener(const google::protobuf::Message& message) const;
   Result<std::shared_ptr<const model::RouteConfig>> routes(const google::protobuf::Message& message) const;
+  // Of an envoy.config.route.v3.ScopedRouteConfiguration.
+  Result<model::ScopedRoute> scoped_route(const google::protobuf::Message& message) const;
 
   // Of an envoy...tls.v3.Secret; reads the files that it names.
   Result<Secret> secret(const google::protobuf::Message& message) const;

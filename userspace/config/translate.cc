@@ -49,6 +49,15 @@ class NoDiscovery final : public Discovery {
     };
     return std::shared_ptr<const model::RouteSource>(std::make_shared<Never>());
   }
+  Result<std::shared_ptr<const model::ScopeSource>> scopes(const ScopesRequest&) override {
+    struct Never final : model::ScopeSource {
+      bool ready() const override { return false; }
+      std::string what() const override { return "nothing"; }
+      uint64_t generation() const override { return 0; }
+      std::shared_ptr<const model::ScopeTable> current() const override { return nullptr; }
+    };
+    return std::shared_ptr<const model::ScopeSource>(std::make_shared<Never>());
+  }
   Result<std::shared_ptr<const FilterSource>> filter(const FilterRequest&) override {
     struct Never final : FilterSource {
       bool ready() const override { return false; }

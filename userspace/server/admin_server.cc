@@ -234,6 +234,9 @@ admin::Discovered AdminServer::discovered() {
   };
   add(server_.dynamic_->discoveries().route_views(), out.routes);
   add(server_.dynamic_->discoveries().filter_views(), out.filters);
+  for (xds::ScopesView& v : server_.dynamic_->discoveries().scopes_views())
+    out.scopes.push_back({std::move(v.name), std::move(v.version), v.at, std::move(v.scopes),
+                          std::move(v.refused), std::move(v.refused_version), v.refused_at});
   out.listeners_version = server_.dynamic_->listeners_version();
   for (const xds::SecretView& v : server_.dynamic_->secrets().view())
     out.secrets.push_back({v.name, v.version, v.at, shown(v), v.refused});

@@ -22,7 +22,8 @@ Result<std::shared_ptr<const ext::HttpFilterFactory>> FilterKey::make(
 
 Status Discoveries::start(SubscriptionFactory& factory, const config::Resources& resources) {
   SLUICE_TRY(routes_.start(factory, resources));
-  return filters_.start(factory, resources);
+  SLUICE_TRY(filters_.start(factory, resources));
+  return scopes_.start(factory, resources);
 }
 
 Result<std::shared_ptr<const model::RouteSource>> Discoveries::routes(const model::ConfigSource& source,

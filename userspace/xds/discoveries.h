@@ -3,28 +3,10 @@
 #include <string>
 #include <vector>
 
+#include "xds/scopes.h"
 #include "xds/watches.h"
 
 namespace sluice::xds {
-
-// RDS. https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_conn_man/rds
-struct RouteKey {
-  using Source = model::RouteSource;
-  using Value = model::RouteConfig;
-  static constexpr ResourceType kType = ResourceType::route;
-  static constexpr bool kRemovable = false;
-
-  model::ConfigSource source;
-  std::string name, stat_prefix;
-  bool operator==(const RouteKey&) const = default;
-
-  std::string what() const { return "routes '" + name + "' (rds)"; }
-  stats::Scope scope(const stats::Scope& root) const;
-  std::shared_ptr<const Value> fallback() const { return nullptr; }
-  bool ready_with_fallback() const { return false; }
-  Result<std::shared_ptr<const Value>> make(const config::Resources& resources,
-                                            const google::protobuf::Message& message) const;
-};
 
 // ECDS. https://www.envoyproxy.io/docs/envoy/latest/configuration/overview/extension
 struct FilterKey {
@@ -55,27 +37,37 @@ struct FilterKey {
 class Discoveries final : public config::Discovery {
  public:
   Discoveries(io::Loop& loop, const stats::Scope& root)
-      : routes_(loop, root, hooks_), filters_(loop, root, hooks_) {}
+      : routes_(loop, root, hooks_), filters_(loop, root, hooks_), scopes_(loop, root, hooks_, routes_) {}
 
   // Until then nothing is asked for. Both outlive this. An error: a source that cannot be used.
   Status start(SubscriptionFactory& factory, const config::Resources& resources);
   // Called when something may have become ready.
-  void when_ready(std::function<void()> f) { hooks_.on_ready = std::move(f); }
+  void when_ready(std::function<void()> f) {
+    hooks_.on_ready = [this, told = std::move(f)] {
+      scopes_.settle();
+      told();
+    };
+  }
   // Called before workers see something new, which may need what else is on its way to them.
   void before_change(std::function<void()> f) { hooks_.before_change = std::move(f); }
 
   Result<std::shared_ptr<const model::RouteSource>> routes(const model::ConfigSource& source,
                                                            const std::string& name,
                                                            const std::string& stat_prefix) override;
+  Result<std::shared_ptr<const model::ScopeSource>> scopes(const config::ScopesRequest& request) override {
+    return scopes_.get(request);
+  }
   Result<std::shared_ptr<const config::FilterSource>> filter(const config::FilterRequest& request) override;
 
   std::vector<WatchView> route_views() const { return routes_.view(); }
   std::vector<WatchView> filter_views() const { return filters_.view(); }
+  std::vector<ScopesView> scopes_views() const { return scopes_.view(); }
 
  private:
   WatchHooks hooks_;
   Watches<RouteKey> routes_;
   Watches<FilterKey> filters_;
+  Scopes scopes_;  // uses routes_
 };
 
 }  // namespace sluice::xds

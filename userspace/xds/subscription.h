@@ -20,8 +20,16 @@ class Message;
 // https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol
 namespace sluice::xds {
 
-enum class ResourceType : uint8_t { cluster, endpoints, listener, route, secret, extension_config };
-inline constexpr size_t kResourceTypes = 6;
+enum class ResourceType : uint8_t {
+  cluster,
+  endpoints,
+  listener,
+  scoped_route,
+  route,
+  secret,
+  extension_config
+};
+inline constexpr size_t kResourceTypes = 7;
 // "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 std::string_view type_url(ResourceType type);
 

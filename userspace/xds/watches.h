@@ -3,10 +3,8 @@
 #include <google/protobuf/message.h>
 
 #include <algorithm>
-#include <atomic>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -16,6 +14,7 @@
 #include "core/log.h"
 #include "core/stats.h"
 #include "io/loop.h"
+#include "xds/shared_value.h"
 #include "xds/subscription.h"
 
 namespace sluice::xds {
@@ -70,6 +69,15 @@ class Watches {
     return list.back()->share();
   }
 
+  // The same to read for whoever holds it otherwise: it goes on as long as somebody has what get() gave.
+  std::shared_ptr<const Source> reader(const Key& key) const {
+    const auto list = watches_.find(key.name);
+    if (list == watches_.end()) return nullptr;
+    for (const auto& w : list->second)
+      if (w->key == key) return w->reader();
+    return nullptr;
+  }
+
   std::vector<WatchView> view() const {
     std::vector<WatchView> out;
     for (const auto& [name, list] : watches_)
@@ -80,31 +88,15 @@ class Watches {
   }
 
  private:
-  // What workers read. The control thread alone writes; workers come here only when the generation has changed.
-  class Shared final : public Source {
+  class Shared final : public SharedValue<Source, Value> {
    public:
     explicit Shared(std::string what) : what_(std::move(what)) {}
     bool ready() const override { return ready_; }
     std::string what() const override { return what_; }
-    uint64_t generation() const override { return generation_.load(std::memory_order_acquire); }
-    std::shared_ptr<const Value> current() const override {
-      std::lock_guard lock(mutex_);
-      return current_;
-    }
-    void set(std::shared_ptr<const Value> value) {
-      {
-        std::lock_guard lock(mutex_);
-        current_.swap(value);
-      }
-      generation_.fetch_add(1, std::memory_order_release);
-    }
     void set_ready() { ready_ = true; }
 
    private:
     const std::string what_;
-    mutable std::mutex mutex_;
-    std::shared_ptr<const Value> current_;
-    std::atomic<uint64_t> generation_{1};
     bool ready_ = false;  // the control thread's
   };
 
@@ -113,6 +105,7 @@ class Watches {
     Watch(Watches& owner, Key k)
         : key(std::move(k)),
           owner_(owner),
+          shared_(std::make_shared<Shared>(key.what())),
           scope_(key.scope(owner.root_)),
           lease_(scope_.lease()),
           reload_(scope_.counter("config_reload")),
@@ -120,7 +113,10 @@ class Watches {
           empty_(scope_.counter("update_empty")),
           reload_time_(scope_.gauge("config_reload_time_ms")) {
       view.name = key.name;
-      if (key.ready_with_fallback()) current_ = key.fallback(), ready_ = true;
+      if (!key.ready_with_fallback()) return;
+      current_ = key.fallback();
+      shared_->set(current_);
+      shared_->set_ready();
     }
 
     Status start() {
@@ -130,24 +126,22 @@ class Watches {
     }
 
     std::shared_ptr<const Source> share() {
-      if (auto shared = shared_.lock()) return shared;
-      auto made = std::make_unique<Shared>(key.what());
-      if (current_) made->set(current_);
-      if (ready_) made->set_ready();
+      if (auto users = users_.lock()) return users;
       // The last to let go may be a worker; the subscription belongs to the control thread.
-      std::shared_ptr<Shared> shared(made.release(),
-                                     [loop = &owner_.loop_, owner = std::weak_ptr(owner_.self_), watch = this,
-                                      name = key.name](Shared* gone) {
-                                       delete gone;
-                                       if (owner.expired()) return;
-                                       loop->post([owner, watch, name] {
-                                         if (auto o = owner.lock()) (*o)->forget(name, watch);
-                                       });
-                                     });
-      shared_ = shared;
-      return shared;
+      std::shared_ptr<const Source> users(
+          shared_.get(), [shared = shared_, loop = &owner_.loop_, owner = std::weak_ptr(owner_.self_),
+                          watch = this, name = key.name](const Source*) mutable {
+            shared.reset();
+            if (owner.expired()) return;
+            loop->post([owner, watch, name] {
+              if (auto o = owner.lock()) (*o)->forget(name, watch);
+            });
+          });
+      users_ = users;
+      return users;
     }
-    bool unused() const { return shared_.expired(); }
+    std::shared_ptr<const Source> reader() const { return shared_; }
+    bool unused() const { return users_.expired(); }
 
     Status on_update(const Update& update) override {
       auto found = std::find_if(update.resources.begin(), update.resources.end(),
@@ -208,24 +202,24 @@ class Watches {
     void set(std::shared_ptr<const Value> value) {
       current_ = std::move(value);
       if (owner_.hooks_.before_change) owner_.hooks_.before_change();
-      if (auto shared = shared_.lock()) shared->set(current_);
+      shared_->set(current_);
     }
 
     void set_ready() {
-      if (std::exchange(ready_, true)) return;
-      if (auto shared = shared_.lock()) shared->set_ready();
+      if (shared_->ready()) return;
+      shared_->set_ready();
       if (owner_.hooks_.on_ready) owner_.hooks_.on_ready();
     }
 
     Watches& owner_;
+    const std::shared_ptr<Shared> shared_;
+    std::weak_ptr<const Source> users_;  // to whom shared_ was given, who keep this
     stats::Scope scope_;
     const stats::Lease lease_;
     stats::Counter reload_, fail_, empty_;
     stats::Gauge reload_time_;
-    std::weak_ptr<Shared> shared_;
     std::shared_ptr<const Value> current_;
     uint64_t hash_ = 0;
-    bool ready_ = false;
     std::unique_ptr<Subscription> subscription_;
   };
 
@@ -242,7 +236,7 @@ class Watches {
   SubscriptionFactory* factory_ = nullptr;
   const config::Resources* resources_ = nullptr;
   std::unordered_map<std::string, std::vector<std::unique_ptr<Watch>>> watches_;
-  std::shared_ptr<Watches*> self_;  // what a Shared holds weakly: it may die after this
+  std::shared_ptr<Watches*> self_;  // what their users hold weakly: it may die after this
 };
 
 }  // namespace sluice::xds

@@ -21,6 +21,7 @@ class Message;
 namespace sluice::model {
 struct RouteConfig;
 class RouteSource;
+class ScopeSource;
 template <typename T>
 class SecretSource;
 }  // namespace sluice::model
@@ -64,6 +65,11 @@ class FactoryContext {
   // Routes that an envoy...http_connection_manager.v3.Rds names. The listener waits until they are there.
   virtual Result<std::shared_ptr<const model::RouteSource>> discover_routes(
       const google::protobuf::Message& rds, const std::string& stat_prefix, std::string_view path) = 0;
+  // Scopes, and their routes, that an envoy...http_connection_manager.v3.ScopedRoutes with a scoped_rds names. The listener
+  // waits until they are there.
+  virtual Result<std::shared_ptr<const model::ScopeSource>> discover_scopes(
+      const google::protobuf::Message& scoped_routes, const std::string& stat_prefix,
+      std::string_view path) = 0;
 
   // Secrets that an envoy...tls.v3.SdsSecretConfig names: of static_resources.secrets, or discovered (SDS), or the
   // workload's own. The listener or cluster waits until they are there.

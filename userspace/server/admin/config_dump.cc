@@ -135,44 +135,82 @@ void add_clusters(const Discovered& discovered, v3::ClustersConfigDump& dump) {
   }
 }
 
-// Route configurations that stand in connection managers.
+using Manager = envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
+
 template <typename Each>
-void for_each_inline_route(const envoy::config::listener::v3::Listener& listener, Each each) {
-  using Manager = envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
+void for_each_manager(const envoy::config::listener::v3::Listener& listener, Each each) {
   auto chain = [&](const envoy::config::listener::v3::FilterChain& c) {
     for (const auto& filter : c.filters()) {
       if (!filter.typed_config().Is<Manager>()) continue;
       Manager manager;
-      if (filter.typed_config().UnpackTo(&manager) && manager.has_route_config())
-        each(manager.route_config());
+      if (filter.typed_config().UnpackTo(&manager)) each(manager);
     }
   };
   for (const auto& c : listener.filter_chains()) chain(c);
   if (listener.has_default_filter_chain()) chain(listener.default_filter_chain());
 }
 
+// Of every listener that serves: static ones since `loaded_at`.
+template <typename Each>
+void for_each_manager(const envoy::config::bootstrap::v3::Bootstrap& bootstrap, const Discovered& discovered,
+                      WallTime loaded_at, Each each) {
+  auto since = [&](WallTime at) { return [&each, at](const Manager& m) { each(m, at); }; };
+  for (const auto& l : bootstrap.static_resources().listeners()) for_each_manager(l, since(loaded_at));
+  for (const DiscoveredResource& r : discovered.listeners) {
+    if (!r.active.message) continue;
+    for_each_manager(static_cast<const envoy::config::listener::v3::Listener&>(*r.active.message),
+                     since(r.active.at));
+  }
+}
+
 std::unique_ptr<v3::RoutesConfigDump> routes_dump(const envoy::config::bootstrap::v3::Bootstrap& bootstrap,
                                                   const Discovered& discovered, WallTime loaded_at) {
   auto dump = std::make_unique<v3::RoutesConfigDump>();
-  auto add = [&](WallTime at) {
-    return [&dump, at](const envoy::config::route::v3::RouteConfiguration& routes) {
-      auto* entry = dump->add_static_route_configs();
-      entry->mutable_route_config()->PackFrom(routes);
-      set_time(at, entry->mutable_last_updated());
-    };
-  };
-  for (const auto& l : bootstrap.static_resources().listeners()) for_each_inline_route(l, add(loaded_at));
-  for (const DiscoveredResource& r : discovered.listeners) {
-    if (!r.active.message) continue;
-    for_each_inline_route(static_cast<const envoy::config::listener::v3::Listener&>(*r.active.message),
-                          add(r.active.at));
-  }
+  for_each_manager(bootstrap, discovered, loaded_at, [&](const Manager& manager, WallTime at) {
+    if (!manager.has_route_config()) return;
+    auto* entry = dump->add_static_route_configs();
+    entry->mutable_route_config()->PackFrom(manager.route_config());
+    set_time(at, entry->mutable_last_updated());
+  });
   for (const DiscoveredResource& r : discovered.routes) {
     auto* entry = dump->add_dynamic_route_configs();
     if (r.active.message) set_state(r.active, entry, entry->mutable_route_config());
     set_error(r, entry);
   }
   return dump;
+}
+
+// Nothing: no connection manager has scoped routes. Envoy shows an empty one then.
+std::unique_ptr<v3::ScopedRoutesConfigDump> scopes_dump(
+    const envoy::config::bootstrap::v3::Bootstrap& bootstrap, const Discovered& discovered,
+    WallTime loaded_at) {
+  auto dump = std::make_unique<v3::ScopedRoutesConfigDump>();
+  bool any = false;
+  for_each_manager(bootstrap, discovered, loaded_at, [&](const Manager& manager, WallTime at) {
+    any |= manager.has_scoped_routes();
+    if (!manager.scoped_routes().has_scoped_route_configurations_list()) return;
+    auto* entry = dump->add_inline_scoped_route_configs();
+    entry->set_name(manager.scoped_routes().name());
+    for (const auto& scope :
+         manager.scoped_routes().scoped_route_configurations_list().scoped_route_configurations())
+      entry->add_scoped_route_configs()->PackFrom(scope);
+    set_time(at, entry->mutable_last_updated());
+  });
+  for (const DiscoveredScopes& s : discovered.scopes) {
+    auto* entry = dump->add_dynamic_scoped_route_configs();
+    entry->set_name(s.name);
+    if (s.at != WallTime()) {
+      entry->set_version_info(s.version);
+      set_time(s.at, entry->mutable_last_updated());
+    }
+    for (const auto& [name, message] : s.scopes) entry->add_scoped_route_configs()->PackFrom(*message);
+    if (s.why_refused.empty()) continue;
+    v3::UpdateFailureState* error = entry->mutable_error_state();
+    set_time(s.refused_at, error->mutable_last_update_attempt());
+    error->set_details(s.why_refused);
+    error->set_version_info(s.refused_version);
+  }
+  return any || !discovered.scopes.empty() ? std::move(dump) : nullptr;
 }
 
 std::unique_ptr<v3::EcdsConfigDump> filters_dump(const Discovered& discovered) {
@@ -239,6 +277,8 @@ std::vector<MessagePtr> all_dumps(View& view, const std::vector<ClusterStatus>* 
   }
   add_listeners(discovered, *listeners);
   out.push_back(std::move(listeners));
+  if (auto scopes = scopes_dump(*bootstrap, discovered, view.config_loaded_at()))
+    out.push_back(std::move(scopes));
   auto routes = routes_dump(*bootstrap, discovered, view.config_loaded_at());
   if (routes->static_route_configs_size() + routes->dynamic_route_configs_size() > 0)
     out.push_back(std::move(routes));

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/address.h"
@@ -88,10 +89,21 @@ struct DiscoveredSecret {
   std::shared_ptr<const google::protobuf::Message> message;  // null: it has not come yet
   std::string why_refused;  // the last one; "": it was taken
 };
+// The scopes of one SRDS source.
+struct DiscoveredScopes {
+  std::string name;
+  std::string version;
+  WallTime at{};
+  std::vector<std::pair<std::string, std::shared_ptr<const google::protobuf::Message>>> scopes;
+  std::string why_refused;  // the last update; "": it was not
+  std::string refused_version;
+  WallTime refused_at{};
+};
 struct Discovered {
   std::string listeners_version, clusters_version;  // of the last update that was accepted whole
   std::vector<DiscoveredResource> listeners, clusters, routes, filters;
   std::vector<DiscoveredSecret> secrets;
+  std::vector<DiscoveredScopes> scopes;
 };
 
 // For /certs: one certificate that the proxy shows, or a CA that it trusts.

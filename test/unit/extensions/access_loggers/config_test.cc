@@ -57,6 +57,11 @@ struct Context final : ext::FactoryContext {
                                                                     std::string_view) override {
     return Error{"no"};
   }
+  Result<std::shared_ptr<const model::ScopeSource>> discover_scopes(const google::protobuf::Message&,
+                                                                    const std::string&,
+                                                                    std::string_view) override {
+    return Error{"no"};
+  }
   Result<std::shared_ptr<const model::CertificateSource>> find_certificate(const google::protobuf::Message&,
                                                                            std::string_view) override {
     return Error{"no"};

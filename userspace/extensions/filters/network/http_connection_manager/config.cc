@@ -17,25 +17,6 @@ namespace {
 using FilterList = google::protobuf::RepeatedPtrField<
     envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter>;
 
-class FixedRoutes final : public model::RouteSource {
- public:
-  explicit FixedRoutes(std::shared_ptr<const model::RouteConfig> config) : config_(std::move(config)) {}
-  bool ready() const override { return true; }
-  std::string what() const override { return config_->name; }
-  uint64_t generation() const override { return 1; }
-  std::shared_ptr<const model::RouteConfig> current() const override { return config_; }
-
- private:
-  std::shared_ptr<const model::RouteConfig> config_;
-};
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-  return out;
-}
-
 // Two filters of one kind may share a name, and with it what routes say to them: istiod has one rbac filter for each action.
 template <typename Filter>
 bool same_kind(const Filter& a, const Filter& b) {
@@ -174,26 +155,6 @@ Status add_headers_and_path(const Proto& in, ext::FactoryContext& context, const
   return {};
 }
 
-Status add_routes(const Proto& in, ext::FactoryContext& context, const std::string& path, Settings& out) {
-  switch (in.route_specifier_case()) {
-    case Proto::kRouteConfig: {
-      SLUICE_ASSIGN(auto routes, context.make_route_config(in.route_config(), path + ".route_config"));
-      out.routes = std::make_shared<FixedRoutes>(std::move(routes));
-      return {};
-    }
-    case Proto::kRds: {
-      SLUICE_ASSIGN(out.routes, context.discover_routes(in.rds(), in.stat_prefix(), path + ".rds"));
-      return {};
-    }
-    case Proto::kScopedRoutes:
-      return Error{path +
-                   ".scoped_routes: is not supported by this version of Sluice; use route_config or rds"};
-    case Proto::ROUTE_SPECIFIER_NOT_SET:
-      break;
-  }
-  return Error{path + ": route_config is missing"};
-}
-
 Status add_upgrades(const Proto& in, ext::FactoryContext& context, const std::string& path, Settings& out) {
   for (int i = 0; i < in.upgrade_configs_size(); ++i) {
     const auto& u = in.upgrade_configs(i);
@@ -286,6 +247,25 @@ ext::Extension<ext::NetworkFilterFactory> extension() {
            .fields = "subject cert chain dns uri"},
           {.message = "envoy.extensions.filters.network.http_connection_manager.v3.Rds",
            .fields = "config_source route_config_name"},
+          {.message = "envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes",
+           .fields = "name scope_key_builder rds_config_source scoped_route_configurations_list scoped_rds"},
+          {.message = "envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes."
+                      "ScopeKeyBuilder",
+           .fields = "fragments"},
+          {.message = "envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes."
+                      "ScopeKeyBuilder.FragmentBuilder",
+           .fields = "header_value_extractor"},
+          {.message = "envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes."
+                      "ScopeKeyBuilder.FragmentBuilder.HeaderValueExtractor",
+           .fields = "*"},
+          {.message = "envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes."
+                      "ScopeKeyBuilder.FragmentBuilder.HeaderValueExtractor.KvElement",
+           .fields = "*"},
+          {.message = "envoy.extensions.filters.network.http_connection_manager.v3."
+                      "ScopedRouteConfigurationsList",
+           .fields = "scoped_route_configurations"},
+          {.message = "envoy.extensions.filters.network.http_connection_manager.v3.ScopedRds",
+           .fields = "scoped_rds_config_source"},
           {.message = "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",
            .fields = "name typed_config config_discovery disabled"},
           {.message = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager."

@@ -59,16 +59,36 @@ void Runtime::give_back(std::unique_ptr<Stream> stream) {
   if (free_.size() < kKeepStreams) free_.push_back(std::move(stream));
 }
 
-const std::shared_ptr<const model::RouteConfig>& Runtime::routes() {
-  const model::RouteSource* source = settings->routes.get();
-  if (!source) return routes_;
-  if (uint64_t generation = source->generation(); generation != routes_generation_) {
-    routes_generation_ = generation;
+const std::shared_ptr<const model::RouteConfig>& Runtime::Seen::of(const model::RouteSource& source) {
+  if (uint64_t now = source.generation(); now != generation) {
+    generation = now;
     // A count that workers share would be a cache line they fight for with every request.
-    auto held = std::make_shared<std::shared_ptr<const model::RouteConfig>>(source->current());
-    routes_ = std::shared_ptr<const model::RouteConfig>(held, held->get());
+    auto held = std::make_shared<std::shared_ptr<const model::RouteConfig>>(source.current());
+    routes = std::shared_ptr<const model::RouteConfig>(held, held->get());
   }
-  return routes_;
+  return routes;
+}
+
+const std::shared_ptr<const model::RouteConfig>& Runtime::routes() {
+  return settings->routes ? routes_.of(*settings->routes) : routes_.routes;
+}
+
+const std::shared_ptr<const model::RouteConfig>& Runtime::routes(const std::string& scope_key) {
+  if (uint64_t now = settings->scopes->generation(); now != scopes_generation_) {
+    scopes_generation_ = now;
+    seen_scopes_.clear();
+    scopes_ = settings->scopes->current();
+  }
+  auto seen = seen_scopes_.find(scope_key);
+  if (seen == seen_scopes_.end()) {
+    if (!scopes_) return routes_.routes;
+    const auto scope = scopes_->by_key.find(scope_key);
+    if (scope == scopes_->by_key.end()) return routes_.routes;
+    seen = seen_scopes_.emplace(scope_key, SeenScope{&scope->second, {}, {}}).first;
+  }
+  SeenScope& it = seen->second;
+  const auto& routes = it.now.of(*it.scope->routes);
+  return routes || !it.scope->before ? routes : it.before.of(*it.scope->before);
 }
 
 ext::NetworkFilterFactory make_factory(std::shared_ptr<const Settings> settings) {

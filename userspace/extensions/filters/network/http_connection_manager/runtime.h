@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "core/time.h"
@@ -33,8 +34,10 @@ struct Runtime {
 
   std::unique_ptr<Stream> take_stream();
   void give_back(std::unique_ptr<Stream> stream);
-  // The routes of now; null: not there yet. The reference count is this worker's alone.
+  // The routes of now; null: not there yet. The reference count is this worker's alone. With scoped routes they are those
+  // of `scope_key` (model::make_scope_key); null also where there is no such scope.
   const std::shared_ptr<const model::RouteConfig>& routes();
+  const std::shared_ptr<const model::RouteConfig>& routes(const std::string& scope_key);
 
   std::shared_ptr<const Settings> settings;
   Stats stats;
@@ -49,8 +52,20 @@ struct Runtime {
 
  private:
   std::vector<std::unique_ptr<Stream>> free_;
-  uint64_t routes_generation_ = 0;
-  std::shared_ptr<const model::RouteConfig> routes_;
+  // What this worker knows of one source.
+  struct Seen {
+    uint64_t generation = 0;
+    std::shared_ptr<const model::RouteConfig> routes;
+    const std::shared_ptr<const model::RouteConfig>& of(const model::RouteSource& source);
+  };
+  struct SeenScope {
+    const model::Scope* scope = nullptr;  // in scopes_
+    Seen now, before;
+  };
+  Seen routes_;
+  uint64_t scopes_generation_ = 0;
+  std::shared_ptr<const model::ScopeTable> scopes_;
+  std::unordered_map<std::string, SeenScope> seen_scopes_;  // by key; those that were asked for
 };
 
 }  // namespace sluice::extensions::http_connection_manager

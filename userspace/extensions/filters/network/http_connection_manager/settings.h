@@ -13,6 +13,7 @@
 #include "http/http1.h"
 #include "http/http2.h"
 #include "model/route.h"
+#include "model/scoped_routes.h"
 #include "sluice/ext/access_log.h"
 #include "sluice/ext/network_filter.h"
 #include "sluice/ext/registry.h"
@@ -55,6 +56,9 @@ struct Settings {
   CodecType codec = CodecType::automatic;
   std::string stat_prefix;
   std::shared_ptr<const model::RouteSource> routes;
+  // Scoped routes, in place of `routes`: a request's key says which scope it belongs to.
+  std::shared_ptr<const model::ScopeSource> scopes;
+  std::vector<model::ScopeKeyFragment> scope_key;
   std::vector<ext::ConfiguredHttpFilter> filters;
   std::vector<Upgrade> upgrades;
   http::Http1Config http1;

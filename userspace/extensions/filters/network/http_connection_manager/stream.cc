@@ -65,6 +65,7 @@ void Stream::recycle() {
   http_ = ext::HttpInfo{};
   route_.reset();
   routes_.reset();
+  scope_.reset();
   info_.flags.clear();
   info_.dynamic_metadata.reset();
   bytes_ = {};

@@ -83,6 +83,7 @@ class Stream final : public http::StreamReceiver, private FilterManager::Host {
   void sending(Send send);  // a call of the codec, whose bytes are this stream's
   void response_complete();
   void mark_over(bool premature);
+  void take_routes(const http::HeaderMap* headers);
   void log(ext::AccessLogType type);
 
   Connection* connection_ = nullptr;
@@ -91,7 +92,13 @@ class Stream final : public http::StreamReceiver, private FilterManager::Host {
   ext::StreamInfo info_;
   ext::HttpInfo http_;
   std::optional<model::RouteMatch> route_;
-  std::shared_ptr<const model::RouteConfig> routes_;  // the same for all of this request
+  std::shared_ptr<const model::RouteConfig> routes_;  // the same for all of this request, but for
+  struct ScopeState {  // scoped routes: a filter may change what says the scope
+    std::string key;
+    bool known = false;  // `key` is the scope's; false: the request has none
+    std::vector<std::shared_ptr<const model::RouteConfig>> left;  // what the request may still use routes of
+  };
+  std::unique_ptr<ScopeState> scope_;
   struct Restart {
     http::HeaderMapPtr headers;
     Buffer body;

@@ -79,7 +79,7 @@ void Stream::on_headers(http::HeaderMapPtr map, bool end_stream) {
   if (refuse_head(headers) || over_) return;
   if (!normalize(headers)) return;
 
-  routes_ = connection_->runtime().routes();
+  take_routes(&headers);
   apply(settings().early_mutations, headers, info_);
   const Address& remote = info_.downstream_remote;
   RequestVerdict verdict = mutate_request(
@@ -279,12 +279,29 @@ const model::RouteMatch* Stream::route() {
   return route_ ? &*route_ : nullptr;
 }
 
+void Stream::take_routes(const HeaderMap* headers) {
+  Runtime& runtime = connection_->runtime();
+  if (!settings().scopes) {
+    routes_ = runtime.routes();
+    return;
+  }
+  if (!headers) return;
+  if (!scope_) scope_ = std::make_unique<ScopeState>();
+  std::string key;
+  const bool known = model::make_scope_key(settings().scope_key, *headers, key);
+  if (routes_ && known && scope_->known && key == scope_->key) return;
+  if (routes_) scope_->left.push_back(std::move(routes_));
+  routes_ = known ? runtime.routes(key) : nullptr;
+  scope_->key = std::move(key);
+  scope_->known = known;
+}
+
 void Stream::find_route() {
   route_known_ = true;
   route_.reset();
   tls_redirect_ = false;
-  if (!routes_) routes_ = connection_->runtime().routes();
   HeaderMap* headers = filters_.request_headers();
+  if (!routes_ || scope_) take_routes(headers);
   if (routes_ && headers) {
     const ext::TlsInfo* tls = info_.downstream_tls.get();
     route_ = routes_->match({.headers = *headers,
