@@ -84,10 +84,12 @@ def program():
 
 
 class ControlPlane:
-    """A running one. netns: where proxies find it; None for the test's own. ads: see `control-plane -help`."""
+    """A running one. netns: where proxies find it; None for the test's own. ads: see `control-plane -help`. tls: a ca.Pair that it shows, read
+    again for each connection; client_ca: the path of a CA whose certificates it wants of proxies."""
 
-    def __init__(self, world, name, netns=None, listen="127.0.0.1:18000", ads=False, node=None):
+    def __init__(self, world, name, netns=None, listen="127.0.0.1:18000", ads=False, node=None, tls=None, client_ca=None):
         self.world, self.name, self.netns, self.listen, self.ads = world, name, netns, listen, ads
+        self.tls, self.client_ca = tls, client_ca
         self.node = node  # requests() and the waits look at this proxy alone, by its node id
         self.socket = world.directory / f"{name}.control"
         self.version = 0  # the last one counted
@@ -98,6 +100,8 @@ class ControlPlane:
     def start(self):
         self.socket.unlink(missing_ok=True)
         extra = ["-ads"] if self.ads else []
+        extra += ["-cert", self.tls.cert, "-key", self.tls.key] if self.tls else []
+        extra += ["-client-ca", self.client_ca] if self.client_ca else []
         self.process = Process(f"control-plane-{self.name}", [program(), "-control", self.socket, "-listen", self.listen, *extra],
                                self.world.directory, netns=self.netns)
         self.world.processes.append(self.process)

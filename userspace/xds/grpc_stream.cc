@@ -54,7 +54,6 @@ void GrpcStream::begin() {
 http::HeaderMapPtr GrpcStream::make_request() const {
   http::HeaderMapPtr headers = http::make_headers();
   headers->add_static(Name::method, "POST");
-  headers->add_static(Name::scheme, "http");
   headers->add(Name::authority, service_.authority.empty() ? service_.cluster : service_.authority);
   headers->add(Name::path, path_);
   headers->add(std::string_view("te"), "trailers");
@@ -73,6 +72,7 @@ void GrpcStream::on_ready(http::Stream& stream) {
     return;
   }
   stream_ = &stream;
+  request_->add_static(Name::scheme, try_->connection().secure() ? "https" : "http");
   stream.send_headers(*request_, false);
   request_.reset();
   callbacks_.on_open();

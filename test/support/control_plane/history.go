@@ -10,7 +10,9 @@ import (
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
 	xds "github.com/envoyproxy/go-control-plane/pkg/server/v3"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -36,7 +38,9 @@ type event struct {
 	Code     int32               `json:"code,omitempty"`
 	Node     json.RawMessage     `json:"node,omitempty"`       // only where the request itself had one; without its extensions ...
 	Known    int                 `json:"extensions,omitempty"` // ... which are counted
-	Metadata map[string][]string `json:"metadata,omitempty"`   // of an open
+	Metadata map[string][]string `json:"metadata,omitempty"`   // of an open, as what follows
+	SNI      string              `json:"sni,omitempty"`
+	Peer     string              `json:"peer,omitempty"` // the common name of the client's certificate
 	Sent     []string            `json:"sent,omitempty"`       // of a response: its resources
 	Removed  []string            `json:"removed,omitempty"`
 }
@@ -106,7 +110,16 @@ func (p *plane) callbacks() xds.Callbacks {
 	opened := func(delta bool) func(context.Context, int64, string) error {
 		return func(ctx context.Context, id int64, url string) error {
 			md, _ := metadata.FromIncomingContext(ctx)
-			p.history.add(event{Stream: id, Kind: "open", Delta: delta, Type: url, Metadata: md})
+			e := event{Stream: id, Kind: "open", Delta: delta, Type: url, Metadata: md}
+			if client, ok := peer.FromContext(ctx); ok {
+				if secured, ok := client.AuthInfo.(credentials.TLSInfo); ok {
+					e.SNI = secured.State.ServerName
+					if chain := secured.State.PeerCertificates; len(chain) > 0 {
+						e.Peer = chain[0].Subject.CommonName
+					}
+				}
+			}
+			p.history.add(e)
 			return nil
 		}
 	}

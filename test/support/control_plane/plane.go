@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
@@ -23,6 +24,7 @@ import (
 	"github.com/envoyproxy/go-control-plane/pkg/server/sotw/v3"
 	xds "github.com/envoyproxy/go-control-plane/pkg/server/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -36,6 +38,7 @@ func (anyNode) ID(*core.Node) string { return everybody }
 type plane struct {
 	address string
 	ads     bool
+	tls     *tls.Config // nil: in clear
 	cache   cache.SnapshotCache
 	history *history
 	streams *streams
@@ -74,7 +77,11 @@ func (p *plane) up() error {
 	if err != nil {
 		return err
 	}
-	server := grpc.NewServer(grpc.StreamInterceptor(p.streams.intercept), grpc.MaxRecvMsgSize(1<<28), grpc.MaxSendMsgSize(1<<28))
+	serve := []grpc.ServerOption{grpc.StreamInterceptor(p.streams.intercept), grpc.MaxRecvMsgSize(1 << 28), grpc.MaxSendMsgSize(1 << 28)}
+	if p.tls != nil {
+		serve = append(serve, grpc.Creds(credentials.NewTLS(p.tls)))
+	}
+	server := grpc.NewServer(serve...)
 	options := []config.XDSOption{}
 	if p.ads {
 		options = append(options, sotw.WithOrderedADS())

@@ -51,6 +51,21 @@ struct FakeCluster final : ext::Cluster,
     Bytes counted;
     http::Protocol version = http::Protocol::http2;
   };
+  struct Below final : ext::Connection {
+    uint64_t id() const override { return 1; }
+    const Address& local_address() const override { return address; }
+    const Address& remote_address() const override { return address; }
+    void write(Buffer&&, bool) override {}
+    void pause_reading() override {}
+    void resume_reading() override {}
+    void close(ext::CloseKind, std::string_view) override {}
+    bool open() const override { return true; }
+    size_t unsent() const override { return 0; }
+    bool above_high_watermark() const override { return false; }
+    bool secure() const override { return tls; }
+    Address address;
+    bool tls = false;
+  };
   struct Try final : ext::HttpTry {
     Try(FakeCluster& c, http::StreamReceiver& r, Callbacks& cb) : cluster(c), receiver(r), callbacks(cb) {
       cluster.current = this;
@@ -60,7 +75,7 @@ struct FakeCluster final : ext::Cluster,
     }
     void start() override { ++cluster.starts; }
     const ext::UpstreamHost* host() const override { return nullptr; }
-    ext::Connection& connection() override { std::abort(); }
+    ext::Connection& connection() override { return below; }
     MonotonicTime connect_started() const override { return {}; }
     MonotonicTime connect_done() const override { return {}; }
     uint64_t connection_streams() const override { return 1; }
@@ -72,6 +87,7 @@ struct FakeCluster final : ext::Cluster,
     http::StreamReceiver& receiver;
     Callbacks& callbacks;
     Stream stream;
+    Below below;
   };
 
   explicit FakeCluster(stats::Store& store)
@@ -204,6 +220,16 @@ TEST_CASE("plane: the call's head, the first request, messages in any pieces") {
   CHECK(rig.watcher.version == "v2");
   rig.bytes(Rig::framed(Rig::response("v3")) + Rig::framed(Rig::response("v4")) + "\0\0");
   CHECK(rig.watcher.version == "v4");
+}
+
+TEST_CASE("plane: the scheme is the connection's") {
+  for (const bool tls : {false, true}) {
+    Rig rig;
+    auto& call = rig.call();
+    call.below.tls = tls;
+    call.callbacks.on_ready(call.stream);
+    CHECK(call.stream.headers->get(http::Name::scheme) == (tls ? "https" : "http"));
+  }
 }
 
 TEST_CASE(
