@@ -1,5 +1,6 @@
 """What an application in an enrolled pod sees and does not see, and what the kernel does when sluiced is away. sluiced only."""
 import json
+import pathlib
 import re
 import signal
 import socket
@@ -437,7 +438,9 @@ def test_a_program_that_gets_in_front_is_noticed(lab, app, server):
 def test_check_says_what_this_host_offers(lab):
     done = lab.node.ctl("check", check=False)
     assert re.search(r"(?i)btf", done.stdout) and re.search(r"(?i)cgroup", done.stdout)
-    json.loads(lab.node.ctl("check", "-o", "json", check=False).stdout)
+    items = {i["name"]: i for i in json.loads(lab.node.ctl("check", "-o", "json", check=False).stdout)["items"]}
+    has = "tls" in pathlib.Path("/proc/sys/net/ipv4/tcp_available_ulp").read_text().split()
+    assert items["kTLS"]["outcome"] == "ok" and items["kTLS"]["found"].startswith("the kernel has it" if has else "the kernel has none")
 
 
 def test_enrolling_nonsense_is_refused(lab):

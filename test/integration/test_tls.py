@@ -90,11 +90,13 @@ class TlsWeb(Peer):
             self.context.minimum_version = self.context.maximum_version = VERSIONS[version]
         self.context.sni_callback = self._sni
         self.handshakes, self.lock = [], threading.Lock()
+        self.asked = []  # the name in each ClientHello
         self.wrapped = []  # wrapping takes the socket away from the one that was accepted
         super().__init__(sock, TlsWeb.serve)
 
     def _sni(self, sock, name, _):
         sock.sluice_name = name
+        self.asked.append(name)
 
     def serve(self, raw):
         try:

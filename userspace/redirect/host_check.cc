@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
+#include <string>
 
 #include "redirect/host.h"
 #include "redirect/netns.h"
@@ -162,6 +164,14 @@ CheckItem check_io_uring() {
               "that permits io_uring_setup");
 }
 
+// Nothing depends on it: sluiced encrypts for itself wherever it runs. Said, so that nobody has to look it up.
+CheckItem check_ktls() {
+  std::ifstream in("/proc/sys/net/ipv4/tcp_available_ulp");
+  for (std::string name; in >> name;)
+    if (name == "tls") return good("kTLS", "the kernel has it; sluiced does without");
+  return good("kTLS", "the kernel has none; sluiced does without");
+}
+
 CheckItem check_original_src(const Options& options) {
   Status made = probe_return_path(options.transparent_mark);
   if (made.ok())
@@ -236,6 +246,7 @@ std::vector<CheckItem> check_host(const Options& options) {
   items.push_back(check_memlock());
   items.push_back(check_programs(options));
   items.push_back(check_io_uring());
+  items.push_back(check_ktls());
   items.push_back(check_original_src(options));
   items.push_back(check_installed(options, workloads));
   PinPaths paths(options.bpffs_root);

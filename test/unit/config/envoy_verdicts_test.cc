@@ -50,6 +50,7 @@ TEST_CASE("a real Envoy says of every TLS context what the table says") {
   };
   for (const Row& row : kServerRows) check(row, with_server(row.yaml));
   for (const Row& row : kClientRows) check(row, with_client(row.yaml));
+  for (const Row& row : kAlpnRows) check(row, row.yaml);
 }
 
 TEST_CASE("a real Envoy says of every route configuration what the table says") {

@@ -250,6 +250,29 @@ inline constexpr Row kClientRows[] = {
      CLIENT("tls_params: {tls_minimum_protocol_version: TLSv1_3}", ""), "is above the maximum"},
 };
 
+// auto_config asks every transport socket of the cluster for ALPN. Each a whole configuration.
+#define UPSTREAM_TLS "{name: tls, typed_config: {" TYPE("transport_sockets.tls.v3.UpstreamTlsContext") "}}"
+#define RAW "{name: raw, typed_config: {" TYPE("transport_sockets.raw_buffer.v3.RawBuffer") "}}"
+#define BY_ALPN(sockets)                                                                               \
+  CLUSTER(ASSIGNED                                                                                     \
+          ", typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {" \
+          "\"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, "      \
+          "auto_config: {}}}" sockets)
+inline constexpr Row kAlpnRows[] = {
+    {"ALPN without TLS", Verdict::refused, BY_ALPN(""), "non-ALPN transport socket"},
+    {"ALPN with TLS", Verdict::accepted, BY_ALPN(", transport_socket: " UPSTREAM_TLS)},
+    {"ALPN with TLS, where another socket is in the clear", Verdict::refused,
+     BY_ALPN(", transport_socket: " UPSTREAM_TLS
+             ", transport_socket_matches: [{name: m, match: {a: b}, transport_socket: " RAW "}]"),
+     "non-ALPN transport socket"},
+    {"ALPN with TLS for some, and nothing said of the others", Verdict::refused,
+     BY_ALPN(", transport_socket_matches: [{name: m, match: {a: b}, transport_socket: " UPSTREAM_TLS "}]"),
+     "non-ALPN transport socket"},
+    {"ALPN with TLS for all", Verdict::accepted,
+     BY_ALPN(", transport_socket: " UPSTREAM_TLS
+             ", transport_socket_matches: [{name: m, match: {a: b}, transport_socket: " UPSTREAM_TLS "}]")},
+};
+
 // Around a typed_config of kServerRows or kClientRows: a whole configuration.
 inline std::string with_server(const char* typed_config) {
   return std::string("node: {id: a, cluster: b}\nstatic_resources: {clusters: [{name: ads, " ASSIGNED

@@ -35,6 +35,7 @@ void check_tls(const Row& row, const std::string& yaml) {
 TEST_CASE("TLS contexts: what Envoy refuses is refused, in its words and with the field's path") {
   for (const Row& row : kServerRows) check_tls(row, with_server(row.yaml));
   for (const Row& row : kClientRows) check_tls(row, with_client(row.yaml));
+  for (const Row& row : kAlpnRows) check_tls(row, row.yaml);
 }
 
 }  // namespace
