@@ -253,10 +253,10 @@ inline constexpr Row kClientRows[] = {
 // auto_config asks every transport socket of the cluster for ALPN. Each a whole configuration.
 #define UPSTREAM_TLS "{name: tls, typed_config: {" TYPE("transport_sockets.tls.v3.UpstreamTlsContext") "}}"
 #define RAW "{name: raw, typed_config: {" TYPE("transport_sockets.raw_buffer.v3.RawBuffer") "}}"
-#define BY_ALPN(sockets)                                                                               \
-  CLUSTER(ASSIGNED                                                                                     \
+#define BY_ALPN(sockets)                                                                                   \
+  CLUSTER(ASSIGNED                                                                                         \
           ", typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {" \
-          "\"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, "      \
+          "\"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, "        \
           "auto_config: {}}}" sockets)
 inline constexpr Row kAlpnRows[] = {
     {"ALPN without TLS", Verdict::refused, BY_ALPN(""), "non-ALPN transport socket"},
