@@ -52,13 +52,12 @@ class Proxy:
         wait_until(self.admin.ready, seconds, f"{self.kind} ready", alive=self.process.check_running)
         return self
 
-    def wait_stat(self, name, value, seconds=5.0):
-        """Until the statistic has exactly this value (a missing one counts as 0)."""
-        seen = {}
+    def wait_stat(self, name, value, seconds=5.0, more=False):
+        """Until the statistic has exactly this value (a missing one counts as 0); more: or a higher one, for what goes on counting."""
 
         def reached():
-            seen["now"] = self.admin.stat(name)
-            assert seen["now"] == value, f"{name} is {seen['now']}"
+            now = self.admin.stat(name)
+            assert now == value or (more and now > value), f"{name} is {now}"
             return True
         wait_until(reached, seconds, f"{name} == {value}", alive=self.process.check_running)
 
