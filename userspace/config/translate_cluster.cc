@@ -107,14 +107,7 @@ Result<model::Endpoint> to_endpoint(const endpoint::LbEndpoint& in, ClusterType 
   SLUICE_TRY(add_endpoint_health(in.endpoint(), inner, out));
   out.weight = value_or(in.has_load_balancing_weight(), in.load_balancing_weight(), out.weight);
   SLUICE_ASSIGN(out.health, to_health(in, path));
-  out.lb_metadata = to_lb_metadata(in.metadata());
-  out.transport_metadata = to_lb_metadata(in.metadata(), "envoy.transport_socket_match");
-  if (auto lb = in.metadata().filter_metadata().find("envoy.lb");
-      lb != in.metadata().filter_metadata().end()) {
-    const auto& fields = lb->second.fields();
-    if (auto f = fields.find("canary"); f != fields.end()) out.canary = f->second.bool_value();
-    if (auto f = fields.find("hash_key"); f != fields.end()) out.hash_key = f->second.string_value();
-  }
+  if (in.has_metadata()) add_metadata(in.metadata(), out);
   return out;
 }
 

@@ -72,6 +72,16 @@ ext::MetadataMatch to_metadata_match(const envoy::config::core::v3::Metadata& in
   return to_match(both);
 }
 
+void add_metadata(const envoy::config::core::v3::Metadata& in, model::Endpoint& out) {
+  out.lb_metadata = to_lb_metadata(in);
+  out.transport_metadata = to_lb_metadata(in, "envoy.transport_socket_match");
+  if (auto lb = in.filter_metadata().find("envoy.lb"); lb != in.filter_metadata().end()) {
+    const auto& fields = lb->second.fields();
+    if (auto f = fields.find("canary"); f != fields.end()) out.canary = f->second.bool_value();
+    if (auto f = fields.find("hash_key"); f != fields.end()) out.hash_key = f->second.string_value();
+  }
+}
+
 std::shared_ptr<const model::LbMetadata> to_lb_metadata(const envoy::config::core::v3::Metadata& in,
                                                         std::string_view filter) {
   const pb::Struct* fields = load_balancing(in, filter);

@@ -3,6 +3,7 @@
 #include <memory>
 #include <string_view>
 
+#include "model/cluster.h"
 #include "model/subsets.h"
 #include "sluice/ext/upstream.h"
 
@@ -22,6 +23,8 @@ ext::MetadataMatch to_metadata_match(const envoy::config::core::v3::Metadata& in
                                      const envoy::config::core::v3::Metadata& outer);
 ext::MetadataMatch::Criteria to_criteria(const google::protobuf::Struct& in);
 
+// What it says of an endpoint.
+void add_metadata(const envoy::config::core::v3::Metadata& in, model::Endpoint& out);
 // Of an endpoint, in that namespace; null: it has none.
 std::shared_ptr<const model::LbMetadata> to_lb_metadata(const envoy::config::core::v3::Metadata& in,
                                                         std::string_view filter = "envoy.lb");

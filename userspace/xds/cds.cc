@@ -39,7 +39,8 @@ Status Cds::on_update(const Update& update) {
   for (const Resource& r : update.resources) {
     Status outcome;
     const auto known = dynamic_.find(r.name);
-    const bool again = known != dynamic_.end() && known->second.sent == updates_;
+    const bool in_same = update.same != nullptr && update.same->has(r.name);
+    const bool again = in_same || (known != dynamic_.end() && known->second.sent == updates_);
     if (again || ours.contains(r.name)) {
       outcome = Error{"duplicate cluster " + std::string(r.name) + " found"};
     } else if (known != dynamic_.end() && known->second.hash == r.hash) {
@@ -57,20 +58,22 @@ Status Cds::on_update(const Update& update) {
     }
     if (const auto at = dynamic_.find(r.name); at == dynamic_.end())
       ours.insert(r.name);
-    else if (std::exchange(at->second.sent, updates_) != updates_)
+    else if (std::exchange(at->second.sent, updates_) != updates_ && !in_same)
       ++sent;
   }
+  ours_ = ours.size();
+  const size_t same = update.same != nullptr ? update.same->count() : 0;
   if (update.delta) {
     for (const std::string& name : update.removed) removed += remove(name);
-  } else if (sent < dynamic_.size()) {
+  } else if (sent + same < dynamic_.size()) {
     std::vector<std::string> gone;
     for (const auto& [name, dynamic] : dynamic_) {
-      if (dynamic.sent != updates_) gone.push_back(name);
+      if (dynamic.sent != updates_ && (same == 0 || !update.same->has(name))) gone.push_back(name);
     }
     for (const std::string& name : gone) removed += remove(name);
   }
   SLUICE_LOG(upstream, info, "cds: {} cluster(s) added or updated, {} unmodified, {} removed", changed,
-             update.resources.size() - changed, removed);
+             update.resources.size() + same - changed, removed);
   if (changed + removed > 0) {
     version_ = update.version;
     config_reload_.add();

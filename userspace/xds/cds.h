@@ -49,6 +49,7 @@ class Cds final : public Subscriber {
 
   Status on_update(const Update& update) override;
   void on_failure(FetchFailure failure) override;
+  bool takes_same() const override { return ours_ == 0; }
 
  private:
   Status take(const Resource& resource);
@@ -64,6 +65,7 @@ class Cds final : public Subscriber {
   stats::Gauge config_reload_time_;
   Clusters dynamic_;
   uint64_t updates_ = 0;
+  size_t ours_ = 0;  // of the last update: names of the bootstrap's clusters, which are not in dynamic_
   std::unique_ptr<Subscription> subscription_;
   std::string version_;
   bool initialized_ = false;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "config/plain_assignment.h"
 #include "core/log.h"
 
 namespace sluice::xds {
@@ -31,11 +32,17 @@ class Eds::Watch final : public Subscriber {
             cluster.alt_stat_name.empty() ? cluster.name : cluster.alt_stat_name)),
         lease_(scope_.lease()),
         stale_timer_(eds.loop_.timers(), &stale, this) {
-    update_empty_ = scope_.counter("update_empty");
-    update_no_rebuild_ = scope_.counter("update_no_rebuild");
-    assignment_stale_ = scope_.counter("assignment_stale");
-    assignment_timeout_received_ = scope_.counter("assignment_timeout_received");
-    scope_.counter("assignment_use_cached");
+    using stats::Kind;
+    static const stats::Layout layout({{"update_empty", Kind::counter},
+                                       {"update_no_rebuild", Kind::counter},
+                                       {"assignment_stale", Kind::counter},
+                                       {"assignment_timeout_received", Kind::counter},
+                                       {"assignment_use_cached", Kind::counter}});
+    const stats::Block block = scope_.block(layout);
+    update_empty_ = block.counter("update_empty");
+    update_no_rebuild_ = block.counter("update_no_rebuild");
+    assignment_stale_ = block.counter("assignment_stale");
+    assignment_timeout_received_ = block.counter("assignment_timeout_received");
   }
 
   // It counts what it was not told of, here.
@@ -58,7 +65,7 @@ class Eds::Watch final : public Subscriber {
       return;
     }
     // A later version of the cluster: what is known is good for it too.
-    if (assignment_) feed.sink.on_assignment(assignment_);
+    if (auto known = assignment()) feed.sink.on_assignment(known);
     if (answered_) feed.sink.on_answered();
   }
 
@@ -70,26 +77,27 @@ class Eds::Watch final : public Subscriber {
       return {};
     }
     const Resource& resource = update.resources.front();
-    if (assignment_ && resource.hash == hash_) {
+    if (known_ && resource.hash == hash_) {
       if (stale_after_ != Duration(0)) arm();
       update_no_rebuild_.add();
       if (!answered_) answered();
       return {};
     }
-    SLUICE_ASSIGN(auto message, resource.unpack());
-    auto made = eds_.resources_.assignment(*message);
-    if (!made.ok()) return std::move(made).error().prefixed(name);
-    assignment_ = std::move(*made);
-    stale_after_ = assignment_->stale_after;
+    SLUICE_ASSIGN(const auto assignment, made_of(resource));
+    known_ = true;
+    is_stale_ = false;
+    bytes_ = resource.bytes;
     hash_ = resource.hash;
+    stale_after_ = assignment->stale_after;
+    overprovisioning_factor_ = assignment->overprovisioning_factor;
     arm();
-    tell([this](Sink& sink) { sink.on_assignment(assignment_); });
+    tell([&](Sink& sink) { sink.on_assignment(assignment); });
     answered();
     return {};
   }
 
   void on_failure(FetchFailure) override { answered(); }
-  bool only_counts() const override { return assignment_ && answered_ && stale_after_ == Duration(0); }
+  bool only_counts() const override { return known_ && answered_ && stale_after_ == Duration(0); }
   void on_same(uint64_t updates) override { update_no_rebuild_.add(updates); }
 
   const model::ConfigSource source;
@@ -97,6 +105,29 @@ class Eds::Watch final : public Subscriber {
   const std::string& cluster() const { return cluster_; }
 
  private:
+  using AssignmentPtr = std::shared_ptr<const model::Assignment>;
+  Result<AssignmentPtr> made_of(const Resource& resource) const {
+    if (resource.assignment) return resource.assignment;
+    SLUICE_ASSIGN(auto message, resource.unpack());
+    auto made = eds_.resources_.assignment(*message);
+    if (!made.ok()) return std::move(made).error().prefixed(name);
+    return made;
+  }
+  // Made anew: its bytes take a tenth of its memory, and few clusters get another version.
+  AssignmentPtr assignment() const {
+    if (!known_) return nullptr;
+    if (is_stale_) return nobody();
+    Resource kept{.type = ResourceType::endpoints, .name = name, .bytes = bytes_};
+    kept.assignment = config::read_plain_assignment(bytes_);
+    auto made = made_of(kept);
+    return made.ok() ? *made : nullptr;  // it was made of the same bytes before
+  }
+  AssignmentPtr nobody() const {
+    auto out = std::make_shared<model::Assignment>();
+    out->overprovisioning_factor = overprovisioning_factor_;
+    return out;
+  }
+
   template <typename F>
   void tell(F f) {
     if (feeds_.size() == 1) {
@@ -124,11 +155,10 @@ class Eds::Watch final : public Subscriber {
     SLUICE_LOG(upstream, info, "cluster {}: its endpoints are stale (endpoint_stale_after) and go",
                self.cluster_);
     self.assignment_stale_.add();
-    auto nobody = std::make_shared<model::Assignment>();
-    nobody->overprovisioning_factor = self.assignment_->overprovisioning_factor;
-    self.assignment_ = std::move(nobody);
+    self.is_stale_ = true;
     self.hash_ = 0;
-    self.tell([&](Sink& sink) { sink.on_assignment(self.assignment_); });
+    self.bytes_.clear();
+    self.tell([nobody = self.nobody()](Sink& sink) { sink.on_assignment(nobody); });
   }
 
   Eds& eds_;
@@ -139,9 +169,12 @@ class Eds::Watch final : public Subscriber {
   io::Timer stale_timer_;
   std::unique_ptr<Subscription> subscription_;
   std::vector<FeedImpl*> feeds_;
-  std::shared_ptr<const model::Assignment> assignment_;
-  Duration stale_after_{0};  // of `assignment_`
+  // The last assignment.
+  std::string bytes_;
   uint64_t hash_ = 0;
+  Duration stale_after_{0};
+  uint32_t overprovisioning_factor_ = 0;
+  bool known_ = false, is_stale_ = false;
   bool begun_ = false, answered_ = false;
 };
 

@@ -1,5 +1,6 @@
 #include "xds/grpc_stream.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "core/log.h"
@@ -12,6 +13,7 @@ using http::Name;
 constexpr int64_t kUnknown = 2, kResourceExhausted = 8, kInternal = 13, kUnavailable = 14;
 // Where the configuration sets no limit: no push is as large, and a length is not taken on trust.
 constexpr uint64_t kMessageMax = 256u << 20;
+constexpr uint64_t kReserveMax = 8u << 20;
 
 GrpcStream::GrpcStream(io::Loop& loop, ext::ClusterManager& clusters, const model::GrpcService& service,
                        std::string_view path, Callbacks& callbacks)
@@ -142,7 +144,11 @@ bool GrpcStream::take_messages() {
                                      " (max_receive_message_length, or the limit without it)");
       return false;
     }
-    if (in_.size() - at - kPrefix < length) break;
+    if (in_.size() - at - kPrefix < length) {
+      // A push of megabytes is not copied over and over while it comes. Beyond that a length is not taken on trust.
+      in_.reserve(std::min(at + kPrefix + length, kReserveMax));
+      break;
+    }
     const Status taken = callbacks_.on_message(std::string_view(in_).substr(at + kPrefix, length));
     if (!try_) return false;  // closed in there
     if (!taken) {

@@ -22,6 +22,7 @@ class GrpcSubscription final : public Subscription, private Watcher {
   Status on_update(const Update& update) override;
   void on_rejected(const Error& why) override;
   void on_disconnected() override;
+  bool takes_same() const override { return subscriber_.takes_same(); }
   bool only_counts() const override { return subscriber_.only_counts(); }
   void on_same(uint64_t responses, const std::string& version, MonotonicTime at) override;
   static void timed_out(io::Timer& timer);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "config/plain_assignment.h"
 #include "core/log.h"
 #include "core/xxhash.h"
 #include "xds/resource.h"
@@ -52,7 +53,6 @@ std::unique_ptr<Watch> Mux::watch(ResourceType type, const std::unordered_set<st
   WatchImpl& ref = *impl;
   watches_.emplace(&ref, std::move(impl));
   ++state.watches;
-  state.wildcards.push_back(&ref);
   set_names(ref, names);
   return std::make_unique<Handle>(*this, ref);
 }
@@ -81,9 +81,11 @@ void Mux::set_names(WatchImpl& watch, const std::unordered_set<std::string>& nam
     type.expiries.erase(name);
     change.removed.push_back(name);
   }
-  std::erase(type.wildcards, &watch);
+  const bool was_wildcard = std::erase(type.wildcards, &watch) > 0;
   watch.names = std::move(wanted);
-  if (!watch.gone && watch.wildcard()) type.wildcards.push_back(&watch);
+  const bool is_wildcard = !watch.gone && watch.wildcard();
+  if (is_wildcard) type.wildcards.push_back(&watch);
+  if (was_wildcard || is_wildcard) rouse_all(type);
   if (!delivering_) sweep(type);
   on_interest(type, change);
 }
@@ -93,6 +95,7 @@ void Mux::remove(WatchImpl& watch) {
   const bool named = !watch.names.empty();
   Type& type = watch.type;
   --type.watches;
+  if (watch.wildcard()) rouse_all(type);
   if (named)
     set_names(watch, {});
   else
@@ -153,10 +156,12 @@ Mux::Read Mux::begin_read(MonotonicTime now) {
 }
 
 bool Mux::read_same(Type& type, uint64_t hash, Read& into) {
-  if (!type.wildcards.empty()) return false;
   auto* const slot = type.quiet.find(hash);
   if (slot == nullptr) return false;
-  if (std::exchange(slot->mark, into.number) != into.number) ++into.same;
+  // Given twice: the first counts, but for a wildcard's subscriber, who may refuse that.
+  if (std::exchange(slot->mark, into.number) == into.number) return type.wildcards.empty();
+  ++into.same;
+  if (!type.wildcards.empty()) slot->value->again = into.number;
   return true;
 }
 
@@ -166,8 +171,11 @@ Status Mux::read(Type& type, std::string_view name, std::string_view version, st
   if (!type.wanted(known == type.names.end() ? nullptr : &known->second)) return {};
   Resource out{.type = type.type, .name = name, .version = version, .bytes = bytes, .hash = hash};
   if (known == type.names.end() || known->second.accepted != out.hash) {
-    if (is_transient(type.type) && !into.arena) into.arena = make_arena();
-    SLUICE_ASSIGN(out.message, unpack(out, is_transient(type.type) ? into.arena : nullptr));
+    if (type.type == ResourceType::endpoints) out.assignment = config::read_plain_assignment(bytes);
+    if (!out.assignment) {
+      if (is_transient(type.type) && !into.arena) into.arena = make_arena();
+      SLUICE_ASSIGN(out.message, unpack(out, is_transient(type.type) ? into.arena : nullptr));
+    }
     if (known == type.names.end()) {
       known = type.names.try_emplace(std::string(name)).first;
       type.idle.push_back(known->first);  // unless it is accepted
@@ -198,26 +206,26 @@ void Mux::note_accepted(Type& type, const Read& read) {
   for (size_t i = 0; i < resources.size(); ++i) {
     Name& name = *read.names[i];
     if (!type.wanted(&name)) continue;  // not any more
-    if (resources[i].message != nullptr && !std::exchange(name.accepted, resources[i].hash)) ++type.accepted;
+    if (resources[i].is_new() && !std::exchange(name.accepted, resources[i].hash)) ++type.accepted;
     if (type.may_be_quiet) calm(type, name, resources[i]);
   }
   for (const std::string& name : read.update.removed) forget(type, name);
-  if (read.update.delta || type.wildcards.empty() || type.accepted <= resources.size()) return;
+  if (read.update.delta || type.wildcards.empty() || type.accepted <= resources.size() + read.same) return;
   std::unordered_set<std::string_view> sent;
   for (const Resource& r : resources) sent.insert(r.name);
   for (auto& [name, known] : type.names) {
-    if (!sent.contains(name)) forget(type, name);
+    if (!sent.contains(name) && known.again != read.number) forget(type, name);
   }
 }
 
 void Mux::calm(Type& type, Name& name, const Resource& resource) {
-  if (name.quiet || name.accepted != resource.hash || name.watches.size() != 1 || !type.wildcards.empty())
+  if (name.quiet || name.accepted != resource.hash || name.watches.size() + type.wildcards.size() != 1)
     return;
-  WatchImpl& watch = *name.watches.front();
+  WatchImpl& watch = name.watches.empty() ? *type.wildcards.front() : *name.watches.front();
+  const bool may = name.watches.empty() ? watch.names.empty() && watch.watcher.takes_same()
+                                        : watch.names.size() == 1 && watch.watcher.only_counts();
   // The bytes have to say whose they are: nothing else is looked at when they come again.
-  if (watch.names.size() != 1 || !watch.watcher.only_counts() || name_of(resource.bytes) != resource.name ||
-      !type.quiet.add(resource.hash, name))
-    return;
+  if (!may || name_of(resource.bytes) != resource.name || !type.quiet.add(resource.hash, name)) return;
   name.quiet = true;
   watch.same = type.same.count;
 }
@@ -229,7 +237,16 @@ void Mux::rouse(Type& type, Name& name) {
   type.quiet.remove(*name.accepted);
 }
 
+void Mux::rouse_all(Type& type) {
+  type.quiet.for_each([&](auto& slot) {
+    tell_count(type, *slot.value);
+    slot.value->quiet = false;
+  });
+  type.quiet = {};
+}
+
 void Mux::tell_count(const Type& type, const Name& name) {
+  if (name.watches.empty()) return;  // a wildcard's
   WatchImpl& watch = *name.watches.front();
   const uint64_t news = type.same.count - std::exchange(watch.same, type.same.count);
   if (news > 0) watch.watcher.on_same(news, type.same.version, type.same.at);
@@ -241,7 +258,7 @@ void Mux::tell_counts() {
 
 // The quiet ones of a response, of which most have all of them.
 void Mux::count_same(Type& type, const Read& read) {
-  if (read.same == 0) return;
+  if (read.same == 0 || !type.wildcards.empty()) return;
   const uint64_t count = type.same.count + 1;
   if (read.same < type.quiet.size()) {
     type.quiet.for_each([&](auto& slot) {
@@ -253,7 +270,18 @@ void Mux::count_same(Type& type, const Read& read) {
   type.same = {count, read.update.version, read.at};
 }
 
-Status Mux::deliver(Type& type, const Read& read) {
+Status Mux::deliver(Type& type, Read& read) {
+  struct Same final : SameAgain {
+    Same(const Type& t, const Read& r) : type(t), read(r) {}
+    size_t count() const override { return read.same; }
+    bool has(std::string_view name) const override {
+      const Name* const known = type.find(name);
+      return known != nullptr && known->again == read.number;
+    }
+    const Type& type;
+    const Read& read;
+  } const same(type, read);
+  read.update.same = read.same > 0 ? &same : nullptr;
   const Update& update = read.update;
   for (Name* name : read.names) rouse(type, *name);
   count_same(type, read);

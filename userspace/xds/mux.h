@@ -30,6 +30,7 @@ class Watcher {
   // Whether state-of-the-world responses that bring the same again need only be counted. Asked after an update that was
   // accepted, and good until the next one.
   virtual bool only_counts() const { return false; }
+  virtual bool takes_same() const { return false; }  // see Subscriber
   // So many of them have come, the last one `at`: told before any other call, and by Mux::tell_counts().
   virtual void on_same(uint64_t responses, const std::string& version, MonotonicTime at) {}
 
@@ -107,6 +108,7 @@ class Mux {
         accepted;  // the hash of what was accepted last: bytes like those need no unpacking
     uint64_t told = 0;  // the delivery in which its watches had their turn
     bool quiet = false;  // in Type::quiet
+    uint64_t again = 0;  // the response that brought it last, if it was quiet and a wildcard's
   };
   struct Type {
     explicit Type(ResourceType t) : type(t) {}
@@ -120,8 +122,9 @@ class Mux {
     std::vector<std::string> idle;  // to be forgotten
     unsigned pauses = 0;
     std::map<std::string, MonotonicTime, std::less<>> expiries;  // of resources with a TTL
-    // State of the world: names with one watch, which wants nothing else and only counts what comes again, by the hash
-    // of what was accepted. Marked with the response that brought it last.
+    // State of the world: names that nobody has to be told of when they come again, by the hash of what was accepted.
+    // Each has one watch, which wants nothing else and only counts; or all are one wildcard's, which takes
+    // Update::same. Marked with the response that brought it last.
     bool may_be_quiet = false;
     SameIndex<Name> quiet;
     struct {
@@ -167,7 +170,7 @@ class Mux {
   Status read(Type& type, std::string_view name, std::string_view version, std::string_view bytes,
               uint64_t hash, Read& into);
   // Delivers to those who want them; all errors, joined. Where there is none, it is accepted.
-  Status deliver(Type& type, const Read& read);
+  Status deliver(Type& type, Read& read);
   // Hands a refusal to every watcher of the type and returns it.
   Error reject(Type& type, Error why);
   void set_expiry(Type& type, std::string_view name, std::optional<Duration> ttl, MonotonicTime now);
@@ -184,6 +187,7 @@ class Mux {
   static void note_accepted(Type& type, const Read& read);
   static void calm(Type& type, Name& name, const Resource& resource);  // quiet from now on, if it may
   static void rouse(Type& type, Name& name);
+  static void rouse_all(Type& type);
   static void tell_count(const Type& type, const Name& name);  // of a quiet one
   static void count_same(Type& type, const Read& read);
   static void forget(Type& type, std::string_view name);  // what was accepted of it

@@ -5,8 +5,14 @@
 #include <array>
 
 #include "config/protos.h"
+#include "config/wire.h"
 
 namespace sluice::xds {
+
+using config::wire::Field;
+using config::wire::Kind;
+using config::wire::take_field;
+
 namespace {
 
 struct Type {
@@ -44,56 +50,6 @@ const Type& entry(ResourceType type) {
   return kTypes[static_cast<size_t>(type)];
 }
 
-// Takes a varint off the front; nothing: the bytes end in it.
-std::optional<uint64_t> take_varint(std::string_view& bytes) {
-  uint64_t value = 0;
-  for (unsigned shift = 0; shift < 64 && !bytes.empty(); shift += 7) {
-    const auto byte = static_cast<unsigned char>(bytes.front());
-    bytes.remove_prefix(1);
-    value |= static_cast<uint64_t>(byte & 0x7f) << shift;
-    if ((byte & 0x80) == 0) return value;
-  }
-  return std::nullopt;
-}
-
-struct Field {
-  uint64_t number = 0;
-  std::string_view whole;  // tag and all
-  std::optional<std::string_view> content;  // of a length-delimited one
-};
-
-// Takes a field off the front; nothing: the bytes are no message's.
-std::optional<Field> take_field(std::string_view& bytes) {
-  const std::string_view from = bytes;
-  const auto tag = take_varint(bytes);
-  if (!tag) return std::nullopt;
-  Field out;
-  out.number = *tag >> 3;
-  std::optional<uint64_t> length = 0;
-  switch (*tag & 7) {
-    case 0:
-      if (!take_varint(bytes)) return std::nullopt;
-      break;
-    case 1:
-      length = 8;
-      break;
-    case 2:
-      length = take_varint(bytes);
-      if (!length || *length > bytes.size()) return std::nullopt;
-      out.content = bytes.substr(0, *length);
-      break;
-    case 5:
-      length = 4;
-      break;
-    default:  // groups, which proto3 does not have
-      return std::nullopt;
-  }
-  if (*length > bytes.size()) return std::nullopt;
-  bytes.remove_prefix(*length);
-  out.whole = from.substr(0, from.size() - bytes.size());
-  return out;
-}
-
 }  // namespace
 
 std::string_view type_url(ResourceType type) {
@@ -118,10 +74,9 @@ std::string_view ads_method(bool delta) {
 
 std::optional<std::string_view> name_of(std::string_view bytes) {
   std::string_view name;
-  while (!bytes.empty()) {
-    const auto field = take_field(bytes);
-    if (!field) return std::nullopt;
-    if (field->number == 1 && field->content) name = *field->content;
+  for (Field field; !bytes.empty();) {
+    if (!take_field(bytes, field)) return std::nullopt;
+    if (field.number == 1 && field.kind == Kind::bytes) name = field.content;
   }
   return name;
 }
@@ -129,19 +84,17 @@ std::optional<std::string_view> name_of(std::string_view bytes) {
 std::optional<TakenApart> take_apart(std::string_view response) {
   constexpr uint64_t kResources = 2, kTypeUrl = 1, kValue = 2;
   TakenApart out;
-  while (!response.empty()) {
-    const auto field = take_field(response);
-    if (!field) return std::nullopt;
-    if (field->number != kResources || !field->content) {
-      out.rest += field->whole;
+  for (Field field, inner; !response.empty();) {
+    if (!take_field(response, field)) return std::nullopt;
+    if (field.number != kResources || field.kind != Kind::bytes) {
+      out.rest += field.whole;
       continue;
     }
     auto& item = out.resources.emplace_back();
-    for (std::string_view any = *field->content; !any.empty();) {
-      const auto inner = take_field(any);
-      if (!inner) return std::nullopt;
-      if (inner->number == kTypeUrl && inner->content) item.type_url = *inner->content;
-      if (inner->number == kValue && inner->content) item.value = *inner->content;
+    for (std::string_view any = field.content; !any.empty();) {
+      if (!take_field(any, inner)) return std::nullopt;
+      if (inner.number == kTypeUrl && inner.kind == Kind::bytes) item.type_url = inner.content;
+      if (inner.number == kValue && inner.kind == Kind::bytes) item.value = inner.content;
     }
   }
   return out;

@@ -15,6 +15,9 @@
 namespace google::protobuf {
 class Message;
 }
+namespace sluice::model {
+struct Assignment;
+}
 
 // The control plane's client. Everything in this folder runs on the control thread.
 // https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol
@@ -50,6 +53,19 @@ struct Resource {
   // Its type's message. Unpacked already, unless bytes like these were accepted last time: then here and now.
   Result<std::shared_ptr<const google::protobuf::Message>> unpack() const;
   std::shared_ptr<const google::protobuf::Message> message = nullptr;
+  // Endpoints that are plain, in the place of `message`: checked and translated (config::read_plain_assignment).
+  std::shared_ptr<const model::Assignment> assignment = nullptr;
+  bool is_new() const { return message != nullptr || assignment != nullptr; }
+};
+
+// Those of a state-of-the-world response whose bytes are those that were accepted last.
+class SameAgain {
+ public:
+  virtual size_t count() const = 0;
+  virtual bool has(std::string_view name) const = 0;
+
+ protected:
+  ~SameAgain() = default;
 };
 
 // What one response says. State of the world: `resources` is everything there is of what was asked for, and `removed`
@@ -59,6 +75,8 @@ struct Update {
   std::vector<Resource> resources = {};
   std::vector<std::string> removed = {};
   std::string version = {};  // version_info, system_version_info
+  const SameAgain* same =
+      nullptr;  // there beside `resources`, for who takes that; null: none. Good during on_update.
 };
 
 // Why there is no update (yet). The subscription goes on. A stream that ends or cannot be had is counted and tried
@@ -74,6 +92,8 @@ class Subscriber {
   // does for CDS and LDS. May end subscriptions, not the one it is called by.
   virtual Status on_update(const Update& update) = 0;
   virtual void on_failure(FetchFailure failure) = 0;
+  // Of a wildcard: whether resources that come again may be in Update::same. Asked after each update that was accepted.
+  virtual bool takes_same() const { return false; }
   // See Watcher.
   virtual bool only_counts() const { return false; }
   virtual void on_same(uint64_t updates) {}

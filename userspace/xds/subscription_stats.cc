@@ -5,13 +5,22 @@
 namespace sluice::xds {
 
 SubscriptionStats::SubscriptionStats(const stats::Scope& s) : scope(s) {
-  update_attempt = scope.counter("update_attempt");
-  update_success = scope.counter("update_success");
-  update_failure = scope.counter("update_failure");
-  update_rejected = scope.counter("update_rejected");
-  init_fetch_timeout = scope.counter("init_fetch_timeout");
-  update_time = scope.gauge("update_time");
-  version = scope.gauge("version");
+  using stats::Kind;
+  static const stats::Layout layout({{"update_attempt", Kind::counter},
+                                     {"update_success", Kind::counter},
+                                     {"update_failure", Kind::counter},
+                                     {"update_rejected", Kind::counter},
+                                     {"init_fetch_timeout", Kind::counter},
+                                     {"update_time", Kind::gauge},
+                                     {"version", Kind::gauge}});
+  const stats::Block block = scope.block(layout);
+  update_attempt = block.counter("update_attempt");
+  update_success = block.counter("update_success");
+  update_failure = block.counter("update_failure");
+  update_rejected = block.counter("update_rejected");
+  init_fetch_timeout = block.counter("init_fetch_timeout");
+  update_time = block.gauge("update_time");
+  version = block.gauge("version");
 }
 
 void SubscriptionStats::accepted(WallTime at, std::string_view version_info, uint64_t updates) {

@@ -59,7 +59,12 @@ struct FakeWatcher final : Watcher {
     names.clear();
     for (const Resource& r : u.resources) {
       names.emplace_back(r.name);
-      unpacked += r.message != nullptr;
+      unpacked += r.is_new();
+    }
+    same_count = u.same != nullptr ? u.same->count() : 0;
+    same_names.clear();
+    for (const std::string& name : ask_for) {
+      if (u.same != nullptr && u.same->has(name)) same_names.push_back(name);
     }
     removed = u.removed;
     if (during) during();
@@ -69,6 +74,7 @@ struct FakeWatcher final : Watcher {
   void on_rejected(const Error& why) override { ++rejected, reason = why.message; }
   void on_disconnected() override { ++disconnected; }
   bool only_counts() const override { return counts; }
+  bool takes_same() const override { return takes; }
   void on_same(uint64_t responses, const std::string& v, MonotonicTime at) override {
     same += responses;
     version = v;
@@ -76,7 +82,9 @@ struct FakeWatcher final : Watcher {
   }
 
   int updates = 0, rejected = 0, disconnected = 0, unpacked = 0;
-  bool delta = false, counts = false;
+  bool delta = false, counts = false, takes = false;
+  size_t same_count = 0;
+  Names ask_for, same_names;
   uint64_t same = 0;
   MonotonicTime same_at{};
   std::string version, refuse, reason;

@@ -155,6 +155,95 @@ TEST_CASE("same again: whoever goes is told before; names that a wrapper gives a
   CHECK(rig.a.updates == 2);
 }
 
+google::protobuf::Any cluster(const std::string& name, const std::string& alt = "") {
+  return any_of(kClusters, cluster_bytes(name, alt));
+}
+
+struct WildcardRig {
+  WildcardRig() : mux(transport, options()) {
+    all.takes = true;
+    all.ask_for = {"a", "b", "c", "d"};
+    transport.is_open = true;
+    mux.on_open();
+    watch = mux.watch(ResourceType::cluster, {}, all);
+    transport.take();
+  }
+  bool receive(const std::string& version, const std::vector<google::protobuf::Any>& resources) {
+    discovery::DiscoveryResponse r;
+    r.set_type_url(kClusters);
+    r.set_version_info(version);
+    for (const auto& any : resources) *r.add_resources() = any;
+    REQUIRE(mux.on_message(r.SerializeAsString(), {}).ok());
+    const auto sent = transport.take();
+    REQUIRE(sent.size() == 1);
+    return !sent.back().has_error_detail();
+  }
+  FakeTransport<discovery::DiscoveryRequest> transport;
+  SotwMux mux;
+  FakeWatcher all;
+  std::unique_ptr<Watch> watch;
+};
+
+TEST_CASE("same again: a wildcard's subscriber gets what changed, and can ask for the rest") {
+  WildcardRig rig;
+  REQUIRE(rig.receive("v1", {cluster("a"), cluster("b"), cluster("c")}));
+  CHECK(rig.all.names == Names{"a", "b", "c"});
+  CHECK(rig.all.same_count == 0);
+  REQUIRE(rig.receive("v2", {cluster("c"), cluster("b", "x"), cluster("a")}));
+  CHECK(rig.all.names == Names{"b"});
+  CHECK(rig.all.same_count == 2);
+  CHECK(rig.all.same_names == Names{"a", "c"});
+  CHECK(!rig.all.delta);
+  CHECK(rig.all.version == "v2");
+  // One goes, and is told when it is back with the same bytes.
+  REQUIRE(rig.receive("v3", {cluster("a"), cluster("b", "x")}));
+  CHECK(rig.all.names.empty());
+  CHECK(rig.all.same_names == Names{"a", "b"});
+  REQUIRE(rig.receive("v4", {cluster("a"), cluster("b", "x"), cluster("c")}));
+  CHECK(rig.all.names == Names{"c"});
+  CHECK(rig.all.updates == 4);
+}
+
+TEST_CASE("same again: a wildcard's subscriber sees what is given twice, and all that it refused") {
+  WildcardRig rig;
+  REQUIRE(rig.receive("v1", {cluster("a"), cluster("b")}));
+  REQUIRE(rig.receive("v2", {cluster("a"), cluster("a"), cluster("b")}));
+  CHECK(rig.all.names == Names{"a"});
+  CHECK(rig.all.same_names == Names{"a", "b"});
+  REQUIRE(rig.receive("v3", {cluster("a", "x"), cluster("a"), cluster("b")}));
+  CHECK(rig.all.names == Names{"a"});
+  CHECK(rig.all.same_names == Names{"a", "b"});
+  REQUIRE(rig.receive("v4", {cluster("a"), cluster("b")}));
+  CHECK(rig.all.names == Names{"a"});
+  rig.all.refuse = "no";
+  REQUIRE(!rig.receive("v5", {cluster("a", "y"), cluster("b")}));
+  CHECK(rig.all.names == Names{"a"});
+  CHECK(rig.all.same_names == Names{"b"});
+  rig.all.refuse.clear();
+  REQUIRE(rig.receive("v6", {cluster("a"), cluster("b")}));
+  CHECK(rig.all.names == Names{"a"});
+  REQUIRE(rig.receive("v7", {cluster("a"), cluster("b")}));
+  CHECK(rig.all.names.empty());
+
+  // A name that somebody else wants, too.
+  FakeWatcher other;
+  auto second = rig.mux.watch(ResourceType::cluster, {"a"}, other);
+  rig.mux.flush();
+  rig.transport.take();
+  REQUIRE(rig.receive("v8", {cluster("a"), cluster("b")}));
+  CHECK(rig.all.names == Names{"a"});
+  CHECK(rig.all.same_names == Names{"b"});
+  CHECK(other.names == Names{"a"});
+  second.reset();
+  rig.watch.reset();
+  rig.all.updates = 0;
+  rig.watch = rig.mux.watch(ResourceType::cluster, {}, rig.all);
+  rig.mux.flush();
+  rig.transport.take();
+  REQUIRE(rig.receive("v9", {cluster("a"), cluster("b")}));
+  CHECK(rig.all.names == Names{"a", "b"});
+}
+
 TEST_CASE("same index: what a map would say, whatever was added and removed") {
   Random random(7);
   SameIndex<int> index;

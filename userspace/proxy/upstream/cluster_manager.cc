@@ -316,9 +316,11 @@ void ClusterDirectory::assign(Entry& entry, const model::Assignment& assignment)
     changed = true;
   }
   entry.assigned = true;
-  HostVector members = merge_members(*entry.shared->config, entry.members, update.hosts);
+  const bool merged = entry.shared->config->health_check.has_value();
+  HostVector members =
+      merged ? merge_members(*entry.shared->config, entry.members, update.hosts) : std::move(update.hosts);
   if (!changed && members == entry.members) return entry.stats.update_no_rebuild.add();
-  const bool membership = update.membership && !same_hosts(members, entry.members);
+  const bool membership = update.membership && !(merged && same_hosts(members, entry.members));
   entry.members = std::move(members);
   members_changed(entry, membership);
 }

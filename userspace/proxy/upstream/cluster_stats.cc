@@ -224,10 +224,12 @@ void SubsetStats::set(std::shared_ptr<const SubsetIndex> now) {
   now_ = std::move(now);
 }
 
-ZoneStats::ZoneStats(const stats::Scope& s)
-    : lb_recalculate_zone_structures(s.counter("lb_recalculate_zone_structures")),
-      lb_local_cluster_not_ok(s.counter("lb_local_cluster_not_ok")),
-      lb_zone_cluster_too_small(s.counter("lb_zone_cluster_too_small")) {}
+ZoneStats::ZoneStats(const stats::Scope& s) {
+  const stats::Block update = s.block(update_layout());
+  lb_recalculate_zone_structures = update.counter("lb_recalculate_zone_structures");
+  lb_local_cluster_not_ok = update.counter("lb_local_cluster_not_ok");
+  lb_zone_cluster_too_small = update.counter("lb_zone_cluster_too_small");
+}
 
 void ZoneStats::count(const ZoneRouting* made) {
   if (made == nullptr) return;

@@ -29,7 +29,7 @@ class HealthChecker::Session final : private health::Probe::Owner {
   Session(HealthChecker& checker, HostPtr host)
       : checker_(checker),
         host_(std::move(host)),
-        address_(host_->description().health_address),
+        address_(host_->health_address()),
         probe_(health::make_probe(checker.probes_, target(), *this)),
         interval_timer_(checker.loop_.timers(), &on_interval, this),
         timeout_timer_(checker.loop_.timers(), &on_timeout, this) {
@@ -51,7 +51,7 @@ class HealthChecker::Session final : private health::Probe::Owner {
   const HostPtr& host() const { return host_; }
   // The same host with another weight, say; false: it is asked elsewhere.
   bool replace(const HostPtr& host) {
-    if (host->description().health_address != address_) return false;
+    if (host->health_address() != address_) return false;
     host_ = host;
     return true;
   }

@@ -12,27 +12,47 @@ namespace sluice::upstream {
 
 using model::HealthStatus;
 
-Host::Host(Description description, unsigned slots)
-    : d_(std::move(description)),
-      counters_(std::make_shared<std::vector<HostCounters>>(slots)),
-      monitor_(std::make_shared<HostMonitor>()) {
-  if (!d_.health_address.valid()) d_.health_address = d_.address;
+HostState::~HostState() {
+  Row* const rows = rows_.load(std::memory_order_acquire);
+  for (unsigned slot = 0; rows != nullptr && slot < slots_; ++slot)
+    delete rows[slot].load(std::memory_order_acquire);
+  delete[] rows;
 }
+
+// Two threads may come at once: the first one's stays.
+HostCounters& HostState::make(unsigned slot) {
+  Row* rows = rows_.load(std::memory_order_acquire);
+  if (rows == nullptr) {
+    auto made = std::make_unique<Row[]>(slots_);
+    if (rows_.compare_exchange_strong(rows, made.get(), std::memory_order_acq_rel)) rows = made.release();
+  }
+  HostCounters* counters = nullptr;
+  auto made = std::make_unique<HostCounters>();
+  if (rows[slot].compare_exchange_strong(counters, made.get(), std::memory_order_acq_rel))
+    counters = made.release();
+  return *counters;
+}
+
+uint64_t HostState::sum(HostCounters::Cell HostCounters::* which) const {
+  const Row* const rows = rows_.load(std::memory_order_acquire);
+  uint64_t n = 0;
+  for (unsigned slot = 0; rows != nullptr && slot < slots_; ++slot) {
+    const HostCounters* const c = rows[slot].load(std::memory_order_acquire);
+    if (c != nullptr) n += (c->*which).load(std::memory_order_relaxed);
+  }
+  return n;
+}
+
+Host::Host(Description description, unsigned slots)
+    : d_(std::move(description)), state_(std::make_shared<HostState>(slots)) {}
 
 Host::Host(Description description, const Host& successor_of)
-    : d_(std::move(description)), counters_(successor_of.counters_), monitor_(successor_of.monitor_) {
-  if (!d_.health_address.valid()) d_.health_address = d_.address;
-}
+    : d_(std::move(description)), state_(successor_of.state_) {}
 
-Address health_address(const model::Endpoint& endpoint, const Address& address) {
+std::shared_ptr<const Address> health_address(const model::Endpoint& endpoint, const Address& address) {
+  if (!endpoint.health_address.valid() && endpoint.health_port == 0) return nullptr;
   const Address& at = endpoint.health_address.valid() ? endpoint.health_address : address;
-  return endpoint.health_port == 0 ? at : at.with_port(endpoint.health_port);
-}
-
-uint64_t Host::sum(HostCounters::Cell HostCounters::* which) const {
-  uint64_t n = 0;
-  for (const HostCounters& c : *counters_) n += (c.*which).load(std::memory_order_relaxed);
-  return n;
+  return std::make_shared<const Address>(endpoint.health_port == 0 ? at : at.with_port(endpoint.health_port));
 }
 
 namespace {

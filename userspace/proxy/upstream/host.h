@@ -34,7 +34,7 @@ struct alignas(64) HostCounters {
 
 // What is found out about a host while it is used. Flags and rates are the control thread's to write, the rows of
 // failures all threads'.
-struct alignas(64) HostMonitor {
+struct HostMonitor {
   enum Flag : uint32_t {
     failed_outlier_check = 1,
     // Of active health checks.
@@ -57,6 +57,31 @@ struct alignas(64) HostMonitor {
   std::atomic<uint32_t> consecutive_5xx{0}, consecutive_gateway_failure{0},
       consecutive_local_origin_failure{0};
   std::atomic<double> success_rate[2] = {-1, -1};  // external, local origin: percent; -1: not known
+};
+
+// What is known of a host by its use. Stays the same over changes of its weight and health.
+class HostState {
+ public:
+  explicit HostState(unsigned slots) : slots_(slots) {}
+  ~HostState();
+  HostState(const HostState&) = delete;
+
+  // A thread's, made when it is first asked for: of thousands of hosts a worker uses few.
+  HostCounters& counters(unsigned slot) {
+    const Row* rows = rows_.load(std::memory_order_acquire);
+    HostCounters* made = rows != nullptr ? rows[slot].load(std::memory_order_acquire) : nullptr;
+    return made != nullptr ? *made : make(slot);
+  }
+  uint64_t sum(HostCounters::Cell HostCounters::* which) const;  // over the threads
+
+  HostMonitor monitor;
+
+ private:
+  using Row = std::atomic<HostCounters*>;
+  HostCounters& make(unsigned slot);
+
+  const unsigned slots_;
+  std::atomic<Row*> rows_{nullptr};  // one for each slot
 };
 
 struct HostLocality {
@@ -85,7 +110,7 @@ class Host final : public ext::UpstreamHost {
     std::shared_ptr<const model::LbMetadata> lb_metadata = {};  // may be null
     std::shared_ptr<const model::LbMetadata> transport_metadata =
         {};  // envoy.transport_socket_match; may be null
-    Address health_address = {};  // where health checks go; unset: `address`
+    std::shared_ptr<const Address> health_address = {};  // where health checks go; null: `address`
     std::string health_hostname = {};  // of health checks; empty: what the check says
     bool health_check_disabled = false;
   };
@@ -105,38 +130,37 @@ class Host final : public ext::UpstreamHost {
   bool has_metadata(const ext::MetadataMatch::Criteria& criteria) const override {
     return model::has_criteria(d_.lb_metadata.get(), criteria, true);
   }
+  const Address& health_address() const { return d_.health_address ? *d_.health_address : d_.address; }
   uint32_t weight() const { return d_.weight; }
   uint32_t priority() const override { return d_.priority; }
   // As configured, and as found out.
   model::HealthStatus health() const {
     using enum model::HealthStatus;
-    const uint32_t flags = monitor_->flags.load(std::memory_order_relaxed);
+    const uint32_t flags = state_->monitor.flags.load(std::memory_order_relaxed);
     if (flags & (HostMonitor::failed_outlier_check | HostMonitor::failed_active_check)) return unhealthy;
     return d_.health == healthy && (flags & HostMonitor::degraded_active_check) ? degraded : d_.health;
   }
   // Its health is not to be held against its priority: panic and load are reckoned without it.
   bool excluded() const {
-    return (monitor_->flags.load(std::memory_order_relaxed) &
+    return (state_->monitor.flags.load(std::memory_order_relaxed) &
             (HostMonitor::pending_active_check | HostMonitor::excluded_by_response)) != 0;
   }
-  HostMonitor& monitor() const { return *monitor_; }
+  HostMonitor& monitor() const { return state_->monitor; }
 
-  HostCounters& counters(unsigned slot) const { return (*counters_)[slot]; }
+  HostCounters& counters(unsigned slot) const { return state_->counters(slot); }
   // Stays the same over changes of weight and health, as long as anybody has one of them.
-  const void* identity() const { return counters_.get(); }
-  // Adds the threads up.
-  uint64_t sum(HostCounters::Cell HostCounters::* which) const;
+  const void* identity() const { return state_.get(); }
+  uint64_t sum(HostCounters::Cell HostCounters::* which) const { return state_->sum(which); }
   // Connections over all threads; what LEAST_REQUEST compares.
   uint64_t active() const { return sum(&HostCounters::rq_active); }
 
  private:
   Description d_;
-  std::shared_ptr<std::vector<HostCounters>> counters_;
-  std::shared_ptr<HostMonitor> monitor_;
+  std::shared_ptr<HostState> state_;
 };
 
-// Where health checks of an endpoint at `address` go.
-Address health_address(const model::Endpoint& endpoint, const Address& address);
+// Where health checks of an endpoint at `address` go; null: there.
+std::shared_ptr<const Address> health_address(const model::Endpoint& endpoint, const Address& address);
 
 using HostPtr = std::shared_ptr<const Host>;
 using HostVector = std::vector<HostPtr>;

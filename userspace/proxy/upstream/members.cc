@@ -11,7 +11,7 @@ using Flag = HostMonitor::Flag;
 
 bool same_place(const Host& a, const Host& b) {
   return a.address() == b.address() && a.hostname() == b.hostname() && a.priority() == b.priority() &&
-         a.description().health_address == b.description().health_address;
+         a.health_address() == b.health_address();
 }
 
 bool stays(const Host& host) {
