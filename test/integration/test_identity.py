@@ -10,6 +10,8 @@ import pytest
 from config import chain, listener, passthrough, tcp_proxy
 from conftest import check_sanitizers, require
 from support.control_plane import ControlPlane, url
+from support.packets import PacketCounter
+from support.peers import receive_exactly
 from support.process import run
 from support.proxies import Node
 from support.wait import wait_until
@@ -200,3 +202,44 @@ def test_each_pod_shows_its_own_certificate(node, app, server, caller, authority
     assert peer_identity(caller, server, mine) == [spiffe("server")]
     node.release(server)
     assert peer_identity(caller, server, mine) is None
+
+
+def records(data):
+    """The TLS records that a stream consists of, as (type, bytes); fails where something else is among them."""
+    found = []
+    while data:
+        kind, version, length = data[0], data[1:3], int.from_bytes(data[3:5], "big")
+        assert kind in (20, 21, 22, 23) and version in (b"\x03\x01", b"\x03\x03") and len(data) >= 5 + length, data[:40]
+        found.append((kind, data[5:5 + length]))
+        data = data[5 + length:]
+    return found
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_the_wire_between_two_pods(node, app, server, authority, version):
+    """Plain bytes at both ends, TLS records between them and nothing else. TLS 1.2 shows both certificates: each end's own."""
+    secrets = {"tls_certificate_sds_secret_configs": [{"name": "default"}], "validation_context_sds_secret_config": {"name": "ROOTCA"},
+               "tls_params": {"tls_minimum_protocol_version": version, "tls_maximum_protocol_version": version}}
+    config = mutual()
+    out = plain()["static_resources"]
+    config["static_resources"]["listeners"] += out["listeners"]
+    config["static_resources"]["clusters"] = [passthrough(transport_socket={"name": "tls", "typed_config": {
+        "@type": TLS + "UpstreamTlsContext", "common_tls_context": secrets}})]
+    node.start(config)
+    for pod in (app, server):
+        node.enrol(pod, "--identity", spiffe(pod.name), "--secrets", issue(node, authority, pod.name))
+    said = b"nobody reads this " * 1000
+    with PacketCounter(server.path) as wire:
+        with app.connect(server.ipv4, 4242) as sock:
+            sock.sendall(said)
+            assert receive_exactly(sock, len(said)) == said
+        node.proxy.wait_stat("listener.0.0.0.0_15006.downstream_cx_active", 0)
+        wait_until(lambda: wire.count(source_port=4242, flags=1), 5, "the last packet")
+    (there, back), = wire.streams(4242).values()
+    assert said[:18] not in there + back and len(there) > len(said) < len(back)
+    sent, answered = records(there), records(back)
+    assert sum(len(data) for kind, data in sent if kind == 23) >= len(said)
+    plain_handshake = {"to": b"".join(d for k, d in sent if k == 22), "from": b"".join(d for k, d in answered if k == 22)}
+    ids = {pod.name: spiffe(pod.name).encode() for pod in (app, server)}
+    shown = {way: {name for name, uri in ids.items() if uri in data} for way, data in plain_handshake.items()}
+    assert shown == ({"to": {app.name}, "from": {server.name}} if version == "TLSv1_2" else {"to": set(), "from": set()})
