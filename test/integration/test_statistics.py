@@ -15,7 +15,7 @@ pytestmark = pytest.mark.root
 NOT_OURS = re.compile(r"\.(lb_subsets|lb_zone|lb_local|lb_recalculate|assignment_|upstream_http3|upstream_internal_redirect|upstream_rq_|"
                       r"upstream_cx_http|upstream_cx_protocol|upstream_cx_pool|upstream_cx_preconnect|upstream_cx_connect_with_0_rtt|"
                       r"upstream_cx_close_notify|upstream_cx_max_requests|upstream_queue|retry_or_shadow|update_|version|max_host_weight|"
-                      r"warming_state|default\.total_match_count|original_dst_host_invalid|extension_config_missing|"
+                      r"warming_state|original_dst_host_invalid|extension_config_missing|"
                       r"network_extension_config_missing|downstream_cx_overload|downstream_global_cx_overflow|early_data|route_delayed|"
                       r"circuit_breakers\.\w+\.(rq_|cx_pool_open|remaining_cx_pools)|circuit_breakers\.high|connections_accepted_per|"
                       r"downstream_cx_transport_socket|downstream_cx_drain_close)|^listener\.admin\.")
@@ -133,3 +133,26 @@ def test_bytes_buffered(run_proxy, app, server):
         proxy.wait_stat("http.web.downstream_cx_rx_bytes_buffered", 0)
     proxy.wait_stat("cluster.peer.upstream_cx_active", 0)
     proxy.wait_stat("cluster.peer.upstream_cx_rx_bytes_buffered", 0)
+
+
+def test_which_transport_socket_hosts_have(run_proxy, app):
+    """transport_socket_matches: a host counts once, when it comes, with the first match that fits it."""
+    def host(port, **metadata):
+        place = {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}
+        return {**place, "metadata": {"filter_metadata": {"envoy.transport_socket_match": metadata}}} if metadata else place
+
+    def match(name, **fields):
+        raw = {"@type": "type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"}
+        return {"name": name, "match": fields, "transport_socket": {"name": "raw", "typed_config": raw}}
+    hosts = [host(1, kind="a"), host(2, kind="a", more="b"), host(3, kind="c"), host(4)]
+    some = cluster("some", transport_socket_matches=[match("one", kind="a", more="b"), match("two.three", kind="a"), match("never", kind="x")])
+    some["load_assignment"] = {"cluster_name": "some", "endpoints": [{"lb_endpoints": hosts}]}
+    every = cluster("every", ("127.0.0.1", 1), ("127.0.0.1", 2), transport_socket_matches=[match("all")])
+    port = app.free_port()
+    proxy = run_proxy(bootstrap([listener(port, chain(tcp_proxy("some")))], [some, every, cluster("none"), cluster("plain", ("127.0.0.1", 1))]))
+    with app.connect("127.0.0.1", port) as sock:
+        assert ending(sock) in ("fin", "rst")  # a connection counts nothing
+    counted = {k: v for k, v in proxy.admin.stats().items() if k.endswith("total_match_count")}
+    assert counted == {f"cluster.{k}.total_match_count": v for k, v in {
+        "some.one": 1, "some.two.three": 1, "some.never": 0, "some.default": 2, "every.all": 2, "every.default": 0, "none.default": 0,
+        "plain.default": 1}.items()}

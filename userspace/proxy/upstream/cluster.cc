@@ -4,6 +4,7 @@
 
 #include "core/log.h"
 #include "proxy/upstream/http_pool.h"
+#include "proxy/upstream/transport_match_stats.h"
 #include "proxy/upstream/upstream_connection.h"
 
 namespace sluice::upstream {
@@ -167,6 +168,7 @@ HostPtr WorkerCluster::original_dst_host(const ext::Upstream::Origin& origin) {
   bool added = false;
   it->second.host = shared_->original_dst.find_or_add(destination, name() + destination.to_string(), added);
   if (added) {
+    TransportMatchStats(config(), scope_).count(nullptr);
     stats_.membership_change.add();
     stats_.membership_total.add();
     stats_.membership_healthy.add();

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <unordered_set>
 #include <utility>
 
 #include "proxy/upstream/cluster_manager.h"
 #include "proxy/upstream/members.h"
+#include "proxy/upstream/transport_match_stats.h"
 
 namespace sluice::upstream {
 
@@ -17,6 +19,7 @@ struct ClusterDirectory::Entry final : EndpointDiscovery::Sink, HealthChecker::O
         shared(std::move(s)),
         spread_by(shared->config),
         stats(scope),
+        match_stats(*shared->config, scope),
         table_stats(scope, shared->config->lb.policy),
         zone_stats(scope),
         sweep_timer(d.loop_.timers(), &sweep, this) {
@@ -73,6 +76,17 @@ struct ClusterDirectory::Entry final : EndpointDiscovery::Sink, HealthChecker::O
     count(stats.membership_excluded, members_excluded, set.excluded());
   }
 
+  void set_members(HostVector now) {
+    if (members.empty()) {
+      for (const HostPtr& h : now) match_stats.count(h->description().transport_metadata.get());
+    } else if (now != members) {
+      const std::unordered_set<HostPtr> known(members.begin(), members.end());
+      for (const HostPtr& h : now)
+        if (!known.contains(h)) match_stats.count(h->description().transport_metadata.get());
+    }
+    members = std::move(now);
+  }
+
   // Of the last priority that has one, as Envoy.
   void count_table(const HostSet& set) {
     for (const HostSet::Priority& p : set.priorities) {
@@ -102,6 +116,7 @@ struct ClusterDirectory::Entry final : EndpointDiscovery::Sink, HealthChecker::O
       spread_by;  // the configuration, with what an assignment says beside its endpoints
   Slot* slot = nullptr;
   ClusterUpdateStats stats;
+  TransportMatchStats match_stats;
   HashTableStats table_stats;
   std::optional<SubsetStats> subset_stats;
   ZoneStats zone_stats;

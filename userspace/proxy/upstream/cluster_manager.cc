@@ -279,7 +279,7 @@ void ClusterDirectory::activate(Slot& slot) {
 
 void ClusterDirectory::publish(Entry& entry, const HostVector& hosts) {
   const model::Cluster& config = *entry.shared->config;
-  entry.members = merge_members(config, entry.members, hosts);
+  entry.set_members(merge_members(config, entry.members, hosts));
   members_changed(entry);
 }
 
@@ -321,7 +321,7 @@ void ClusterDirectory::assign(Entry& entry, const model::Assignment& assignment)
       merged ? merge_members(*entry.shared->config, entry.members, update.hosts) : std::move(update.hosts);
   if (!changed && members == entry.members) return entry.stats.update_no_rebuild.add();
   const bool membership = update.membership && !(merged && same_hosts(members, entry.members));
-  entry.members = std::move(members);
+  entry.set_members(std::move(members));
   members_changed(entry, membership);
 }
 

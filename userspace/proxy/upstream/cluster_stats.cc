@@ -2,6 +2,9 @@
 
 #include <string_view>
 
+#include "model/subsets.h"
+#include "proxy/upstream/transport_match_stats.h"
+
 namespace sluice::upstream {
 namespace {
 
@@ -123,6 +126,7 @@ const Layout& update_layout() {
       {"lb_recalculate_zone_structures", Kind::counter},
       {"lb_local_cluster_not_ok", Kind::counter},
       {"lb_zone_cluster_too_small", Kind::counter},
+      {"default.total_match_count", Kind::counter},
   });
   return layout;
 }
@@ -180,6 +184,19 @@ ClusterStats::ClusterStats(const stats::Scope& s) {
   membership_healthy = update.gauge("membership_healthy");
   upstream_cx_connect_ms = traffic.histogram("upstream_cx_connect_ms");
   upstream_cx_length_ms = traffic.histogram("upstream_cx_length_ms");
+}
+
+TransportMatchStats::TransportMatchStats(const model::Cluster& config, const stats::Scope& cluster)
+    : config_(config), default_(cluster.block(update_layout()).counter("default.total_match_count")) {
+  matches_.reserve(config.transport_matches.size());
+  for (const model::TransportMatch& m : config.transport_matches)
+    matches_.push_back(cluster.scope(m.name).counter("total_match_count"));
+}
+
+void TransportMatchStats::count(const model::LbMetadata* metadata) {
+  for (size_t i = 0; i < matches_.size(); ++i)
+    if (model::has_criteria(metadata, config_.transport_matches[i].criteria, false)) return matches_[i].add();
+  default_.add();
 }
 
 ClusterUpdateStats::ClusterUpdateStats(const stats::Scope& s) {
