@@ -448,3 +448,22 @@ def test_require_tls(pair, pki, app, required):
         return start, fields.get("location"), talk(app, side.port, client_context())
     start, location, _ = compare(sides, run)
     assert start.startswith("HTTP/1.1 301") and location == "https://a/x"
+
+
+def test_certs(pair, pki, app):
+    """/certs: what stands in contexts themselves, of listeners and of clusters. Envoy has an entry a context, sluiced one a certificate."""
+    some = [pki.ca.issue(f"ends{days}", ["DNS:server.local"], key=key, ends=days) for key, days in (("ec", 10.3), ("rsa", 10.7))]
+    own = pki.ca.issue("ends5", ["URI:spiffe://td/own"], ends=5.5)
+    made = downstream({"tls_certificates": [pem(p) for p in some], "validation_context": trust(pki.ca)})
+    inline = {"certificate_chain": {"inline_string": own.cert.read_text()}, "private_key": {"inline_string": own.key.read_text()}}
+    tls = upstream({"tls_certificates": [inline], "validation_context": trust(pki.other)}, sni="a")
+    shown = []
+    for side in pair(lambda side: http_config(side, made, target=("127.0.0.1", 1), tls=tls)):
+        found = side.proxy.admin.json("/certs")["certificates"]
+        for entry in found:
+            for c in entry["ca_cert"]:
+                assert c.pop("days_until_expiration") in ("29", "30")  # it was made for 30 days, a second ago
+        shown.append({kind: sorted(({**c, "subject_alt_names": sorted(map(str, c["subject_alt_names"]))} for e in found for c in e[kind]),
+                                   key=lambda c: c["serial_number"]) for kind in ("ca_cert", "cert_chain")})
+    assert not differences(*shown)
+    assert len(shown[0]["cert_chain"]) == 3 and len(shown[0]["ca_cert"]) == 2

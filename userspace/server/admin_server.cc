@@ -12,6 +12,7 @@
 #include "server/server.h"
 #include "sluice/ext/access_log_manager.h"
 #include "tls/check.h"
+#include "tls/inline_secrets.h"
 
 namespace sluice::server {
 
@@ -282,6 +283,12 @@ std::vector<admin::CertificateStatus> AdminServer::certificates() {
       trust.validation = std::move(v);
       add_certificates(trust, "", out);
     }
+  }
+  for (const tls::InlineSecret::View& v : tls::InlineSecret::all()) {
+    config::Secret secret;
+    secret.certificate = v.certificate;
+    secret.validation = v.validation;
+    add_certificates(secret, v.path, out);
   }
   for (const xds::SecretView& v : secrets.view()) add_certificates(v.secret, "<inline>", out);
   if (server_.identities_)

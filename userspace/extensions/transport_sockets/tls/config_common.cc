@@ -1,5 +1,7 @@
 #include "extensions/transport_sockets/tls/config_common.h"
 
+#include <optional>
+#include <type_traits>
 #include <utility>
 
 #include "core/address.h"
@@ -12,6 +14,7 @@
 #include "extensions/common/proto_util.h"
 #include "tls/check.h"
 #include "tls/context.h"
+#include "tls/inline_secrets.h"
 
 namespace sluice::extensions::transport_tls {
 
@@ -27,7 +30,12 @@ std::string item(const std::string& path, int i) {
 template <typename T>
 class Inline final : public model::SecretSource<T> {
  public:
-  explicit Inline(T secret) : secret_(std::make_shared<const T>(std::move(secret))) {}
+  // `path`: where /certs says that it is, for those it shows.
+  template <typename... Path>
+  explicit Inline(T secret, Path... path) : secret_(std::make_shared<const T>(std::move(secret))) {
+    if constexpr (std::is_constructible_v<tls::InlineSecret, std::shared_ptr<const T>, Path...>)
+      shown_.emplace(secret_, std::move(path)...);
+  }
   bool ready() const override { return true; }
   std::string what() const override { return "an inline secret"; }
   uint64_t generation() const override { return 1; }
@@ -35,6 +43,7 @@ class Inline final : public model::SecretSource<T> {
 
  private:
   const std::shared_ptr<const T> secret_;
+  std::optional<tls::InlineSecret> shown_;
 };
 
 tls::Version to_version(v3::TlsParameters::TlsProtocol in, tls::Version automatic) {
@@ -99,7 +108,7 @@ Status add_certificates(const v3::CommonTlsContext& in, ext::FactoryContext& con
       return std::move(ok).error().prefixed(at);
     out.certificates.push_back(
         {.name = "unnamed_cert_" + tls::sha256_hex(c.certificate_chain().inline_bytes()).substr(0, 8),
-         .source = std::make_shared<Inline<tls::Certificate>>(std::move(made))});
+         .source = std::make_shared<Inline<tls::Certificate>>(std::move(made), source_name(chain))});
   }
   for (int i = 0; i < in.tls_certificate_sds_secret_configs_size(); ++i) {
     const v3::SdsSecretConfig& sds = in.tls_certificate_sds_secret_configs(i);
