@@ -1,12 +1,9 @@
 #include "server/identities.h"
 
 #include <algorithm>
-#include <fstream>
-#include <sstream>
 
 #include "config/translate_secret.h"
 #include "core/log.h"
-#include "tls/ca.h"
 #include "tls/check.h"
 
 namespace sluice::server {
@@ -17,7 +14,6 @@ using Kind = redirect::SecretSource::Kind;
 constexpr Duration kCertificateTtl = std::chrono::hours(24);  // of the development CA
 // The wall clock may be set: expiry is looked at this often at least.
 constexpr Duration kLongestWait = std::chrono::minutes(10);
-constexpr size_t kMaxFile = 1 << 20;  // bytes; chains are a few KB
 
 const char* to_string(Kind kind) {
   switch (kind) {
@@ -31,17 +27,6 @@ const char* to_string(Kind kind) {
       break;
   }
   return "configured";
-}
-
-Result<std::string> read(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return errno_error(errno, path);
-  std::string out(kMaxFile + 1, '\0');
-  in.read(out.data(), static_cast<std::streamsize>(out.size()));
-  out.resize(static_cast<size_t>(in.gcount()));
-  if (out.empty()) return Error{path + ": is empty"};
-  if (out.size() > kMaxFile) return Error{path + ": has more than 1 MiB"};
-  return out;
 }
 
 }  // namespace
@@ -65,15 +50,14 @@ struct Identities::Entry {
       if (!made.ok()) return SLUICE_LOG(workload, warn, "{}: {}", spec.name, made.error().message);
       owner.sds_.files = *made;
     }
-    auto registered = owner.sds_.files->watch(spec.secrets.path,
-                                              [this](std::string_view) { owner.loop_.schedule(changed); });
+    auto registered = owner.sds_.files->watch(spec.secrets.path, [this](std::string_view) { look_later(); });
     if (registered.ok()) registration = std::move(*registered);
   }
   Status subscribe() {
     SLUICE_ASSIGN(auto source, owner.clusters_.open(spec.secrets.path));
     opened = true;
     source.initial_fetch_timeout = Duration(0);
-    auto tell = [this](const config::Secret*) { owner.loop_.schedule(changed); };
+    auto tell = [this](const config::Secret*) { look_later(); };
     certificate = std::make_unique<xds::SecretWatch>(owner.sds_, "default", source,
                                                      config::kSecretField<tls::Certificate>, tell);
     trust = std::make_unique<xds::SecretWatch>(owner.sds_, "ROOTCA", source,
@@ -99,10 +83,26 @@ struct Identities::Entry {
     return watch && !watch->view().refused.empty() ? watch->view().refused : otherwise;
   }
 
+  // Of a thousand workloads all may have to look at once (their CA's folder has changed): the control thread does other
+  // things in between.
+  void look_later() { owner.loop_.schedule_slow(changed); }
+
+  // The development CA is asked again when it is another one, or when a third of the time is left.
+  bool issued_well() const {
+    if (!usable || !in_use.issuer || in_use.expires - owner.loop_.wall_now() < kCertificateTtl / 3)
+      return false;
+    const auto now = owner.authorities_.load(spec.secrets.path);
+    return now.ok() && *now == in_use.issuer;
+  }
+
   // What is there now is taken, or (while the one in use is good) only talked about.
   void update() {
     const WallTime now = owner.loop_.wall_now();
     const bool was_usable = usable;
+    if (issued_well()) {
+      reason.clear();
+      return wait(now);
+    }
     auto fresh = load();
     if (fresh.ok()) {
       const bool other = !usable || !same(*fresh);
@@ -133,6 +133,9 @@ struct Identities::Entry {
       }
     }
     if (was_usable != usable) owner.count();
+    wait(now);
+  }
+  void wait(WallTime now) {
     Duration wait = kLongestWait;
     if (usable) wait = std::min(wait, in_use.expires - now);
     timer.arm(owner.loop_.now() + std::max<Duration>(wait, std::chrono::milliseconds(1)));
@@ -149,13 +152,7 @@ struct Identities::Entry {
         workload, {spec.identity, usable ? in_use.certificate : nullptr, usable ? in_use.trust : nullptr});
   }
 
-  static void on_time(io::Timer& t) {
-    Entry& self = *t.owner<Entry>();
-    // A development CA's certificate is made anew when a third of its time is left.
-    const bool renew = self.spec.secrets.kind != Kind::development_ca || !self.usable ||
-                       self.in_use.expires - self.owner.loop_.wall_now() < kCertificateTtl / 3;
-    renew ? self.update() : t.arm(self.owner.loop_.now() + kLongestWait);
-  }
+  static void on_time(io::Timer& t) { t.owner<Entry>()->look_later(); }
   static void on_change(io::TurnEnd& hook) { hook.owner<Entry>()->update(); }
 
   Identities& owner;
@@ -221,21 +218,22 @@ Result<Identities::Material> Identities::accept(const std::string& identity,
 Result<Identities::Material> Identities::load(const redirect::WorkloadSpec& spec) const {
   const std::string& dir = spec.secrets.path;
   tls::Certificate certificate;
-  tls::Validation trust;
   if (spec.secrets.kind == Kind::development_ca) {
-    SLUICE_ASSIGN(std::string root, read(dir + "/ca-cert.pem"));
-    SLUICE_ASSIGN(std::string key, read(dir + "/ca-key.pem"));
-    SLUICE_ASSIGN(const auto ca, tls::DevelopmentCa::load(root, std::move(key)));
-    SLUICE_ASSIGN(certificate,
-                  ca.issue({.identity = spec.identity, .ttl = kCertificateTtl, .now = loop_.wall_now()}));
-    trust.ca_name = dir + "/ca-cert.pem";
-    trust.trusted_ca = std::move(root);
-  } else {
-    SLUICE_ASSIGN(certificate.chain, read(dir + "/cert-chain.pem"));
-    SLUICE_ASSIGN(certificate.private_key, read(dir + "/key.pem"));
-    SLUICE_ASSIGN(trust.trusted_ca, read(dir + "/root-cert.pem"));
-    trust.ca_name = dir + "/root-cert.pem";
+    SLUICE_ASSIGN(auto authority, authorities_.load(dir));
+    SLUICE_ASSIGN(
+        certificate,
+        authority->ca.issue({.identity = spec.identity, .ttl = kCertificateTtl, .now = loop_.wall_now()}));
+    config::Secret trusted;
+    trusted.validation = authority->trust;
+    SLUICE_ASSIGN(Material made, accept(spec.identity, config::make_secret(std::move(certificate)), trusted));
+    made.issuer = std::move(authority);
+    return made;
   }
+  SLUICE_ASSIGN(certificate.chain, read_secret_file(dir + "/cert-chain.pem"));
+  SLUICE_ASSIGN(certificate.private_key, read_secret_file(dir + "/key.pem"));
+  tls::Validation trust;
+  SLUICE_ASSIGN(trust.trusted_ca, read_secret_file(dir + "/root-cert.pem"));
+  trust.ca_name = dir + "/root-cert.pem";
   SLUICE_TRY(tls::check(certificate, dir + "/cert-chain.pem", dir + "/key.pem"));
   SLUICE_TRY(tls::check(trust));
   return accept(spec.identity, config::make_secret(std::move(certificate)),
@@ -314,7 +312,13 @@ void Identities::for_each_in_use(
 
 void Identities::count() {
   uint64_t good = 0;
-  for (const auto& [workload, entry] : all_) good += entry && entry->usable ? 1 : 0;
+  bool issued = false;
+  for (const auto& [workload, entry] : all_) {
+    if (!entry) continue;
+    good += entry->usable ? 1 : 0;
+    issued |= entry->spec.secrets.kind == Kind::development_ca;
+  }
+  if (!issued) authorities_.forget_all();  // a CA's key is in memory for as long as somebody has it issue
   usable_.set(good);
   unusable_.set(all_.size() - good);
 }

@@ -10,6 +10,7 @@
 #include "core/stats.h"
 #include "io/loop.h"
 #include "redirect/types.h"
+#include "server/authorities.h"
 #include "xds/file_watch.h"
 #include "xds/secret_watch.h"
 #include "xds/workload_secrets.h"
@@ -60,6 +61,7 @@ class Identities {
     std::shared_ptr<const tls::Certificate> certificate;
     std::shared_ptr<const tls::Validation> trust;
     WallTime expires{};
+    std::shared_ptr<const Authority> issuer = nullptr;  // null: no development CA's
   };
   Result<Material> load(const redirect::WorkloadSpec& spec) const;
   Result<Material> accept(const std::string& identity, const config::Secret& certificate,
@@ -70,6 +72,7 @@ class Identities {
   xds::SecretSurroundings sds_;  // with statistics of its own, for all workloads together
   const std::shared_ptr<xds::WorkloadSecrets> secrets_;
   SdsClusters& clusters_;
+  mutable Authorities authorities_;  // a cache
   std::map<uint64_t, std::unique_ptr<Entry>> all_;
   stats::Gauge usable_, unusable_;
   stats::Counter rotated_, refused_, expired_;

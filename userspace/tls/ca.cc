@@ -93,13 +93,16 @@ std::string constrained_to(X509* certificate) {
   return "";
 }
 
-struct Pair {
+}  // namespace
+
+struct DevelopmentCa::Parsed {
   X509Ptr certificate;
   PkeyPtr key;
 };
 
-Result<Pair> parse(const std::string& certificate, const std::string& private_key) {
-  Pair out;
+Result<std::shared_ptr<const DevelopmentCa::Parsed>> DevelopmentCa::parse(const std::string& certificate,
+                                                                          const std::string& private_key) {
+  Parsed out;
   BioPtr in = reader(certificate);
   if (in) out.certificate.reset(PEM_read_bio_X509(in.get(), nullptr, nullptr, nullptr));
   if (!out.certificate) return failed("its certificate cannot be read");
@@ -110,10 +113,8 @@ Result<Pair> parse(const std::string& certificate, const std::string& private_ke
     return failed("key and certificate do not fit together");
   if (X509_check_ca(out.certificate.get()) != 1)
     return Error{"the development CA: its certificate is no CA's"};
-  return out;
+  return std::make_shared<const Parsed>(std::move(out));
 }
-
-}  // namespace
 
 Result<DevelopmentCa> DevelopmentCa::make(const Options& options, WallTime now) {
   if (Status s = check_spiffe_id("spiffe://" + options.trust_domain + "/x");
@@ -139,13 +140,14 @@ Result<DevelopmentCa> DevelopmentCa::make(const Options& options, WallTime now) 
   SLUICE_ASSIGN(out.certificate_, certificate_pem(r));
   SLUICE_ASSIGN(out.private_key_, key_pem(key.get()));
   if (options.constrained) out.trust_domain_ = options.trust_domain;
+  out.parsed_ = std::make_shared<const Parsed>(std::move(root), std::move(key));
   return out;
 }
 
 Result<DevelopmentCa> DevelopmentCa::load(std::string certificate, std::string private_key) {
-  SLUICE_ASSIGN(const Pair pair, parse(certificate, private_key));
   DevelopmentCa out;
-  out.trust_domain_ = constrained_to(pair.certificate.get());
+  SLUICE_ASSIGN(out.parsed_, parse(certificate, private_key));
+  out.trust_domain_ = constrained_to(out.parsed_->certificate.get());
   out.certificate_ = std::move(certificate);
   out.private_key_ = std::move(private_key);
   return out;
@@ -156,7 +158,7 @@ Result<Certificate> DevelopmentCa::issue(const Request& request) const {
   if (!trust_domain_.empty() && trust_domain_of(request.identity) != trust_domain_)
     return Error{request.identity + ": this CA issues for the trust domain " + trust_domain_ + " alone"};
   if (request.ttl <= Duration(0)) return Error{"a certificate must be valid for some time"};
-  SLUICE_ASSIGN(const Pair ca, parse(certificate_, private_key_));
+  const Parsed& ca = *parsed_;
   const WallTime end = to_wall(X509_get0_notAfter(ca.certificate.get()));
   if (end <= request.now) return Error{"the development CA's own certificate has expired"};
   SLUICE_ASSIGN(PkeyPtr key, make_key());

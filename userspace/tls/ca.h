@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -38,8 +39,12 @@ class DevelopmentCa {
   Result<Certificate> issue(const Request& request) const;
 
  private:
+  struct Parsed;
   DevelopmentCa() = default;
+  static Result<std::shared_ptr<const Parsed>> parse(const std::string& certificate,
+                                                     const std::string& private_key);
   std::string certificate_, private_key_, trust_domain_;
+  std::shared_ptr<const Parsed> parsed_;  // reading a key costs as much as issuing
 };
 
 }  // namespace sluice::tls

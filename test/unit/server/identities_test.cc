@@ -186,6 +186,33 @@ TEST_CASE("identities: the development CA issues, a thousand of them in memory")
     CHECK(said->front().uri_sans == std::vector<std::string>{rig.id("w" + std::to_string(w))});
   }
   CHECK(rig.stat("workloads.identities.usable") == kWorkloads);
+
+  // The same CA written again issues nothing; another one does, and leaves the thread time for others: each of them has
+  // what it had until its turn comes.
+  auto rotated = [&] { return rig.stat("workloads.identities.rotated"); };
+  rig.put_file(dir + "/ca-cert.pem", rig.ca().certificate());
+  for (uint64_t turn = 0; turn < kWorkloads; ++turn) rig.loop->run_once(Duration(0));
+  CHECK(rotated() == 0);
+  const auto other = *tls::DevelopmentCa::make({}, rig.now());
+  rig.put_file(dir + "/ca-key.pem", other.private_key());  // does not fit: they keep what they have
+  for (uint64_t turn = 0; turn < kWorkloads; ++turn) rig.loop->run_once(Duration(0));
+  CHECK(rotated() == 0);
+  CHECK(rig.identities->view(1)->reason.find("do not fit together") != std::string::npos);
+  CHECK(rig.stat("workloads.identities.usable") == kWorkloads);
+  rig.put_file(dir + "/ca-cert.pem", other.certificate());
+  uint64_t most = 0;
+  rig.until([&] {
+    for (int i = 0; i < 100; ++i) {
+      const uint64_t before = rotated();
+      rig.loop->run_once(Duration(0));
+      most = std::max(most, rotated() - before);
+    }
+    return rotated() == kWorkloads;
+  });
+  CHECK(most <= 2);
+  CHECK(rig.identities->view(1)->reason.empty());
+  CHECK((*rig.secrets->find<tls::Validation>("ROOTCA", 1))->trusted_ca == other.certificate());
+  CHECK(rig.stat("workloads.identities.usable") == kWorkloads);
 }
 
 }  // namespace
