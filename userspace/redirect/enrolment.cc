@@ -38,17 +38,24 @@ Result<Workload> Redirector::Impl::enrol_locked(WorkloadSpec spec) {
         spec.netns_path + " is the proxy's own network namespace: enrolling it would redirect the whole host",
         EINVAL};
 
-  auto enrolled_now = enrolled();
+  const std::optional<sluice_workload> old = enrolled(cookie);
   std::optional<WorkloadState> before;  // the same workload, when this changes its rules
-  for (WorkloadState& s : state.load()) {
+  // Another workload's file matters only where this namespace is enrolled: a thousand of them are not read for each that
+  // comes.
+  std::vector<WorkloadState> files;
+  if (old)
+    files = state.load();
+  else if (auto same = state.load(spec.name))
+    files.push_back(std::move(*same));
+  for (WorkloadState& s : files) {
     if (s.spec.name == spec.name && s.netns_cookie != cookie) {
       // A pod of this name came back: its old netns goes, unless somebody still lives there.
-      if (enrolled_now.contains(s.netns_cookie) && !abandoned(s))
+      if (enrolled(s.netns_cookie) && !abandoned(s))
         return Error{"workload " + spec.name + " is enrolled with another network namespace (cookie " +
                          std::to_string(s.netns_cookie) + "); `sluicectl release " + spec.name + "` first",
                      EEXIST};
       forget(s.netns_cookie, &s);
-    } else if (s.spec.name != spec.name && s.netns_cookie == cookie && enrolled_now.contains(cookie)) {
+    } else if (s.spec.name != spec.name && s.netns_cookie == cookie && old) {
       return Error{spec.netns_path + " is enrolled already, as workload " + s.spec.name +
                        "; `sluicectl release " + s.spec.name + "` first",
                    EEXIST};
@@ -56,8 +63,6 @@ Result<Workload> Redirector::Impl::enrol_locked(WorkloadSpec spec) {
       before = std::move(s);
     }
   }
-  std::optional<sluice_workload> old;
-  if (auto it = enrolled_now.find(cookie); it != enrolled_now.end()) old = it->second;
 
   SLUICE_ASSIGN(sluice_config cfg, config());
   uint32_t generation = ++cfg.generation;
@@ -196,12 +201,14 @@ void Redirector::Impl::forget(uint64_t cookie, const WorkloadState* s) {
 
 Status Redirector::release(const std::string& name) {
   SLUICE_ASSIGN(Fd lock, lock_dir(impl_->options.state_dir));
-  for (const WorkloadState& s : impl_->state.load()) {
-    if (s.spec.name != name && std::to_string(s.netns_cookie) != name) continue;
+  auto forget = [&](const WorkloadState& s) -> Status {
     impl_->forget(s.netns_cookie, &s);
     SLUICE_LOG(redirect, info, "workload {} released", s.spec.name);
     return {};
-  }
+  };
+  if (const auto s = impl_->state.load(name); s && s->spec.name == name) return forget(*s);
+  for (const WorkloadState& s : impl_->state.load())
+    if (s.spec.name == name || std::to_string(s.netns_cookie) == name) return forget(s);
   for (const auto& [cookie, w] : impl_->enrolled()) {
     if (std::to_string(cookie) != name) continue;
     impl_->forget(cookie, nullptr);

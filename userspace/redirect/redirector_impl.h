@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "core/fd.h"
@@ -49,6 +50,11 @@ struct Redirector::Impl {
       at = &key;
     }
     return out;
+  }
+  std::optional<sluice_workload> enrolled(uint64_t cookie) const {
+    sluice_workload w{};
+    if (::bpf_map_lookup_elem(maps[MapId::workloads], &cookie, &w) != 0) return std::nullopt;
+    return w;
   }
   Status say_alive();
   bool has_socket(uint64_t cookie, uint32_t role) const {

@@ -60,31 +60,43 @@ void StateDir::remove(const std::string& name) const {
   ::unlink(workload_path(name).c_str());
 }
 
+namespace {
+
+std::optional<WorkloadState> read_state(const std::string& path) {
+  auto read = [&]() -> Result<WorkloadState> {
+    SLUICE_ASSIGN(std::string text, read_file(path));
+    SLUICE_ASSIGN(Json j, Json::parse(text));
+    WorkloadState s;
+    SLUICE_ASSIGN(s.spec, spec_from_json(j["spec"]));
+    s.netns_cookie = static_cast<uint64_t>(j["netns_cookie"].as_int());
+    s.netns_inode = static_cast<uint64_t>(j["netns_inode"].as_int());
+    s.id = static_cast<uint32_t>(j["id"].as_int());
+    s.netns_handle = j["netns_handle"].as_string();
+    if (const Json& path = j["return_path"]; path.is_object())
+      s.fwmark_accept_before = static_cast<int>(path["tcp_fwmark_accept_before"].as_int());
+    return s;
+  };
+  auto state = read();
+  if (state.ok()) return std::move(*state);
+  SLUICE_LOG(redirect, warn, "state file {} is skipped: {}", path, state.error().message);
+  return std::nullopt;
+}
+
+}  // namespace
+
 std::vector<WorkloadState> StateDir::load() const {
   std::vector<WorkloadState> out;
   for (const auto& file : list_dir(dir_ + "/workloads")) {
     if (!file.ends_with(".json")) continue;
-    std::string path = dir_ + "/workloads/" + file;
-    auto read = [&]() -> Result<WorkloadState> {
-      SLUICE_ASSIGN(std::string text, read_file(path));
-      SLUICE_ASSIGN(Json j, Json::parse(text));
-      WorkloadState s;
-      SLUICE_ASSIGN(s.spec, spec_from_json(j["spec"]));
-      s.netns_cookie = static_cast<uint64_t>(j["netns_cookie"].as_int());
-      s.netns_inode = static_cast<uint64_t>(j["netns_inode"].as_int());
-      s.id = static_cast<uint32_t>(j["id"].as_int());
-      s.netns_handle = j["netns_handle"].as_string();
-      if (const Json& path = j["return_path"]; path.is_object())
-        s.fwmark_accept_before = static_cast<int>(path["tcp_fwmark_accept_before"].as_int());
-      return s;
-    };
-    auto state = read();
-    if (state.ok())
-      out.push_back(std::move(*state));
-    else
-      SLUICE_LOG(redirect, warn, "state file {} is skipped: {}", path, state.error().message);
+    if (auto state = read_state(dir_ + "/workloads/" + file)) out.push_back(std::move(*state));
   }
   return out;
+}
+
+std::optional<WorkloadState> StateDir::load(const std::string& name) const {
+  const std::string path = workload_path(name);
+  if (::access(path.c_str(), F_OK) != 0) return std::nullopt;
+  return read_state(path);
 }
 
 }  // namespace sluice::redirect

@@ -33,6 +33,7 @@ class StateDir {
   Status save(const WorkloadState& state) const;
   void remove(const std::string& name) const;  // file and bind mount
   std::vector<WorkloadState> load() const;     // unreadable files are logged and skipped
+  std::optional<WorkloadState> load(const std::string& name) const;
   const std::string& dir() const { return dir_; }
 
  private:

@@ -189,12 +189,21 @@ void Workloads::forget(uint64_t cookie) {
 }
 
 Status Workloads::release(const std::string& name) {
-  SLUICE_ASSIGN(auto all, redirector_.workloads());
+  auto is_it = [&](const std::string& n, uint64_t cookie) {
+    return n == name || std::to_string(cookie) == name;
+  };
+  std::vector<uint64_t> cookies;
+  for (const auto& [cookie, served] : served_)
+    if (is_it(*served.workload->name, cookie)) cookies.push_back(cookie);
+  if (cookies.empty()) {  // enrolled, and not served: the kernel side knows of it
+    SLUICE_ASSIGN(auto all, redirector_.workloads());
+    for (const redirect::Workload& w : all)
+      if (is_it(w.spec.name, w.netns_cookie)) cookies.push_back(w.netns_cookie);
+  }
   SLUICE_TRY(redirector_.release(name));
-  for (const redirect::Workload& w : all) {
-    if (w.spec.name != name && std::to_string(w.netns_cookie) != name) continue;
-    identities_.forget(w.netns_cookie);
-    if (auto it = served_.find(w.netns_cookie); it != served_.end()) {
+  for (uint64_t cookie : cookies) {
+    identities_.forget(cookie);
+    if (auto it = served_.find(cookie); it != served_.end()) {
       close(it->second);
       // Without its return path a connection under the caller's address hangs: better a RST at once.
       for (auto& worker : workers_)
