@@ -5,7 +5,7 @@ import itertools
 import threading
 import time
 
-_NID_BASIC_CONSTRAINTS, _NID_SUBJECT_ALT_NAME, _NID_KEY_USAGE = 87, 85, 83
+_NID_BASIC_CONSTRAINTS, _NID_SUBJECT_ALT_NAME, _NID_KEY_USAGE, _NID_SUBJECT_KEY_ID = 87, 85, 83, 82
 _ASCII, _X509_V3 = 0x1001, 2  # MBSTRING_ASC; X509_VERSION_3
 
 
@@ -39,9 +39,15 @@ class Issuer:
         if Issuer._crypto is None:
             Issuer._crypto = _library()
         self._lock, self._serials = threading.Lock(), itertools.count(1)
-        self._key, self._certificate = None, None
-        self.pem, self.key = self._make(name, (), seconds, {_NID_BASIC_CONSTRAINTS: "critical,CA:TRUE",
-                                                           _NID_KEY_USAGE: "critical,keyCertSign"})
+        self.name, self.seconds, self._key, self._certificate = name, seconds, None, None  # the pointers stay for as long as the process lives
+        self.renew()
+
+    def renew(self):
+        """The root anew, with the key that it has: who trusts the one trusts what comes of the other."""
+        with self._lock:
+            self.pem, self.key = self._make(self.name, (), self.seconds, {
+                _NID_BASIC_CONSTRAINTS: "critical,CA:TRUE", _NID_KEY_USAGE: "critical,keyCertSign",
+                _NID_SUBJECT_KEY_ID: self.name.encode().hex()}, root=True)
 
     def issue(self, name, *sans, seconds=86400):
         """(PEM of the certificate, PEM of its key, serial number). sans: "DNS:a.local", "URI:spiffe://…"."""
@@ -49,9 +55,9 @@ class Issuer:
             certificate, key = self._make(name, sans, seconds, {_NID_KEY_USAGE: "critical,digitalSignature"})
             return certificate, key, self.last_serial
 
-    def _make(self, name, sans, seconds, extensions):
+    def _make(self, name, sans, seconds, extensions, root=False):
         c = Issuer._crypto
-        key, made = c.EVP_PKEY_Q_keygen(None, None, b"EC", b"P-256"), c.X509_new()
+        made, key = c.X509_new(), root and self._key or c.EVP_PKEY_Q_keygen(None, None, b"EC", b"P-256")
         self.last_serial, now = next(self._serials), int(time.time())
         c.X509_set_version(made, _X509_V3)
         c.ASN1_INTEGER_set_uint64(c.X509_get_serialNumber(made), self.last_serial)
@@ -69,10 +75,11 @@ class Issuer:
             c.X509_EXTENSION_free(extension)
         assert c.X509_sign(made, self._key or key, c.EVP_sha256())
         out = self._text(c.PEM_write_bio_X509, made), self._text(c.PEM_write_bio_PrivateKey, key, None, None, 0, None, None)
-        if self._key is None:
-            self._key, self._certificate = key, made  # kept for as long as the process lives
+        if root:
+            self._key, self._certificate = key, self._certificate or made
         else:
             c.EVP_PKEY_free(key)
+        if made != self._certificate:
             c.X509_free(made)
         return out
 
