@@ -97,6 +97,8 @@ TEST_CASE("LOGICAL_DNS: one host, the first address; connections to earlier ones
   h.apply();
   REQUIRE(h.until([&] { return h.hosts().size() == 1; }));
   auto o = h.connect_wait("c");
+  INFO(o->reason);
+  INFO(*h.hosts().begin());
   REQUIRE(o->connected);
   CHECK(o->upstream->host_name() == "svc.test");
   h.server.set("svc.test", {"127.0.0.3"});
