@@ -453,3 +453,33 @@ def test_what_the_api_source_refuses(kind, world):
     assert done.returncode == 1
     if kind == "sluiced":
         assert "dynamic_resources.cds_config.api_config_source.api_type" in done.stderr
+
+
+def test_load_that_endpoints_say_is_dropped(control_plane, run_proxy, app, webs, delta, kind):
+    one, other = webs("one"), webs("one")
+
+    def drops(*percentages, hosts=(one,)):
+        return assignment("web", *hosts, policy={"drop_overloads": [
+            {"category": f"c{n}", "drop_percentage": {"numerator": p}} for n, p in enumerate(percentages)]})
+    plane = control_plane()
+    plane.set(cluster("web", eds=True), drops(100))
+    port = app.free_port()
+    run_proxy(config(port, xds_cluster(*PLANE), **dynamic(delta, lds=False)))
+    status, fields, body = call(app, port, "/web")
+    assert (status, body, fields.get("x-envoy-unconditional-drop-overload")) == (503, b"unconditional drop overload", "true")
+    # Where nothing but the share changes, Envoy waits for the next change of endpoints.
+    plane.set(drops(50, hosts=(one, other) if kind == "envoy" else (one,)))
+    plane.wait_ack("endpoints")
+    seen = []
+
+    def both():
+        seen.append(call(app, port, "/web"))
+        return {s for s, _, _ in seen} == {200, 503}
+    wait_until(both, 10, "some are dropped, some are not")
+    assert {(b, f.get("x-envoy-drop-overload")) for s, f, b in seen if s == 503 and b != b"unconditional drop overload"} == {(b"drop overload", "true")}
+    since = plane.mark()
+    plane.set(drops(50, 10))
+    assert "Cluster drop_overloads config has 2 categories. Envoy only support one." in plane.wait_nack("endpoints", since=since)
+    plane.set(assignment("web", one))
+    plane.wait_ack("endpoints")
+    wait_until(lambda: all(body_of(app, port, "/web") == "one" for _ in range(20)), 10, "nothing is dropped")

@@ -111,6 +111,18 @@ Result<model::Endpoint> to_endpoint(const endpoint::LbEndpoint& in, ClusterType 
   return out;
 }
 
+Status add_drops(const endpoint::ClusterLoadAssignment& assignment, const FieldPath& policy,
+                 std::optional<model::Fraction>& out) {
+  const auto& drops = assignment.policy().drop_overloads();
+  if (drops.size() > 1)
+    return refuse(policy.field("drop_overloads"), "Cluster drop_overloads config has " +
+                                                      std::to_string(drops.size()) +
+                                                      " categories. Envoy only support one.");
+  if (!drops.empty() && drops[0].drop_percentage().numerator() > 0)
+    out = extensions::to_fraction(drops[0].drop_percentage());
+  return {};
+}
+
 Status add_policy(const endpoint::ClusterLoadAssignment& assignment, const FieldPath& at,
                   model::Cluster& out) {
   const FieldPath policy = at.field("policy");
@@ -119,14 +131,7 @@ Status add_policy(const endpoint::ClusterLoadAssignment& assignment, const Field
   if (assignment.policy().has_overprovisioning_factor())
     out.overprovisioning_factor = assignment.policy().overprovisioning_factor().value();
   out.weighted_priority_health = assignment.policy().weighted_priority_health();
-  const auto& drops = assignment.policy().drop_overloads();
-  if (drops.size() > 1)
-    return refuse(policy.field("drop_overloads"), "Cluster drop_overloads config has " +
-                                                      std::to_string(drops.size()) +
-                                                      " categories. Envoy only support one.");
-  if (!drops.empty() && drops[0].drop_percentage().numerator() > 0)
-    out.drop_overload = extensions::to_fraction(drops[0].drop_percentage());
-  return {};
+  return add_drops(assignment, policy, out.drop_overload);
 }
 
 Result<std::vector<model::Locality>> to_localities(const endpoint::ClusterLoadAssignment& in,
@@ -260,10 +265,7 @@ Result<std::shared_ptr<const model::Assignment>> translate(const endpoint::Clust
   auto out = std::make_shared<model::Assignment>();
   const auto& policy = in.policy();
   const FieldPath at = path.field("policy");
-  if (!policy.drop_overloads().empty())
-    return refuse(
-        at.field("drop_overloads"),
-        "is not supported by this version of Sluice where EDS sends it; a STATIC cluster may have it");
+  SLUICE_TRY(add_drops(in, at, out->drop_overload));
   if (policy.has_overprovisioning_factor())
     out->overprovisioning_factor = policy.overprovisioning_factor().value();
   out->weighted_priority_health = policy.weighted_priority_health();

@@ -62,6 +62,7 @@ struct Assignment {
   std::vector<Locality> localities;
   uint32_t overprovisioning_factor = 140;
   bool weighted_priority_health = false;
+  std::optional<Fraction> drop_overload;
   Duration stale_after{};  // without another one by then there are no endpoints any more; 0: they stay
 };
 

@@ -86,6 +86,7 @@ WorkerCluster::WorkerCluster(std::shared_ptr<SharedCluster> shared, io::Loop& lo
                 Breakers(shared_->breakers[1], config().circuit_breaker[1],
                          scope_.scope("circuit_breakers").scope("high"))},
       lb_stats_(scope_),
+      drop_overload_(config().drop_overload),
       balancer_(config().lb, {random, lb_stats_, &loop}),
       forget_timer_(loop.timers(), &forget, this) {
   if (config().lb.subsets)
@@ -96,6 +97,7 @@ WorkerCluster::~WorkerCluster() = default;
 
 void WorkerCluster::set_hosts(HostSetPtr hosts) {
   if (http_) http_->retain(*hosts);
+  drop_overload_ = hosts->drop_overload;
   subsets_ ? subsets_->update(std::move(hosts)) : balancer_.update(std::move(hosts));
 }
 

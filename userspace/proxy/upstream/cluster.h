@@ -109,6 +109,8 @@ class WorkerCluster final : public ext::Cluster, public std::enable_shared_from_
   HostPtr choose_host(const ext::Upstream::Origin& origin);
 
   const model::Cluster& config() const { return *shared_->config; }
+  // As the configuration or, for EDS, the last assignment says.
+  const std::optional<model::Fraction>& drop_overload() const { return drop_overload_; }
   io::Loop& loop() { return loop_; }
   ClusterStats& stats() { return stats_; }
   unsigned slot() const { return slot_; }
@@ -140,6 +142,7 @@ class WorkerCluster final : public ext::Cluster, public std::enable_shared_from_
   Transports transports_;
   Breakers breakers_[2];
   LbStats lb_stats_;
+  std::optional<model::Fraction> drop_overload_;
   LoadBalancer balancer_;
   std::unique_ptr<SubsetBalancer> subsets_;  // with lb_subset_config: instead of balancer_
   std::unordered_map<Address, Remembered> original_dst_;

@@ -303,15 +303,26 @@ void ClusterDirectory::hosts_failed(Entry& entry, const HostVector& hosts) {
   post([name = entry.shared->config->name, hosts](WorkerClusters& w) { w.hosts_failed(name, hosts); });
 }
 
+namespace {
+
+bool same_share(const std::optional<model::Fraction>& a, const std::optional<model::Fraction>& b) {
+  return a.has_value() == b.has_value() &&
+         (!a || (a->numerator == b->numerator && a->denominator == b->denominator));
+}
+
+}  // namespace
+
 void ClusterDirectory::assign(Entry& entry, const model::Assignment& assignment) {
   HostUpdate update = update_hosts(entry.members, assignment.localities, store_.slots());
   bool changed = update.changed || !entry.assigned;
   const model::Cluster& by = *entry.spread_by;
   if (by.overprovisioning_factor != assignment.overprovisioning_factor ||
-      by.weighted_priority_health != assignment.weighted_priority_health) {
+      by.weighted_priority_health != assignment.weighted_priority_health ||
+      !same_share(by.drop_overload, assignment.drop_overload)) {
     auto other = std::make_shared<model::Cluster>(*entry.shared->config);
     other->overprovisioning_factor = assignment.overprovisioning_factor;
     other->weighted_priority_health = assignment.weighted_priority_health;
+    other->drop_overload = assignment.drop_overload;
     entry.spread_by = std::move(other);
     changed = true;
   }

@@ -220,6 +220,7 @@ void finish(HostSet& set, const model::Cluster& config, bool locality_weighted, 
 HostSetPtr HostSet::make(const model::Cluster& config, const HostVector& hosts,
                          const ProxyLocation* location) {
   auto set = make_priorities(config, hosts);
+  set->drop_overload = config.drop_overload;
   if (config.lb.subsets)
     set->subsets = SubsetIndex::make(config, *set, location);
   else

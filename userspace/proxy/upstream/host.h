@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -188,6 +189,7 @@ struct HostSet {
   std::shared_ptr<const ZoneRouting> zones;  // of the first priority; null: not by zones
   std::shared_ptr<const SubsetIndex>
       subsets;  // with lb_subset_config; the set itself is then not balanced over
+  std::optional<model::Fraction> drop_overload;  // of the requests that come
 
   size_t size() const;
   size_t healthy() const;

@@ -325,7 +325,7 @@ std::unique_ptr<ext::HttpTry> HttpPools::make_try(const ext::Upstream::Origin& o
 }
 
 HttpPools::Drop HttpPools::drops() {
-  const auto& share = cluster_.config().drop_overload;
+  const auto& share = cluster_.drop_overload();
   if (!share || !share->hit(random_.next())) return Drop::no;
   return share->numerator >= share->denominator ? Drop::all : Drop::some;
 }
