@@ -160,7 +160,7 @@ class ControlPlane:
         return self.change(version=version, remove=names)
 
     def encode(self, resource):
-        """A resource's bytes, for raw()."""
+        """A resource's bytes, for raw(). Of anything that the Go API knows: what it does not know, in an Any too, is an error."""
         return base64.b64decode(self.call("encode", resource)["value"])
 
     # ---- what no sane control plane does ----

@@ -13,6 +13,7 @@
 #include "sluice/ext/access_log_manager.h"
 #include "tls/check.h"
 #include "tls/inline_secrets.h"
+#include "xds/node.h"
 
 namespace sluice::server {
 
@@ -96,7 +97,7 @@ config::BootstrapPtr AdminServer::bootstrap() {
 }
 
 envoy::config::core::v3::Node AdminServer::node() {
-  return server_.configuration_.bootstrap.node();
+  return xds::make_node(server_.configuration_.bootstrap.node(), server_.registry_, SLUICE_VERSION);
 }
 
 std::vector<admin::ListenerStatus> AdminServer::listeners() {

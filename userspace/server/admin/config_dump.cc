@@ -254,6 +254,7 @@ std::vector<MessagePtr> all_dumps(View& view, const std::vector<ClusterStatus>* 
   auto bootstrap = view.bootstrap();
   auto b = std::make_unique<v3::BootstrapConfigDump>();
   *b->mutable_bootstrap() = *bootstrap;
+  *b->mutable_bootstrap()->mutable_node() = view.node();
   set_time(view.config_loaded_at(), b->mutable_last_updated());
   out.push_back(std::move(b));
 

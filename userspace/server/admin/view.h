@@ -130,7 +130,7 @@ class View {
   virtual const server::Options& options() = 0;
   virtual unsigned concurrency() = 0;  // workers that run
   virtual std::shared_ptr<const envoy::config::bootstrap::v3::Bootstrap> bootstrap() = 0;
-  virtual envoy::config::core::v3::Node node() = 0;
+  virtual envoy::config::core::v3::Node node() = 0;  // as control planes are told
   virtual std::vector<ListenerStatus> listeners() = 0;
   virtual Discovered discovered() = 0;
   virtual std::vector<CertificateStatus> certificates() = 0;
