@@ -12,6 +12,7 @@
 #include "envoy/config/accesslog/v3/accesslog.pb.h"
 #include "envoy/config/core/v3/base.pb.h"
 #include "envoy/config/route/v3/route.pb.h"
+#include "envoy/config/trace/v3/http_tracer.pb.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
 #include "envoy/extensions/transport_sockets/tls/v3/secret.pb.h"
 #include "extensions/access_loggers/config.h"
@@ -90,6 +91,17 @@ Result<std::shared_ptr<const model::RouteConfig>> FactoryContext::make_route_con
                                                                                     std::string_view at) {
   const auto& routes = static_cast<const envoy::config::route::v3::RouteConfiguration&>(config);
   return translate(routes, *this, true, FieldPath(at));
+}
+
+Result<ext::TracerFactory> FactoryContext::make_tracer(const pb::Message* message, std::string_view at) {
+  if (message == nullptr) return around_.default_tracer;
+  const auto& provider = static_cast<const envoy::config::trace::v3::Tracing::Http&>(*message);
+  const FieldPath path(at);
+  SLUICE_ASSIGN(const Unpacked typed, typed_config(provider, registry_, "tracers", path));
+  const auto* extension = registry_.tracer(typed.type);
+  if (extension == nullptr)
+    return no_such_extension(path, typed.type, "tracer", registry_, "tracers", provider.name());
+  return extension->create(*typed.config, *this, path.field("typed_config").to_string());
 }
 
 Result<ext::UpstreamTransportFactory> FactoryContext::make_upstream_transport(const pb::Message& socket,

@@ -76,6 +76,8 @@ class FactoryContext final : public ext::FactoryContext {
     HasCluster has_cluster = {};  // routes that stand in a connection manager are checked against these
     std::string node_cluster = {};
     std::string node_id = {};
+    std::string node_zone = {};
+    ext::TracerFactory default_tracer = {};  // of the bootstrap's tracing.http
     Discovery* discovery = nullptr;  // null: nothing can be discovered
     Secrets* secrets = nullptr;  // null: none can be named
   };
@@ -92,6 +94,14 @@ class FactoryContext final : public ext::FactoryContext {
   ext::AccessLogManager& access_logs() override { return logs_; }
   std::string_view node_cluster() const override { return around_.node_cluster; }
   std::string_view node_id() const override { return around_.node_id; }
+  std::string_view node_zone() const override { return around_.node_zone; }
+  bool outbound() const override { return outbound_; }
+  void set_outbound(bool outbound) { outbound_ = outbound; }
+  bool knows_cluster(std::string_view name) const override {
+    return !around_.has_cluster || around_.has_cluster(name);
+  }
+  Result<ext::TracerFactory> make_tracer(const google::protobuf::Message* provider,
+                                         std::string_view path) override;
   Result<ext::AccessLoggerPtr> make_access_logger(const google::protobuf::Message& entry,
                                                   std::string_view path) override;
   Result<ext::ConfiguredHttpFilter> make_http_filter(const google::protobuf::Message& entry,
@@ -124,6 +134,7 @@ class FactoryContext final : public ext::FactoryContext {
   const ext::Registry& registry_;
   ext::AccessLogManager& logs_;
   const Surroundings around_;
+  bool outbound_ = false;
   std::vector<std::shared_ptr<const model::Dependency>> needs_;
 };
 

@@ -13,11 +13,13 @@ const ext::Honoured kBootstrap[] = {
     {.message = "envoy.config.bootstrap.v3.Bootstrap",
      .fields = "node static_resources dynamic_resources cluster_manager admin use_tcp_for_dns_lookups "
                "dns_resolution_config "
-               "typed_dns_resolver_config",
+               "typed_dns_resolver_config tracing",
      .meaningless = {{"stats_flush_interval",
                       "statistics are pulled from the admin endpoint; there is no sink to flush to"}}},
     {.message = "envoy.config.bootstrap.v3.Bootstrap.StaticResources",
      .fields = "listeners clusters secrets"},
+    {.message = "envoy.config.trace.v3.Tracing", .fields = "http"},
+    {.message = "envoy.config.trace.v3.Tracing.Http", .fields = "name typed_config"},
     {.message = "envoy.config.bootstrap.v3.ClusterManager",
      .fields = "local_cluster_name upstream_bind_config"},
     {.message = "envoy.config.bootstrap.v3.Admin",
@@ -282,7 +284,9 @@ const ext::Honoured kShared[] = {
     {.message = "envoy.config.accesslog.v3.AccessLogFilter",
      .fields =
          "status_code_filter duration_filter not_health_check_filter runtime_filter and_filter or_filter "
-         "header_filter response_flag_filter grpc_status_filter log_type_filter metadata_filter"},
+         "header_filter response_flag_filter grpc_status_filter log_type_filter metadata_filter "
+         "traceable_filter"},
+    {.message = "envoy.config.accesslog.v3.TraceableFilter", .fields = ""},
     {.message = "envoy.config.accesslog.v3.MetadataFilter", .fields = "*"},
     {.message = "envoy.type.matcher.v3.MetadataMatcher", .fields = "*"},
     {.message = "envoy.type.matcher.v3.MetadataMatcher.PathSegment", .fields = "key"},

@@ -6,7 +6,6 @@ namespace {
 
 constexpr std::string_view kShown = "for people and control planes: shown in config_dump, read by nothing";
 constexpr std::string_view kRuntime = "layered_runtime is refused, so nothing overrides the default";
-constexpr std::string_view kTracing = "tracing is refused, so there is no span to name or sample";
 
 const ext::Honoured kRoutes[] = {
     {.message = "envoy.config.route.v3.RouteConfiguration",
@@ -32,8 +31,20 @@ const ext::Honoured kRoutes[] = {
      .fields = "name match route redirect direct_response non_forwarding_action metadata "
                "typed_per_filter_config request_headers_to_add request_headers_to_remove "
                "response_headers_to_add response_headers_to_remove per_request_buffer_limit_bytes "
-               "stat_prefix request_body_buffer_limit",
-     .meaningless = {{"decorator", kTracing}}},
+               "stat_prefix request_body_buffer_limit decorator tracing"},
+    {.message = "envoy.config.route.v3.Decorator", .fields = "*"},
+    {.message = "envoy.config.route.v3.Tracing", .fields = "*"},
+    {.message = "envoy.type.tracing.v3.CustomTag",
+     .fields = "tag literal environment request_header metadata value"},
+    {.message = "envoy.type.tracing.v3.CustomTag.Literal", .fields = "*"},
+    {.message = "envoy.type.tracing.v3.CustomTag.Environment", .fields = "*"},
+    {.message = "envoy.type.tracing.v3.CustomTag.Header", .fields = "*"},
+    {.message = "envoy.type.tracing.v3.CustomTag.Metadata", .fields = "*"},
+    {.message = "envoy.type.metadata.v3.MetadataKey", .fields = "*"},
+    {.message = "envoy.type.metadata.v3.MetadataKey.PathSegment", .fields = "*"},
+    {.message = "envoy.type.metadata.v3.MetadataKind", .fields = "request route"},
+    {.message = "envoy.type.metadata.v3.MetadataKind.Request", .fields = ""},
+    {.message = "envoy.type.metadata.v3.MetadataKind.Route", .fields = ""},
     {.message = "envoy.config.core.v3.Metadata", .fields = "filter_metadata"},
 
     {.message = "envoy.config.route.v3.RouteMatch",
@@ -76,8 +87,7 @@ const ext::Honoured kRoutes[] = {
                "response_headers_to_add response_headers_to_remove typed_per_filter_config "
                "host_rewrite_literal"},
     {.message = "envoy.config.route.v3.RouteAction.RequestMirrorPolicy",
-     .fields = "cluster cluster_header runtime_fraction disable_shadow_host_suffix_append",
-     .meaningless = {{"trace_sampled", kTracing}}},
+     .fields = "cluster cluster_header runtime_fraction disable_shadow_host_suffix_append trace_sampled"},
     {.message = "envoy.config.route.v3.RouteAction.HashPolicy",
      .fields = "header cookie connection_properties query_parameter terminal"},
     {.message = "envoy.config.route.v3.RouteAction.HashPolicy.Header", .fields = "*"},

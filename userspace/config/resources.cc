@@ -24,6 +24,8 @@ FactoryContext Resources::context() const {
                         {.has_cluster = has_cluster_,
                          .node_cluster = node_cluster_,
                          .node_id = node_id_,
+                         .node_zone = node_zone_,
+                         .default_tracer = default_tracer_,
                          .discovery = discovery_,
                          .secrets = secrets_});
 }

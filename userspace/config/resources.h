@@ -31,6 +31,11 @@ class Resources {
         honoured_(registry) {}
 
   const HonouredFields& honoured() const { return honoured_; }
+  // What the bootstrap says to connection managers that trace: its node.locality.zone, its tracing.http.
+  void set_tracing(std::string node_zone, ext::TracerFactory default_tracer) {
+    node_zone_ = std::move(node_zone);
+    default_tracer_ = std::move(default_tracer);
+  }
   // What the bootstrap sets for every cluster (cluster_manager.upstream_bind_config and the like).
   void set_cluster_defaults(ClusterDefaults defaults) { defaults_ = std::move(defaults); }
   // Where connection managers get routes and filters that are discovered. Without it they are refused.
@@ -64,6 +69,8 @@ class Resources {
   const ext::Registry& registry_;
   ext::AccessLogManager& logs_;
   const std::string node_cluster_, node_id_;
+  std::string node_zone_;
+  ext::TracerFactory default_tracer_;
   const HonouredFields honoured_;
   ClusterDefaults defaults_;
   Discovery* discovery_ = nullptr;

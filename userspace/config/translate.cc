@@ -140,18 +140,27 @@ Status check_source(const model::ConfigSource& source, const Bootstrap& in, cons
 }
 
 Status add_listeners(const Bootstrap& in, const ext::Registry& registry, ext::AccessLogManager& logs,
-                     Discovery* discovery, Secrets& secrets, const FieldPath& path, model::ConfigSet& out) {
+                     Discovery* discovery, Secrets& secrets, const FieldPath& path, model::ConfigSet& out,
+                     ext::TracerFactory& default_tracer) {
   NoDiscovery nothing;
   std::unordered_map<std::string, int> names;
   std::unordered_map<Address, const model::Listener*> addresses;
   std::unordered_set<std::string_view> clusters;
   for (const auto& cluster : out.clusters) clusters.insert(cluster->name);
-  FactoryContext context(registry, logs,
-                         {.has_cluster = [&](std::string_view name) { return clusters.contains(name); },
-                          .node_cluster = in.node().cluster(),
-                          .node_id = in.node().id(),
-                          .discovery = discovery ? discovery : &nothing,
-                          .secrets = &secrets});
+  FactoryContext::Surroundings around{
+      .has_cluster = [&](std::string_view name) { return clusters.contains(name); },
+      .node_cluster = in.node().cluster(),
+      .node_id = in.node().id(),
+      .node_zone = in.node().locality().zone(),
+      .discovery = discovery ? discovery : &nothing,
+      .secrets = &secrets};
+  if (in.tracing().has_http()) {
+    FactoryContext alone(registry, logs, around);
+    SLUICE_ASSIGN(default_tracer,
+                  alone.make_tracer(&in.tracing().http(), FieldPath("tracing").field("http").to_string()));
+    around.default_tracer = default_tracer;
+  }
+  FactoryContext context(registry, logs, std::move(around));
   for (int i = 0; i < in.static_resources().listeners_size(); ++i) {
     const FieldPath at = path.item(static_cast<size_t>(i));
     SLUICE_ASSIGN(auto made, translate(in.static_resources().listeners(i), context, at));
@@ -199,7 +208,8 @@ Result<model::Bootstrap> translate(const Bootstrap& in, const ext::Registry& reg
   SLUICE_TRY(add_clusters(in, registry, logs, *secrets, resources.field("clusters"), *set));
   out.local_cluster = in.cluster_manager().local_cluster_name();
   SLUICE_TRY(check_local_cluster(out.local_cluster, *set));
-  SLUICE_TRY(add_listeners(in, registry, logs, discovery, *secrets, resources.field("listeners"), *set));
+  SLUICE_TRY(add_listeners(in, registry, logs, discovery, *secrets, resources.field("listeners"), *set,
+                           out.default_tracer));
   if (in.has_dynamic_resources()) {
     const FieldPath dynamic("dynamic_resources");
     SLUICE_ASSIGN(out.dynamic, to_dynamic_resources(in.dynamic_resources(), dynamic));

@@ -193,6 +193,7 @@ Result<std::shared_ptr<const model::Listener>> translate(const proto::Listener& 
   using Direction = model::TrafficDirection;
   if (in.traffic_direction() == envoy::config::core::v3::INBOUND) out->direction = Direction::inbound;
   if (in.traffic_direction() == envoy::config::core::v3::OUTBOUND) out->direction = Direction::outbound;
+  context.set_outbound(out->direction == Direction::outbound);
 
   const FieldPath filters = path.field("listener_filters");
   for (int i = 0; i < in.listener_filters_size(); ++i) {

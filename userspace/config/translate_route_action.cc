@@ -271,6 +271,7 @@ Result<model::MirrorPolicy> to_mirror_policy(const Action::RequestMirrorPolicy& 
   if (in.has_runtime_fraction())
     out.fraction = extensions::to_fraction(in.runtime_fraction().default_value());
   out.disable_shadow_host_suffix = in.disable_shadow_host_suffix_append();
+  if (in.has_trace_sampled()) out.trace_sampled = in.trace_sampled().value();
   return out;
 }
 

@@ -7,6 +7,7 @@
 #include "extensions/access_loggers/common/formatter.h"
 #include "extensions/access_loggers/config.h"
 #include "extensions/common/proto_matchers.h"
+#include "extensions/common/proto_tracing.h"
 #include "extensions/common/proto_util.h"
 
 namespace sluice::config {
@@ -170,6 +171,9 @@ Result<model::Route> to_route(const proto::Route& in, const RouteContext& contex
   SLUICE_TRY(add_filter_configs(in, context, path, out.filter_configs));
   out.decorator_operation = in.decorator().operation();
   out.decorator_propagate = value_or(in.decorator().has_propagate(), in.decorator().propagate(), true);
+  if (in.has_tracing()) {
+    SLUICE_ASSIGN(out.tracing, extensions::to_route_tracing(in.tracing(), path.field("tracing").to_string()));
+  }
   out.request_body_limit = body_limit(in);
   out.stat_prefix = in.stat_prefix();
   out.metadata_text = metadata_text(in.metadata());

@@ -20,6 +20,7 @@
 #include "extensions/filters/network/http_connection_manager/config.h"
 #include "extensions/filters/network/rbac/config.h"
 #include "extensions/filters/network/tcp_proxy/config.h"
+#include "extensions/tracers/zipkin/config.h"
 #include "extensions/transport_sockets/tls/config.h"
 #include "extensions/transport_sockets/upstream_proxy_protocol/config.h"
 
@@ -52,6 +53,8 @@ void register_builtin(ext::Registry& r) {
   r.add(extensions::http_connection_manager::extension());
   r.add(extensions::network_rbac::extension());
   r.add(extensions::tcp_proxy::extension());
+  // envoy.tracers
+  r.add(extensions::zipkin::extension());
   // envoy.transport_sockets
   r.add(extensions::transport_tls::downstream_extension());
   r.add(extensions::transport_tls::upstream_extension());

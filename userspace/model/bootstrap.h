@@ -8,6 +8,7 @@
 #include "io/loop.h"
 #include "model/config_set.h"
 #include "model/config_source.h"
+#include "sluice/ext/tracer.h"
 
 namespace sluice::model {
 
@@ -30,6 +31,7 @@ struct Bootstrap {
   std::string local_cluster;  // cluster_manager.local_cluster_name
   std::shared_ptr<const ConfigSet> config;
   DynamicResources dynamic;
+  ext::TracerFactory default_tracer;  // tracing.http; empty: none
 };
 
 }  // namespace sluice::model

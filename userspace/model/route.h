@@ -88,6 +88,7 @@ struct MirrorPolicy {
   std::string cluster_header = {};  // in lower case
   Fraction fraction = {};
   bool disable_shadow_host_suffix = false;
+  std::optional<bool> trace_sampled = {};  // nothing: a copy is traced where its request is
 };
 
 struct WeightedCluster {
@@ -175,6 +176,8 @@ struct DirectResponseAction {
 
 struct NonForwardingAction {};
 
+struct RouteTracing;  // model/tracing.h
+
 // RouteMatch.
 struct PathMatch {
   enum class Kind : uint8_t { prefix, exact, separated_prefix, regex, connect };
@@ -198,6 +201,7 @@ struct Route {
   std::variant<RouteAction, RedirectAction, DirectResponseAction, NonForwardingAction> action;
   std::string decorator_operation;
   bool decorator_propagate = true;
+  std::shared_ptr<const RouteTracing> tracing;  // null: as the connection manager says
   HeaderRulesPair header_rules;
   FilterConfigs filter_configs;
   std::optional<uint32_t> request_body_limit;  // per_request_buffer_limit_bytes, request_body_buffer_limit

@@ -34,7 +34,9 @@ Status DynamicConfig::start_primary_clusters(const config::Configuration& config
   sources_ = configuration.model.dynamic;
   static_ = configuration.model.config;
   directory_ = &clusters;
-  resources_ = std::make_unique<config::Resources>(registry_, logs_, configuration.model.node.cluster);
+  const model::Node& node = configuration.model.node;
+  resources_ = std::make_unique<config::Resources>(registry_, logs_, node.cluster, node.id);
+  resources_->set_tracing(node.zone, configuration.model.default_tracer);
   const auto bootstrap = configuration.bootstrap.without_static_resources();
   SLUICE_ASSIGN(auto defaults, config::cluster_defaults(*bootstrap));
   resources_->set_cluster_defaults(std::move(defaults));

@@ -30,7 +30,8 @@ envoy::config::core::v3::Node make_node(envoy::config::core::v3::Node out, const
       extension.set_category(kind == "network_filters"    ? "envoy.filters.network"
                              : kind == "listener_filters" ? "envoy.filters.listener"
                              : kind == "http_filters"     ? "envoy.filters.http"
-                                                          : "envoy.access_loggers");
+                             : kind == "access_loggers"   ? "envoy.access_loggers"
+                                                          : "envoy." + std::string(kind));
       extension.add_type_urls(type);
     });
   }

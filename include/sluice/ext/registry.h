@@ -12,6 +12,7 @@
 #include "sluice/ext/http_filter.h"
 #include "sluice/ext/listener_filter.h"
 #include "sluice/ext/network_filter.h"
+#include "sluice/ext/tracer.h"
 #include "sluice/ext/transport_socket.h"
 
 namespace google::protobuf {
@@ -50,9 +51,16 @@ class FactoryContext {
   virtual AccessLogManager& access_logs() = 0;
   virtual std::string_view node_cluster() const { return {}; }  // the bootstrap's node.cluster
   virtual std::string_view node_id() const { return {}; }  // and node.id
+  virtual std::string_view node_zone() const { return {}; }  // and node.locality.zone
+  virtual bool outbound() const { return false; }  // of the listener that is made: traffic_direction OUTBOUND
+  // May a cluster of this name be used? True also where nobody knows.
+  virtual bool knows_cluster(std::string_view /*name*/) const { return true; }
   // Translates a repeated envoy.config.accesslog.v3.AccessLog entry; `path` is for error messages.
   virtual Result<AccessLoggerPtr> make_access_logger(const google::protobuf::Message& entry,
                                                      std::string_view path) = 0;
+  // Translates an envoy.config.trace.v3.Tracing.Http; null: the bootstrap's tracing.http, which may be none.
+  virtual Result<TracerFactory> make_tracer(const google::protobuf::Message* provider,
+                                            std::string_view path) = 0;
   // Translates an envoy...http_connection_manager.v3.HttpFilter entry.
   virtual Result<ConfiguredHttpFilter> make_http_filter(const google::protobuf::Message& entry,
                                                         std::string_view path) = 0;
@@ -112,6 +120,7 @@ class Registry {
   void add(Extension<AccessLoggerPtr> e) { access_[e.type] = std::move(e); }
   void add(Extension<DownstreamTransportFactory> e) { downstream_transport_[e.type] = std::move(e); }
   void add(Extension<UpstreamTransportFactory> e) { upstream_transport_[e.type] = std::move(e); }
+  void add(Extension<TracerFactory> e) { tracer_[e.type] = std::move(e); }
   void add(HttpFilterExtension e) { http_[e.type] = std::move(e); }
 
   // By the type of the typed_config (Envoy's rule); nullptr: not supported.
@@ -129,6 +138,8 @@ class Registry {
   const Extension<UpstreamTransportFactory>* upstream_transport(std::string_view type) const {
     return find(upstream_transport_, type);
   }
+
+  const Extension<TracerFactory>* tracer(std::string_view type) const { return find(tracer_, type); }
 
   const HttpFilterExtension* http_filter(std::string_view type) const {
     auto it = http_.find(type);
@@ -149,6 +160,7 @@ class Registry {
     for (auto& [t, e] : http_) f("http_filters", e.name, e.type);
     for (auto& [t, e] : downstream_transport_) f("transport_sockets.downstream", e.name, e.type);
     for (auto& [t, e] : upstream_transport_) f("transport_sockets.upstream", e.name, e.type);
+    for (auto& [t, e] : tracer_) f("tracers", e.name, e.type);
   }
 
   // The field lists of all extensions: f(const Honoured&).
@@ -164,6 +176,7 @@ class Registry {
     each(http_);
     each(downstream_transport_);
     each(upstream_transport_);
+    each(tracer_);
   }
 
  private:
@@ -179,6 +192,7 @@ class Registry {
   Map<AccessLoggerPtr> access_;
   Map<DownstreamTransportFactory> downstream_transport_;
   Map<UpstreamTransportFactory> upstream_transport_;
+  Map<TracerFactory> tracer_;
   std::map<std::string, HttpFilterExtension, std::less<>> http_;
 };
 

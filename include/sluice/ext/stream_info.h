@@ -90,6 +90,7 @@ class ResponseFlags {
 enum class CloseType : uint8_t { normal, local_reset, remote_reset };
 
 struct StreamInfo;
+struct StreamTracing;
 
 // What an HTTP stream adds. The maps are those that are sent: after every filter, with what the proxy adds; they belong
 // to the stream and are there as far as it got (null: not yet, or never). Unset times are MonotonicTime{}.
@@ -110,6 +111,7 @@ struct HttpInfo {
   bool scheme_matches_upstream = false;  // scheme_header_transformation.match_upstream: of the router
   const model::Route* route = nullptr;  // kept by the stream
   const model::VirtualHost* virtual_host = nullptr;
+  StreamTracing* tracing = nullptr;  // tracer.h; null: the connection manager does not trace
   std::string virtual_cluster_name;
   uint64_t request_header_bytes = 0, response_header_bytes = 0, response_trailer_bytes = 0;
   uint64_t downstream_wire_bytes_received = 0, downstream_wire_bytes_sent = 0;

@@ -123,6 +123,8 @@ Result<FilterPtr> to_filter(const proto::AccessLogFilter& f, const std::string& 
     }
     case proto::AccessLogFilter::kNotHealthCheckFilter:
       return not_health_check_filter();
+    case proto::AccessLogFilter::kTraceableFilter:
+      return traceable_filter();
     case proto::AccessLogFilter::kHeaderFilter: {
       SLUICE_ASSIGN(auto matcher, extensions::to_header_matcher(f.header_filter().header(),
                                                                 path + ".header_filter.header"));
@@ -152,10 +154,8 @@ Result<FilterPtr> to_filter(const proto::AccessLogFilter& f, const std::string& 
     default:
       break;
   }
-  return Error{
-      path +
-      ": this kind of filter is not supported: there is no tracing (traceable_filter) and no extension "
-      "(extension_filter) to ask"};
+  return Error{path +
+               ": this kind of filter is not supported: there is no extension (extension_filter) to ask"};
 }
 
 }  // namespace

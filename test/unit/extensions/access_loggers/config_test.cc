@@ -40,6 +40,9 @@ struct Context final : ext::FactoryContext {
                                                   std::string_view) override {
     return Error{"no"};
   }
+  Result<ext::TracerFactory> make_tracer(const google::protobuf::Message*, std::string_view) override {
+    return Error{"no"};
+  }
   Result<ext::ConfiguredHttpFilter> make_http_filter(const google::protobuf::Message&,
                                                      std::string_view) override {
     return Error{"no"};
@@ -194,6 +197,7 @@ TEST_CASE("filters") {
             .starts_with("log.filter.header_filter.header"));
   CHECK(passes(R"({"metadata_filter":{"matcher":{"filter":"x","path":[{"key":"k"}]}}})", ok)
             .starts_with("log.filter.metadata_filter.matcher.value: "));
-  CHECK(passes(R"({"and_filter":{"filters":[{"not_health_check_filter":{}},{"traceable_filter":{}}]}})", ok)
+  CHECK(passes(R"({"traceable_filter":{}})", ok) == "no");
+  CHECK(passes(R"({"and_filter":{"filters":[{"not_health_check_filter":{}},{"extension_filter":{}}]}})", ok)
             .starts_with("log.filter.and_filter.filters[1]: "));
 }

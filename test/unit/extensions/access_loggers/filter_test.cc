@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include "sluice/ext/tracer.h"
 #include "test/unit/extensions/access_loggers/http_stream.h"
 
 using namespace sluice;
@@ -83,6 +84,17 @@ TEST_CASE("HTTP: status, health checks, headers, gRPC's status") {
   s.http.health_check = true;
   CHECK_FALSE(pass(not_health_check_filter(), s.info));
   CHECK(pass(not_health_check_filter()));
+
+  CHECK_FALSE(pass(traceable_filter(), s.info));
+  ext::StreamTracing tracing;
+  s.http.tracing = &tracing;
+  tracing.reason = ext::TraceReason::sampled;
+  CHECK_FALSE(pass(traceable_filter(), s.info));
+  tracing.reason = ext::TraceReason::service_forced;
+  CHECK_FALSE(pass(traceable_filter(), s.info));  // a health check
+  s.http.health_check = false;
+  CHECK(pass(traceable_filter(), s.info));
+  s.http.health_check = true;
 
   model::HeaderMatcher m;
   m.name = "a";

@@ -105,7 +105,7 @@ constexpr Command kCommands[] = {
     {"DOWNSTREAM_HANDSHAKE_DURATION", K::absent, Syntax::bare, true},
     {"UPSTREAM_PROTOCOL", K::upstream_protocol},
     upstream("UPSTREAM_SERVER_NAME", V::server_name),
-    {"TRACE_ID", K::absent},
+    {"TRACE_ID", K::trace_id},
     {"SPAN_ID", K::absent},
     {"METADATA", K::metadata, Syntax::params_length},
     {"COALESCE", K::coalesce, Syntax::params_length},

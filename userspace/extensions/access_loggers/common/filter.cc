@@ -7,6 +7,7 @@
 #include "core/random.h"
 #include "http/grpc.h"
 #include "http/header_map.h"
+#include "sluice/ext/tracer.h"
 
 namespace sluice::access_loggers {
 namespace {
@@ -74,6 +75,13 @@ FilterPtr status_code_filter(Comparison comparison, uint64_t code) {
 FilterPtr not_health_check_filter() {
   return filter_of(
       [](const StreamInfo& info, AccessLogType) { return !info.http || !info.http->health_check; });
+}
+
+FilterPtr traceable_filter() {
+  return filter_of([](const StreamInfo& info, AccessLogType) {
+    return info.http && info.http->tracing && !info.http->health_check &&
+           info.http->tracing->reason == ext::TraceReason::service_forced;
+  });
 }
 
 FilterPtr header_filter(model::HeaderMatcher matcher) {

@@ -29,6 +29,8 @@ FilterPtr log_type_filter(std::vector<ext::AccessLogType> types, bool exclude);
 // `independent`, anew for every record.
 FilterPtr random_filter(uint64_t numerator, uint64_t denominator, bool independent = false);
 FilterPtr not_health_check_filter();
+// Requests that are traced because a service asked for it (x-envoy-force-trace); in spite of its name no others.
+FilterPtr traceable_filter();
 // Of the request; a stream without one has no headers.
 FilterPtr header_filter(model::HeaderMatcher matcher);
 // gRPC's own statuses; what is none of them counts as UNKNOWN.

@@ -71,6 +71,7 @@ enum class OperatorKind : uint8_t {
   filter_state,
   grpc_status,
   local_reply_body,
+  trace_id,
   request_headers_bytes,
   response_headers_bytes,
   response_trailers_bytes,

@@ -6,6 +6,7 @@
 #include "http/header_map.h"
 #include "http/query.h"
 #include "model/route.h"
+#include "sluice/ext/tracer.h"
 
 namespace sluice::access_loggers {
 namespace {
@@ -235,6 +236,10 @@ bool append_http_value(const Operator& op, const StreamInfo& info, ext::AccessLo
       return append_filter_state(op, h, out);
     case K::grpc_status:
       return append_grpc_status(op, h, out);
+    case K::trace_id:
+      if (!h || !h->tracing || !h->tracing->span) return false;
+      out += h->tracing->span->trace_id();
+      return true;
     case K::local_reply_body:
       // There while the reply is being made (local_reply_config), as in Envoy; not for the record of the stream.
       if (h && type == ext::AccessLogType::not_set) out += h->local_reply_body;

@@ -4,6 +4,8 @@
 #include <atomic>
 #include <charconv>
 
+#include "sluice/ext/tracer.h"
+
 namespace sluice::extensions::health_check {
 namespace {
 
@@ -43,7 +45,9 @@ class HealthCheck final : public ext::HttpFilter {
     health_check_ = std::all_of(settings_.headers.begin(), settings_.headers.end(),
                                 [&](const model::HeaderMatcher& m) { return m.matches(headers); });
     if (!health_check_) return ext::HeadersStatus::proceed;
-    context_->stream_info().http->health_check = true;
+    ext::HttpInfo& info = *context_->stream_info().http;
+    info.health_check = true;
+    if (info.tracing && info.tracing->span) info.tracing->span->set_sampled(false);
     handling_ = !settings_.pass_through || failing() || cached();
     if (!handling_) return ext::HeadersStatus::proceed;
     if (end_stream) answer();

@@ -89,6 +89,7 @@ void Router::start_try() {
   canary_ = host->canary();
   info().upstream_remote = host->address();
   info().upstream_host_name = host->hostname();
+  if (http_info().tracing) begin_try_span();
   if (action_->host_rewrite == model::RouteAction::HostRewrite::from_upstream && !host->hostname().empty())
     model::rewrite_host(*action_, host->hostname(), *request_, !config().suppress_envoy_headers);
   try_->start();
@@ -136,6 +137,7 @@ void Router::send_request() {
   http_info().first_upstream_tx_byte = last_activity_;
   if (request_ended_) http_info().last_upstream_tx_byte = last_activity_;
   const bool end = request_ended_ && !has_body && !trailers;
+  if (http_info().tracing) inject_trace();
   if (Buffer first = raw_ ? proxy_header() : Buffer(); !first.empty()) {
     stream_->send_headers(*request_, false);
     if (stream_) stream_->send_data(std::move(first), end);
@@ -213,6 +215,11 @@ void Router::upstream_reset(ResetReason reason, std::string_view transport_failu
     return start_try();
   }
   if (reason == ResetReason::local_refused_stream) reason = ResetReason::connection_termination;
+  if (try_span_) {
+    try_span_->outcome.canceled = false;
+    try_span_->outcome.reset = http::to_string(reason);
+    try_span_->outcome.flags.set(flag_of(reason));
+  }
   const bool dropped = reason == ResetReason::overflow;
   const bool connecting =
       reason == ResetReason::connection_failure || reason == ResetReason::connection_timeout;
@@ -320,6 +327,7 @@ void Router::on_per_try_idle_timeout(io::Timer& timer) {
 
 void Router::try_timed_out(stats::Counter& counter, std::string_view details) {
   counter.add();
+  if (try_span_) try_span_->outcome.flags.set(ResponseFlag::upstream_request_timeout);
   try_->report(ext::TryResult::timeout);
   if (retry_ && can_replay()) {
     switch (
@@ -381,6 +389,7 @@ void Router::end_try() {
   }
   for (auto* timer : {&try_timer_, &idle_timer_, &duration_timer_})
     if (*timer) (*timer)->cancel();
+  if (try_span_) end_try_span();
   stream_ = nullptr;
   sent_ = false;
   resume_downstream();

@@ -12,7 +12,7 @@ namespace {
 using Proto = envoy::extensions::filters::http::router::v3::Router;
 
 Result<ext::HttpFilterFactory> create(const google::protobuf::Message& message, ext::FactoryContext&,
-                                      std::string_view path) {
+                                      std::string_view) {
   const auto& proto = static_cast<const Proto&>(message);
   auto config = std::make_shared<Config>();
   if (proto.has_dynamic_stats()) config->dynamic_stats = proto.dynamic_stats().value();
@@ -22,10 +22,7 @@ Result<ext::HttpFilterFactory> create(const google::protobuf::Message& message, 
   for (const std::string& name : proto.strict_check_headers())
     config->strict_check_headers.push_back(http::find_name(name));
   config->own_address = find_own_address();
-  if (proto.start_child_span())
-    return Error{std::string(path) +
-                 ".start_child_span: there is no tracing of upstream requests in this version of Sluice; "
-                 "leave it out"};
+  config->start_child_span = proto.start_child_span();
   return make_factory(std::move(config));
 }
 

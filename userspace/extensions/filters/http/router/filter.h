@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/buffer.h"
+#include "extensions/common/tracing.h"
 #include "extensions/filters/http/router/retry_state.h"
 #include "extensions/filters/http/router/router.h"
 #include "extensions/filters/http/router/timeouts.h"
@@ -82,6 +83,10 @@ class Router final : public ext::HttpFilter, private ext::HttpTry::Callbacks, pr
   bool sends_again(http::ResetReason reason) const;
   const model::RouteAction::Upgrade* terminates_connect() const;
   Buffer proxy_header();
+  // tracing.cc: where a request is traced
+  void begin_try_span();
+  void inject_trace();
+  void end_try_span();
   // The try is over without a response, or in the middle of one.
   void upstream_reset(http::ResetReason reason, std::string_view transport_failure);
   void timed_out(std::string_view details, ext::TryResult result);
@@ -167,6 +172,12 @@ class Router final : public ext::HttpFilter, private ext::HttpTry::Callbacks, pr
     return *rare_;
   }
   std::unique_ptr<Rare> rare_;
+
+  struct TrySpan {
+    std::unique_ptr<ext::Span> span;
+    TryOutcome outcome;
+  };
+  std::unique_ptr<TrySpan> try_span_;  // null: tries have no spans
 };
 
 }  // namespace sluice::extensions::router

@@ -66,6 +66,11 @@ void Router::on_headers(http::HeaderMapPtr headers, bool end_stream) {
         std::chrono::duration_cast<std::chrono::milliseconds>(last_activity_ - request_complete_).count();
     headers->set_integer(Name::x_envoy_upstream_service_time, static_cast<uint64_t>(ms));
   }
+  if (try_span_) {
+    try_span_->outcome.status = status;
+    if (end_stream) try_span_->outcome.canceled = false;
+    tag_grpc_status(*try_span_->span, *headers);
+  }
   if (headers->has(Name::x_envoy_immediate_health_check_fail)) try_->report_immediate_health_check_fail();
   if (retries(*headers, status) || redirects(*headers, status)) return;
   report_host(status, *headers, end_stream);
@@ -90,6 +95,7 @@ void Router::on_headers(http::HeaderMapPtr headers, bool end_stream) {
 void Router::on_data(Buffer& data, bool end_stream) {
   last_activity_ = now();
   if (end_stream) {
+    if (try_span_) try_span_->outcome.canceled = false;
     if (report_grpc_late_) try_->report_status(500);  // no trailers, no status: not well
     response_complete();
   }
@@ -98,6 +104,10 @@ void Router::on_data(Buffer& data, bool end_stream) {
 
 void Router::on_trailers(http::HeaderMapPtr trailers) {
   last_activity_ = now();
+  if (try_span_) {
+    try_span_->outcome.canceled = false;
+    tag_grpc_status(*try_span_->span, *trailers);
+  }
   if (report_grpc_late_) {
     auto grpc = http::grpc_status(trailers.get(), nullptr, 200, true);
     try_->report_status(!grpc || *grpc < 0 ? 500 : http::http_status_of_grpc(static_cast<uint32_t>(*grpc)));

@@ -14,6 +14,7 @@ struct Config {
   bool dynamic_stats = true;
   bool suppress_envoy_headers = false;
   bool respect_expected_rq_timeout = false;
+  bool start_child_span = false;  // tries have spans of their own, where requests are traced
   bool suppress_grpc_failure_code_stats = false;
   std::vector<http::Name> strict_check_headers;
   std::string own_address =

@@ -126,6 +126,8 @@ Status add_headers_and_path(const Proto& in, ext::FactoryContext& context, const
                    " is not supported by this version of Sluice; it has "
                    "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig"};
     if (uuid.has_pack_trace_reason()) out.pack_trace_reason = uuid.pack_trace_reason().value();
+    if (uuid.has_use_request_id_for_trace_sampling())
+      out.trace_by_request_id = uuid.use_request_id_for_trace_sampling().value();
   }
   out.proxy_100_continue = in.proxy_100_continue();
   if (in.has_add_proxy_protocol_connection_state())
@@ -207,6 +209,9 @@ Result<ext::NetworkFilterFactory> create(const google::protobuf::Message& messag
                                                           path + ".access_log[" + std::to_string(i) + "]"));
     out.access_logs.push_back(std::move(logger));
   }
+  if (in.has_tracing()) {
+    SLUICE_ASSIGN(out.tracing, to_tracing(in, context, path + ".tracing"));
+  }
   if (in.has_local_reply_config()) {
     SLUICE_ASSIGN(out.local_replies, to_local_replies(in.local_reply_config(), path + ".local_reply_config"));
   }
@@ -239,7 +244,7 @@ ext::Extension<ext::NetworkFilterFactory> extension() {
                "normalize_path merge_slashes path_with_escaped_slashes_action request_id_extension "
                "local_reply_config strip_matching_host_port strip_any_host_port strip_trailing_host_dot "
                "stream_error_on_invalid_http_message append_x_forwarded_port "
-               "add_proxy_protocol_connection_state",
+               "add_proxy_protocol_connection_state tracing",
            .meaningless = {{"append_local_overload", "there is no overload manager"},
                            {"http3_protocol_options", "codec_type HTTP3 is refused"}}},
           {.message = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager."
@@ -281,8 +286,11 @@ ext::Extension<ext::NetworkFilterFactory> extension() {
           {.message = "envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension",
            .fields = "typed_config"},
           {.message = "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig",
-           .fields = "pack_trace_reason",
-           .meaningless = {{"use_request_id_for_trace_sampling", "tracing is refused"}}},
+           .fields = "pack_trace_reason use_request_id_for_trace_sampling"},
+          {.message = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager."
+                      "Tracing",
+           .fields = "*"},
+          {.message = "envoy.config.trace.v3.Tracing.Http", .fields = "name typed_config"},
           {.message = "envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig",
            .fields = "mappers body_format"},
           {.message = "envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper",

@@ -20,6 +20,8 @@ std::string lower(std::string_view text);
 Status add_routes(const Proto& in, ext::FactoryContext& context, const std::string& path, Settings& out);
 Status add_protocols(const Proto& in, const std::string& path, Settings& out);
 Status add_client_address(const Proto& in, const std::string& path, Settings& out);
+Result<std::shared_ptr<const Tracing>> to_tracing(const Proto& in, ext::FactoryContext& context,
+                                                  const std::string& path);
 Result<LocalReplies> to_local_replies(
     const envoy::extensions::filters::network::http_connection_manager::v3::LocalReplyConfig& in,
     const std::string& path);

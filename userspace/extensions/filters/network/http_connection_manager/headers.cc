@@ -111,7 +111,7 @@ void set_client_certificate(ClientCert how, std::string_view details, HeaderMap&
 
 void set_request_id(const Settings& settings, bool edge, Random& random, HeaderMap& headers) {
   if (!settings.generate_request_id) return;
-  const bool there = headers.has(Name::x_request_id);
+  const bool there = !headers.get(Name::x_request_id).empty();
   if (!there || (edge && !settings.preserve_external_request_id)) {
     const auto id = make_uuid(random);
     headers.set(Name::x_request_id, {id.data(), id.size()});

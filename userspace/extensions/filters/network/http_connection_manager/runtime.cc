@@ -4,6 +4,7 @@
 
 #include "extensions/filters/network/http_connection_manager/connection.h"
 #include "extensions/filters/network/http_connection_manager/stream.h"
+#include "extensions/filters/network/http_connection_manager/tracing.h"
 
 namespace sluice::extensions::http_connection_manager {
 namespace {
@@ -42,6 +43,7 @@ Runtime::Runtime(std::shared_ptr<const Settings> s, const ext::NetworkFilterScop
     : settings(std::move(s)), stats(scope, settings->stat_prefix), buffer_limit(scope.buffer_limit) {
   const ext::HttpFilterScope http{scope.root, "http." + settings->stat_prefix + "."};
   filters = make_chain(settings->filters, http);
+  if (settings->tracing && settings->tracing->tracer) make_tracer_ = settings->tracing->tracer(scope.root);
   for (const Upgrade& u : settings->upgrades) upgrades.push_back({&u, make_chain(u.filters, http)});
 }
 
@@ -57,6 +59,12 @@ std::unique_ptr<Stream> Runtime::take_stream() {
 void Runtime::give_back(std::unique_ptr<Stream> stream) {
   stream->recycle();
   if (free_.size() < kKeepStreams) free_.push_back(std::move(stream));
+}
+
+ext::Tracer* Runtime::tracer(ext::NetworkFilterContext& context) {
+  if (!tracer_ && make_tracer_)
+    tracer_ = make_tracer_({context.loop(), context.random(), context.clusters()});
+  return tracer_.get();
 }
 
 const std::shared_ptr<const model::RouteConfig>& Runtime::Seen::of(const model::RouteSource& source) {

@@ -12,6 +12,7 @@
 #include "extensions/filters/network/http_connection_manager/settings.h"
 #include "extensions/filters/network/http_connection_manager/stats.h"
 #include "io/loop.h"
+#include "sluice/ext/tracer.h"
 
 namespace sluice::extensions::http_connection_manager {
 
@@ -38,6 +39,8 @@ struct Runtime {
   // of `scope_key` (model::make_scope_key); null also where there is no such scope.
   const std::shared_ptr<const model::RouteConfig>& routes();
   const std::shared_ptr<const model::RouteConfig>& routes(const std::string& scope_key);
+  // Of settings->tracing, which is there; null: none.
+  ext::Tracer* tracer(ext::NetworkFilterContext& context);
 
   std::shared_ptr<const Settings> settings;
   Stats stats;
@@ -51,6 +54,8 @@ struct Runtime {
   DateCache date;
 
  private:
+  ext::TracerMaker make_tracer_;
+  std::shared_ptr<ext::Tracer> tracer_;  // made with the first request
   std::vector<std::unique_ptr<Stream>> free_;
   // What this worker knows of one source.
   struct Seen {

@@ -43,6 +43,8 @@ struct IpDetection {
   uint16_t reject_status = 0;  // custom_header: without a valid address, refuse; 0: go on
 };
 
+struct Tracing;  // tracing.h
+
 // One kind of upgrade ("websocket", "CONNECT"), in lower case.
 struct Upgrade {
   std::string type;
@@ -103,6 +105,8 @@ struct Settings {
   bool preserve_external_request_id = false;
   bool always_set_request_id_in_response = false;
   bool pack_trace_reason = true;
+  bool trace_by_request_id = true;  // use_request_id_for_trace_sampling
+  std::shared_ptr<const Tracing> tracing;  // null: requests are not traced
   bool proxy_100_continue = false;
   bool tell_connection = true;  // add_proxy_protocol_connection_state: HttpInfo::connection is set
 

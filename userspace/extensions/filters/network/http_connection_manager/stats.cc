@@ -57,6 +57,12 @@ Stats::Stats(const ext::NetworkFilterScope& scope, std::string_view prefix)
   SLUICE_COUNTER(downstream_rq_ws_on_non_ws_route);
   SLUICE_COUNTER(rs_too_large);
 #undef SLUICE_COUNTER
+  const stats::Scope tracing = s.scope("tracing");
+  tracing_client_enabled = tracing.counter("client_enabled");
+  tracing_health_check = tracing.counter("health_check");
+  tracing_not_traceable = tracing.counter("not_traceable");
+  tracing_random_sampling = tracing.counter("random_sampling");
+  tracing_service_forced = tracing.counter("service_forced");
 #define SLUICE_GAUGE(name) name = s.gauge(#name)
   SLUICE_GAUGE(downstream_cx_active);
   SLUICE_GAUGE(downstream_cx_http1_active);

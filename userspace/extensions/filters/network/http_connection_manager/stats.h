@@ -31,7 +31,8 @@ struct Stats {
       downstream_rq_redirected_with_normalized_path, downstream_rq_rejected_via_ip_detection,
       downstream_rq_response_before_rq_complete, downstream_rq_rx_reset, downstream_rq_timeout,
       downstream_rq_too_large, downstream_rq_too_many_premature_resets, downstream_rq_total,
-      downstream_rq_tx_reset, downstream_rq_ws_on_non_ws_route, rs_too_large;
+      downstream_rq_tx_reset, downstream_rq_ws_on_non_ws_route, rs_too_large, tracing_client_enabled,
+      tracing_health_check, tracing_not_traceable, tracing_random_sampling, tracing_service_forced;
   stats::Counter downstream_rq_xx[5];  // 1xx to 5xx
   stats::Gauge downstream_cx_active, downstream_cx_http1_active, downstream_cx_http2_active,
       downstream_cx_http3_active, downstream_cx_rx_bytes_buffered, downstream_cx_ssl_active,

@@ -63,6 +63,8 @@ void Stream::recycle() {
   filters_.recycle();
   restart_.reset();
   http_ = ext::HttpInfo{};
+  tracing_.reset();
+  propagated_ = {};
   route_.reset();
   routes_.reset();
   scope_.reset();
@@ -100,7 +102,11 @@ void Stream::finish() {
   http_.downstream_header_bytes_received = bytes_.header_received;
   http_.downstream_header_bytes_sent = bytes_.header_sent;
   stats().downstream_rq_active.sub();
-  if (!http_.health_check) stats().downstream_rq_time.record(milliseconds(info_.end - info_.start));
+  if (settings().tracing) finish_span();
+  if (http_.health_check)
+    stats().tracing_health_check.add();  // whether or not anything is traced
+  else
+    stats().downstream_rq_time.record(milliseconds(info_.end - info_.start));
   if (upgrade_counted_) stats().downstream_cx_upgrades_active.sub();
   log(ext::AccessLogType::downstream_end);
 }
@@ -194,6 +200,7 @@ void Stream::send_headers(HeaderMap& headers, bool end_stream) {
   http_.response_code = status;
   http_.response_headers = &headers;
   if (!http_.health_check) stats().count_response(status);
+  if (settings().tracing) trace_response(headers);
   http_.first_downstream_tx_byte = last_activity_;
   if (http2_upgrade_) upgrade_answer_to_http2(headers);
   sending([&] { codec_->send_headers(headers, end_stream); });
@@ -260,7 +267,15 @@ void Stream::restart_now() {
   std::unique_ptr<Restart> r = std::move(restart_);
   info_.end = now();
   filters_.end();
+  if (settings().tracing) {
+    charge_tracing();
+    finish_span();
+  }
   log(ext::AccessLogType::downstream_end);
+  // The next one begins with what this one has put into the request's headers.
+  tracing_.reset();
+  http_.tracing = nullptr;
+  propagated_ = {};
   filters_.recycle();
   HeaderMap& headers = *r->headers;
   filters_.set_request_headers(std::move(r->headers));
@@ -276,7 +291,7 @@ void Stream::restart_now() {
   stats().downstream_rq_total.add();
   (connection_->http1() ? stats().downstream_rq_http1_total : stats().downstream_rq_http2_total).add();
   touch();
-  start_chain(headers, r->body.empty());
+  start_chain(headers, r->body.empty(), false);
   if (!over_ && !r->body.empty()) filters_.on_request_data(r->body, true);
 }
 

@@ -11,6 +11,7 @@
 #include "http/codec.h"
 #include "model/route.h"
 #include "sluice/ext/stream_info.h"
+#include "sluice/ext/tracer.h"
 
 namespace sluice::extensions::http_connection_manager {
 
@@ -75,7 +76,8 @@ class Stream final : public http::StreamReceiver, private FilterManager::Host {
   bool normalize(http::HeaderMap& headers);
   void find_route();
   void refresh_timeouts();
-  void start_chain(http::HeaderMap& headers, bool end_stream);
+  // `first`: not sent back by a redirect.
+  void start_chain(http::HeaderMap& headers, bool end_stream, bool first);
   const std::vector<ChainFilter>* pick_chain(const http::HeaderMap& headers, bool& upgrade_refused);
   void reply(uint16_t status, std::string_view body, std::string_view details);
   void note_bytes();
@@ -85,6 +87,15 @@ class Stream final : public http::StreamReceiver, private FilterManager::Host {
   void mark_over(bool premature);
   void take_routes(const http::HeaderMap* headers);
   void log(ext::AccessLogType type);
+
+  // stream_tracing.cc: where the settings say that requests are traced
+  void decide_tracing(http::HeaderMap& headers, bool first);
+  void start_span(http::HeaderMap& headers);
+  void refresh_tracing();
+  const model::HeaderFormatter* span_operation() const;
+  void charge_tracing();
+  void trace_response(http::HeaderMap& headers);
+  void finish_span();
 
   Connection* connection_ = nullptr;
   http::Stream* codec_ = nullptr;  // null: gone
@@ -104,6 +115,9 @@ class Stream final : public http::StreamReceiver, private FilterManager::Host {
     Buffer body;
   };
   std::unique_ptr<Restart> restart_;
+  std::unique_ptr<ext::StreamTracing> tracing_;
+  std::string_view
+      propagated_;  // the route's name for the request, that the other side is told; "": it is not
   std::string reply_body_;
   uint64_t random_ = 0;
   http::Stream::Bytes bytes_;

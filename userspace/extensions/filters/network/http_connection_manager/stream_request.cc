@@ -91,7 +91,7 @@ void Stream::on_headers(http::HeaderMapPtr map, bool end_stream) {
     return reply(verdict.reject_status, "", "rejecting_because_detection_failed");
   }
   if (verdict.remote.valid()) info_.downstream_remote = verdict.remote;
-  start_chain(headers, end_stream);
+  start_chain(headers, end_stream, true);
 }
 
 // What no filter needs to see. Order and words as in Envoy.
@@ -141,10 +141,12 @@ bool Stream::normalize(HeaderMap& headers) {
   return true;
 }
 
-void Stream::start_chain(HeaderMap& headers, bool end_stream) {
+void Stream::start_chain(HeaderMap& headers, bool end_stream, bool first) {
   find_route();
   if (over_) return;
+  if (settings().tracing) decide_tracing(headers, first);
   if (tls_redirect_) {
+    if (tracing_) start_span(headers);
     std::string location =
         "https://" + std::string(headers.get(Name::authority)) + std::string(headers.get(Name::path));
     return filters_.send_local_reply(
@@ -167,6 +169,7 @@ void Stream::start_chain(HeaderMap& headers, bool end_stream) {
     stats().downstream_cx_upgrades_active.add();
     upgrade_counted_ = true;
   }
+  if (tracing_) start_span(headers);
   filters_.on_request_headers(end_stream);
 }
 
@@ -318,6 +321,7 @@ void Stream::find_route() {
     info_.route_name = route_->route->name;
   else
     info_.route_name.clear();
+  if (tracing_ && headers) refresh_tracing();
   refresh_timeouts();
 }
 
