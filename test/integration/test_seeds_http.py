@@ -14,6 +14,7 @@ import yaml
 from conftest import require
 from seeds import Nginx, accepted, get, refused, resolver, seed, without
 from support import proxies
+from support.collector import Collector
 from support.dns import DnsServer
 from support.peers import Peer, call_ending, hold
 from support.proxies import AccessLog
@@ -109,13 +110,23 @@ def test_traced_route(run_proxy, app, names, v1):
     assert seen["x-saw-decorator"] is None
 
 
-def test_tracing(world, names, v1, app):
-    """Tracers are not there yet."""
-    require("sluiced")
-    text = tracing(names, v1, app.free_port())
-    refused(world, text, f"{MANAGER}.tracing.provider.typed_config", "envoy.config.trace.v3.ZipkinConfig")
-    refused(world, without(text, f"{MANAGER}.tracing.provider"), f"{MANAGER}.tracing: ", "remove it")
-    accepted(world, "envoy", text)
+def test_tracing(run_proxy, app, server, names, v1):
+    """The article's request is in its collector, under the name of its route, and the server was told where it belongs."""
+    with Collector(server.listen()) as jaeger:
+        port = app.free_port()
+        text = tracing(names, v1, port).replace("port_value: 9411", f"port_value: {jaeger.port}")
+        proxy = run_proxy(text, extra=["--service-cluster", "front-envoy"])
+        proxy.wait_stat("cluster.service1.membership_healthy", 1)
+        proxy.wait_stat("cluster.jaeger.membership_healthy", 1)
+        assert get(app, f"http://127.0.0.1:{port}/trace/1").body == "Hello from behind Envoy (service 1)!\n"
+        seen = [get(app, f"http://127.0.0.1:{port}/headers") for _ in range(4)]
+        spans = wait_until(lambda: len(jaeger.spans) == 5 and jaeger.spans, what="the spans")
+        assert [s["name"] for s in spans] == ["checkAvailability"] * 5
+        assert [s["traceId"] for s in spans[1:]] == [a["x-saw-traceid"] for a in seen]
+        assert {a["x-saw-decorator"] for a in seen} == {"checkAvailability"}
+        assert {(s["kind"], s["localEndpoint"]["serviceName"], s["tags"]["http.status_code"], s["tags"]["upstream_cluster"]) for s in spans} == {
+            ("CLIENT", "front-envoy", "200", "service1")}
+        assert jaeger.reports[0][0] == "POST /api/v2/spans HTTP/1.1"
 
 
 def test_udp(world, app):
@@ -322,21 +333,13 @@ def mesh_egress(world, server, port, v1_port, bad_port, log):
     return seed("mesh_egress", port=port, server=server.ipv4, v1_port=v1_port, bad_port=bad_port, log=log.path)
 
 
-def json_path(path):
-    return re.sub(r"_(\w)", lambda m: m[1].upper(), path)
-
-
-MESH_TRACING = json_path("static_resources.listeners[1].filter_chains[0].filters[0].typed_config.tracing")
-
-
 def test_mesh_egress(world, app, server, intercept, v1):
     """Retries as Istio writes them save a request from an endpoint that answers 503; what nobody knows gets 502; what is no HTTP, a closed door."""
     bad = "location / { return 503; }\n    "
     port = v1.port
     log = AccessLog(world.directory / f"mesh-{world.next_number()}.log")
     with contextlib.closing(Nginx(world, server, "bad", bad)) as broken:
-        text = without(mesh_egress(world, server, port, v1.port, broken.port, log), MESH_TRACING)
-        proxy = intercept.start(text)
+        proxy = intercept.start(mesh_egress(world, server, port, v1.port, broken.port, log))
         answers = [get(app, f"http://{server.ipv4}:{port}/", "-H", "host: baidu.com:8080") for _ in range(4)]
         assert [(a.status, a.body) for a in answers] == [(200, "v1\n")] * 4
         saved = len(broken.requests())
@@ -354,15 +357,6 @@ def test_mesh_egress(world, app, server, intercept, v1):
             sock.sendall(b"\x01\x02\x03 not HTTP at all")
             with contextlib.suppress(ConnectionResetError):
                 assert sock.recv(10) == b""
-
-
-def test_mesh_egress_as_it_is(world, app, server, v1):
-    """Tracers come later: they are named."""
-    require("sluiced")
-    log = AccessLog(world.directory / "unused.log")
-    text = mesh_egress(world, server, app.free_port(), v1.port, v1.port, log)
-    refused(world, text, "listeners[1].filter_chains[0].filters[0].typed_config.tracing", "remove it")
-    accepted(world, "envoy", text)
 
 
 def test_control_plane(world, kind):

@@ -10,9 +10,7 @@ LOOSE_STATS = re.compile(r"(_bytes(_total)?|upstream_cx_(rx|tx)_bytes.*|\.member
                          r"downstream_cx_delayed_close_timeout|downstream_cx_length_ms|\.assignment_.*|upstream_cx_.*|downstream_cx_destroy.*|"
                          r"upstream_rq_pending_total|downstream_rq_idle_timeout|"
                          # Which of its two HTTP/2 implementations Envoy uses for a connection.
-                         r"http2\.nghttp2_downstream_connections|"
-                         # Tracing's counters: sluiced does not trace yet.
-                         r"http\.diff\.tracing\..*)$")
+                         r"http2\.nghttp2_downstream_connections)$")
 COUNTED = re.compile(r"^(http\.diff\.|cluster\.|vhost\.|listener\..*\.http\.diff\.|http1\.|http2\.|http_local_rate_limiter|diff_)")
 
 

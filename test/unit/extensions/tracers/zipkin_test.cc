@@ -131,7 +131,9 @@ TEST_CASE("zipkin: a span as JSON") {
   CHECK((*json)["tags"].dump() == R"({"a":"b\n","c":"d"})");
 
   text.clear();
-  append_json({.context = {.trace_high = 1, .trace = 2, .span = 3}}, "", "2001:db8::1", text);
+  SpanRecord bare;
+  bare.context = {.trace_high = 1, .trace = 2, .span = 3};
+  append_json(bare, "", "2001:db8::1", text);
   json = Json::parse(text);
   REQUIRE(json.ok());
   CHECK((*json)["traceId"].as_string() == "00000000000000010000000000000002");
