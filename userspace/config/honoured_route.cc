@@ -49,7 +49,11 @@ const ext::Honoured kRoutes[] = {
 
     {.message = "envoy.config.route.v3.RouteMatch",
      .fields = "prefix path safe_regex connect_matcher path_separated_prefix case_sensitive runtime_fraction "
-               "headers query_parameters grpc tls_context"},
+               "headers query_parameters grpc tls_context path_match_policy"},
+    {.message = "envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig",
+     .fields = "path_template"},
+    {.message = "envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig",
+     .fields = "path_template_rewrite"},
     {.message = "envoy.config.route.v3.RouteMatch.ConnectMatcher", .fields = ""},
     {.message = "envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions", .fields = ""},
     {.message = "envoy.config.route.v3.RouteMatch.TlsContextMatchOptions", .fields = "presented validated"},
@@ -60,7 +64,8 @@ const ext::Honoured kRoutes[] = {
     {.message = "envoy.config.route.v3.RouteAction",
      .fields =
          "cluster cluster_header weighted_clusters cluster_not_found_response_code metadata_match "
-         "prefix_rewrite regex_rewrite host_rewrite_literal auto_host_rewrite host_rewrite_header "
+         "prefix_rewrite regex_rewrite path_rewrite_policy host_rewrite_literal auto_host_rewrite "
+         "host_rewrite_header "
          "host_rewrite_path_regex append_x_forwarded_host timeout idle_timeout retry_policy "
          "request_mirror_policies priority hash_policy max_grpc_timeout grpc_timeout_offset upgrade_configs "
          "internal_redirect_policy internal_redirect_action max_internal_redirects max_stream_duration "

@@ -1,14 +1,18 @@
 // Route: what it matches, and the actions that answer themselves.
 #include <algorithm>
 
+#include "config/any.h"
 #include "config/convert.h"
 #include "config/translate_route.h"
 #include "envoy/config/route/v3/route_components.pb.h"
+#include "envoy/extensions/path/match/uri_template/v3/uri_template_match.pb.h"
+#include "envoy/extensions/path/rewrite/uri_template/v3/uri_template_rewrite.pb.h"
 #include "extensions/access_loggers/common/formatter.h"
 #include "extensions/access_loggers/config.h"
 #include "extensions/common/proto_matchers.h"
 #include "extensions/common/proto_tracing.h"
 #include "extensions/common/proto_util.h"
+#include "extensions/common/uri_template.h"
 
 namespace sluice::config {
 
@@ -17,6 +21,25 @@ namespace proto = envoy::config::route::v3;
 namespace {
 
 using PathKind = model::PathMatch::Kind;
+
+Result<model::PathMatch> to_uri_template(const envoy::config::core::v3::TypedExtensionConfig& in,
+                                         const FieldPath& path) {
+  using envoy::extensions::path::match::uri_template::v3::UriTemplateMatchConfig;
+  SLUICE_ASSIGN(const auto message, unpack(in.typed_config(), path));
+  if (message->GetDescriptor() != UriTemplateMatchConfig::descriptor())
+    return refuse(path, message->GetDescriptor()->full_name() +
+                            " is no path matcher that this version of Sluice has; it has " +
+                            UriTemplateMatchConfig::descriptor()->full_name());
+  model::PathMatch out;
+  out.kind = PathKind::uri_template;
+  out.text = static_cast<const UriTemplateMatchConfig&>(*message).path_template();
+  auto regex = extensions::compile_uri_template(out.text);
+  if (!regex.ok())
+    return refuse(path.field("path_template"),
+                  "'" + out.text + "' is no URI template: " + regex.error().message);
+  out.regex = std::move(regex).value();
+  return out;
+}
 
 Result<model::PathMatch> to_path_match(const proto::RouteMatch& in, const FieldPath& path) {
   model::PathMatch out;
@@ -38,12 +61,16 @@ Result<model::PathMatch> to_path_match(const proto::RouteMatch& in, const FieldP
       SLUICE_ASSIGN(out.regex, extensions::to_regex(in.safe_regex(), path.field("safe_regex").to_string()));
       break;
     }
+    case proto::RouteMatch::kPathMatchPolicy:
+      return to_uri_template(in.path_match_policy(), path.field("path_match_policy").field("typed_config"));
     case proto::RouteMatch::kConnectMatcher:
       out.kind = PathKind::connect;
       break;
     default:
-      return refuse(path,
-                    "one of prefix, path, safe_regex, connect_matcher, path_separated_prefix is needed");
+      return refuse(
+          path,
+          "one of prefix, path, safe_regex, connect_matcher, path_separated_prefix, path_match_policy is "
+          "needed");
   }
   if (!out.case_sensitive) out.text = extensions::to_lower(out.text);
   return out;
@@ -160,6 +187,31 @@ Status add_action(const proto::Route& in, const RouteContext& context, const Fie
   }
 }
 
+// A rewrite by template: the variables are those of the match, so that both are needed.
+Status add_path_rewrite_policy(const proto::RouteAction& in, const FieldPath& path, model::Route& out) {
+  using envoy::extensions::path::rewrite::uri_template::v3::UriTemplateRewriteConfig;
+  const FieldPath policy = path.field("path_rewrite_policy"), at = policy.field("typed_config");
+  auto& action = std::get<model::RouteAction>(out.action);
+  if (action.prefix_rewrite || action.regex_rewrite)
+    return refuse(policy, "Specify only one of prefix_rewrite, regex_rewrite, path_rewrite_policy");
+  SLUICE_ASSIGN(const auto message, unpack(in.path_rewrite_policy().typed_config(), at));
+  if (message->GetDescriptor() != UriTemplateRewriteConfig::descriptor())
+    return refuse(at, message->GetDescriptor()->full_name() +
+                          " is no path rewriter that this version of Sluice has; it has " +
+                          UriTemplateRewriteConfig::descriptor()->full_name());
+  if (out.path.kind != PathKind::uri_template)
+    return refuse(policy,
+                  "its variables are those of a match.path_match_policy, which this route does not have");
+  const std::string& rewrite = static_cast<const UriTemplateRewriteConfig&>(*message).path_template_rewrite();
+  auto made = extensions::compile_uri_rewrite(out.path.text, rewrite);
+  if (!made.ok())
+    return refuse(at.field("path_template_rewrite"),
+                  "'" + rewrite + "' is no rewrite: " + made.error().message);
+  action.regex_rewrite = std::move(made.value().regex);
+  action.regex_substitution = std::move(made.value().substitution);
+  return {};
+}
+
 }  // namespace
 
 Result<model::Route> to_route(const proto::Route& in, const RouteContext& context, const FieldPath& path) {
@@ -167,6 +219,17 @@ Result<model::Route> to_route(const proto::Route& in, const RouteContext& contex
   out.name = in.name();
   SLUICE_TRY(add_match(in.match(), path.field("match"), out));
   SLUICE_TRY(add_action(in, context, path, out));
+  // A template matches no prefix that could be replaced.
+  if (out.path.kind == PathKind::uri_template) {
+    if (!in.route().prefix_rewrite().empty())
+      return refuse(path.field("route").field("prefix_rewrite"),
+                    "cannot be used with a match.path_match_policy");
+    if (!in.redirect().prefix_rewrite().empty())
+      return refuse(path.field("redirect").field("prefix_rewrite"),
+                    "cannot be used with a match.path_match_policy");
+  }
+  if (in.route().has_path_rewrite_policy())
+    SLUICE_TRY(add_path_rewrite_policy(in.route(), path.field("route"), out));
   SLUICE_TRY(add_header_rules(in, path, out.header_rules));
   SLUICE_TRY(add_filter_configs(in, context, path, out.filter_configs));
   out.decorator_operation = in.decorator().operation();

@@ -180,10 +180,10 @@ struct RouteTracing;  // model/tracing.h
 
 // RouteMatch.
 struct PathMatch {
-  enum class Kind : uint8_t { prefix, exact, separated_prefix, regex, connect };
+  enum class Kind : uint8_t { prefix, exact, separated_prefix, regex, uri_template, connect };
   Kind kind = Kind::prefix;
-  std::string text;  // in lower case without case_sensitive
-  std::optional<Regex> regex;
+  std::string text;  // in lower case without case_sensitive; the template as it is
+  std::optional<Regex> regex;  // of a template, too
   bool case_sensitive = true;
 };
 

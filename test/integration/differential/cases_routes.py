@@ -85,6 +85,46 @@ for path in ("/prefix/x", "/prefix/", "/prefix/x?q=1", "/short", "/short/x", "/s
 case("rewrite by a header that is missing", get("/host/header"), config=REWRITE)
 case("x-forwarded-host appended to one", get("/host/append", "x-forwarded-host: first"), config=REWRITE)
 
+# ---- templates ----
+def template(text, **more):
+    return {"path_match_policy": {"name": "envoy.path.match.uri_template.uri_template_matcher", "typed_config": c.c.typed(
+        "envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig", path_template=text)}, **more}
+
+
+def to_template(text):
+    return {"path_rewrite_policy": {"name": "envoy.path.rewrite.uri_template.uri_template_rewriter", "typed_config": c.c.typed(
+        "envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig", path_template_rewrite=text)}}
+
+
+TEMPLATES = variant("templates", c.vhost(
+    here("no case", template("/CASE/{a}", case_sensitive=False)),
+    here("literal", template("/lit/a.b")),
+    here("with a header", template("/one/*", headers=[{"name": "x-h", "present_match": True}])),
+    here("one", template("/one/*")),
+    here("suffix", template("/files/{a=**}.mp4")),
+    here("inside", template("/in/{a=x/*}/c")),
+    c.route(match=template("/swap/{a}/{b}"), **to_template("/{b}/{a}")),
+    c.route(match=template("/rest/{a=**}"), **to_template("/kept/{a}")),
+    c.route(match=template("/twice/{a}"), **to_template("/{a}{a}/*=")),
+    c.route(match=template("/plain/*"), **to_template("/none")),
+    c.route(match=template("/regex/{a}"), regex_rewrite={"pattern": {"regex": "e"}, "substitution": "E"}),
+    c.route(match=template("/to/{a}"), redirect={"regex_rewrite": {"pattern": {"regex": "^/to/(.*)$"}, "substitution": "/new/\\1"}}),
+    c.route(match=template("/cut/{a}"), redirect={"path_redirect": "/new"}),
+    c.route(match=template("/headers/{a}"), request_headers_to_add=[{"header": {"key": "x-path", "value": "%REQ(:PATH)%"}}], **to_template("/h/{a}")),
+    here("rest"),
+))
+for path in ("/CASE/a", "/case/a", "/lit/a.b", "/lit/aXb", "/one/a", "/one/a?b/c", "/one/", "/one", "/one/a/", "/one/a;p=1", "/one/%61%2F", "/one/a=b",
+             "/files/a.mp4", "/files/a/b.mp4?x=.mp3", "/files/.mp4", "/files/a.mp3", "/in/x/y/c", "/in/y/y/c", "/swap/a/b", "/swap/a/b?c=d&e", "/swap/a/b?c={a}",
+             "/swap/a/b/", "/swap/%61/\xc3\xa9", "/swap/\\1/b", "/rest/", "/rest/a/b/c?d", "/rest//a", "/rest", "/twice/a", "/twice/a?b", "/plain/a", "/plain/a?b=c",
+             "/regex/here?e", "/to/a", "/to/abcdef?g=h", "/cut/a?b", "/headers/a?b"):
+    case(f"template {path!a}", get(path), config=TEMPLATES)
+case("template with the header", get("/one/a", "x-h: 1"), config=TEMPLATES)
+PARAMETERS = variant("templates_parameters", c.vhost(
+    here("one", template("/one/*")), c.route(match=template("/swap/{a}/{b}"), **to_template("/{b}/{a}")), here("literal", template("/lit")), here("rest")),
+    route_fields={"ignore_path_parameters_in_path_matching": True})
+for path in ("/one/a;p=1", "/swap/a/b;p=1", "/swap/a;p=1/b?q", "/lit;p=1", "/lit;p=1?q"):
+    case(f"template with parameters {path}", get(path), config=PARAMETERS)
+
 # ---- redirects and direct responses ----
 REDIRECT = variant("redirects", c.vhost(
     c.route(prefix="/https", redirect={"https_redirect": True}),

@@ -14,6 +14,15 @@ namespace sluice::config::test {
 #define RETRYING(fields) GOING("cluster: c, retry_policy: {" fields "}")
 #define DOMAINS(list) "{virtual_hosts: [{name: v, domains: [" list "]}]}"
 #define HOSTWITH(fields) "{virtual_hosts: [{name: v, domains: [a], " fields "}]}"
+#define TEMPLATE(text)                                                                                     \
+  "path_match_policy: {name: t, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.path.match" \
+  ".uri_template.v3.UriTemplateMatchConfig, path_template: \"" text "\"}}"
+#define REWRITTEN(text)                                       \
+  "path_rewrite_policy: {name: t, typed_config: {\"@type\": " \
+  "type.googleapis.com/envoy.extensions.path.rewrite"         \
+  ".uri_template.v3.UriTemplateRewriteConfig, path_template_rewrite: \"" text "\"}}"
+#define TEMPLATED(match, to, fields) \
+  ROUTE("match: {" TEMPLATE(match) "}, route: {cluster: c, " REWRITTEN(to) fields "}")
 #define FILTER(config) WITH("typed_per_filter_config: {f: {" config "}}")
 #define SWITCH(fields) FILTER("\"@type\": type.googleapis.com/envoy.config.route.v3.FilterConfig" fields)
 
@@ -68,10 +77,18 @@ inline constexpr Row kRouteRows[] = {
     {"a regex with a limit", Verdict::refused,
      MATCHING("safe_regex: {google_re2: {max_program_size: 1}, regex: \"a{10}\"}"), "program size of 14"},
     {"a regex with an engine", Verdict::accepted, MATCHING("safe_regex: {google_re2: {}, regex: \"a{10}\"}")},
-    {"an extension for the path", Verdict::stricter,
+    {"a template", Verdict::accepted, MATCHING(TEMPLATE("/a/{b}/**"))},
+    {"a template, whatever the case", Verdict::accepted, MATCHING(TEMPLATE("/a") ", case_sensitive: false")},
+    {"a template that is none", Verdict::refused, MATCHING(TEMPLATE("/a/**/*")),
+     "match.path_match_policy.typed_config.path_template: '/a/**/*' is no URI template: nothing with * may "
+     "follow **"},
+    {"a template without text", Verdict::refused, MATCHING(TEMPLATE("")), "path_template"},
+    {"an extension for the path that is none", Verdict::refused,
      MATCHING("path_match_policy: {name: t, typed_config: {\"@type\": type.googleapis.com/"
-              "envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig, path_template: \"/a\"}}"),
-     "path_match_policy"},
+              "envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig, "
+              "path_template_rewrite: \"/a\"}}"),
+     "match.path_match_policy.typed_config: "
+     "envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig is no path matcher"},
     {"old matchers", Verdict::accepted,
      MATCHING("prefix: \"/\", headers: [{name: a, exact_match: b}, {name: a, prefix_match: b}, {name: a, "
               "suffix_match: b}, {name: a, contains_match: b}, {name: a, safe_regex_match: {regex: b}}]")},
@@ -146,6 +163,28 @@ inline constexpr Row kRouteRows[] = {
     {"a substitution with a group too many", Verdict::stricter,
      GOING("cluster: c, regex_rewrite: {pattern: {regex: a}, substitution: \"\\\\1\"}"),
      "regex_rewrite.substitution"},
+    {"a rewrite by template", Verdict::accepted, TEMPLATED("/a/{b}/{c=**}", "/{c}/b*={b}{b}", "")},
+    {"a rewrite by template without variables", Verdict::accepted, TEMPLATED("/a", "/b", "")},
+    {"a rewrite with a variable that is not there", Verdict::refused, TEMPLATED("/a/{b}", "/{c}", ""),
+     "path_rewrite_policy.typed_config.path_template_rewrite: '/{c}' is no rewrite: {c} is no variable of"},
+    {"a rewrite without slash", Verdict::refused, TEMPLATED("/{b}", "{b}", ""), "wants to begin with /"},
+    {"a rewrite with an empty segment", Verdict::refused, TEMPLATED("/{b}", "//{b}", ""),
+     "a segment is empty"},
+    {"a rewrite with a query", Verdict::refused, TEMPLATED("/{b}", "/?b={b}", ""), "'?' cannot stand"},
+    {"a rewrite that is not closed", Verdict::refused, TEMPLATED("/{b}", "/{b", ""), "a { is not closed"},
+    {"a rewrite that was never opened", Verdict::refused, TEMPLATED("/{b}", "/b}", ""), "'}' cannot stand"},
+    {"a rewrite of nothing", Verdict::refused, TEMPLATED("/{b}", "", ""), "path_template_rewrite"},
+    {"a template and a prefix for it", Verdict::refused,
+     ROUTE("match: {" TEMPLATE("/a/{b}") "}, route: {cluster: c, prefix_rewrite: \"/b\"}"),
+     "route.prefix_rewrite: cannot be used with a match.path_match_policy"},
+    {"a template and a prefix in its redirect", Verdict::refused,
+     ROUTE("match: {" TEMPLATE("/a/{b}") "}, redirect: {prefix_rewrite: \"/b\"}"),
+     "redirect.prefix_rewrite: cannot be used with a match.path_match_policy"},
+    {"two rewrites, one of them by template", Verdict::refused,
+     TEMPLATED("/{b}", "/{b}", ", regex_rewrite: {pattern: {regex: a}}"),
+     "path_rewrite_policy: Specify only one of"},
+    {"a rewrite by template of another match", Verdict::refused, GOING("cluster: c, " REWRITTEN("/a")),
+     "path_rewrite_policy: its variables are those of"},
     {"a line break in a rewrite", Verdict::refused, GOING("cluster: c, prefix_rewrite: \"a\\nb\""),
      "prefix_rewrite"},
     {"a formatted path", Verdict::stricter, GOING("cluster: c, path_rewrite: \"/a\""),

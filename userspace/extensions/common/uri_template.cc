@@ -52,6 +52,9 @@ class Parser {
     return std::move(out_);
   }
 
+  // Of the variables, in the order of the expression's groups.
+  const std::vector<std::string_view>& names() const { return names_; }
+
  private:
   Status segment() {
     if (rest_.front() == '*') return glob();
@@ -129,11 +132,43 @@ class Parser {
   std::vector<std::string_view> names_;
 };
 
+// The text between the variables of a rewrite: "*" and "=" mean nothing there.
+bool is_rewrite_literal(char c) {
+  return is_literal(c) || c == '*' || c == '=' || c == '/';
+}
+
 }  // namespace
 
 Result<Regex> compile_uri_template(std::string_view path_template) {
   SLUICE_ASSIGN(const std::string pattern, Parser(path_template).run());
   return Regex::compile(pattern);
+}
+
+Result<UriRewrite> compile_uri_rewrite(std::string_view path_template, std::string_view rewrite) {
+  Parser parser(path_template);
+  SLUICE_ASSIGN(const std::string pattern, parser.run());
+  SLUICE_ASSIGN(auto regex, Regex::compile("^" + pattern + "$"));
+  if (!rewrite.starts_with('/')) return Error{"wants to begin with /"};
+  if (rewrite.find("//") != rewrite.npos) return Error{"a segment is empty"};
+  std::string substitution;
+  for (size_t i = 0; i < rewrite.size(); ++i) {
+    if (rewrite[i] != '{') {
+      if (!is_rewrite_literal(rewrite[i]))
+        return Error{"'" + std::string(1, rewrite[i]) + "' cannot stand in a path here"};
+      substitution += rewrite[i];
+      continue;
+    }
+    const size_t close = rewrite.find('}', i);
+    if (close == rewrite.npos) return Error{"a { is not closed"};
+    const std::string_view name = rewrite.substr(i + 1, close - i - 1);
+    const auto found = std::ranges::find(parser.names(), name);
+    if (found == parser.names().end())
+      return Error{"{" + std::string(name) + "} is no variable of the path_match_policy '" +
+                   std::string(path_template) + "'"};
+    substitution += '\\' + std::to_string(found - parser.names().begin() + 1);
+    i = close;
+  }
+  return UriRewrite{std::move(regex), std::move(substitution)};
 }
 
 }  // namespace sluice::extensions

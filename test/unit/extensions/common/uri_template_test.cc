@@ -73,3 +73,33 @@ TEST_CASE("uri_template: what is no template") {
     CHECK_FALSE(extensions::compile_uri_template(text).ok());
   }
 }
+
+TEST_CASE("uri_template: what a rewrite makes of a path") {
+  struct {
+    const char *text, *rewrite, *path, *want;
+  } const cases[] = {
+      {"/a/{x}", "/b/{x}", "/a/1", "/b/1"},
+      {"/a/{x}/{y=c/**}", "/{y}/{x}{x}.html", "/a/1/c/d/e", "/c/d/e/11.html"},
+      {"/a/*", "/b*=", "/a/1", "/b*="},
+      {"/{a}/{b}/{c}/{d}/{e}", "/{e}{d}{c}{b}{a}", "/1/2/3/4/5", "/54321"},
+      {"/a/{x=**}", "/b/{x}", "/a/", "/b/"},
+      {"/a/{x}", "/b/{x}", "/c/a/1", "/c/a/1"},  // no match
+      {"/a/{x}", "/b/{x}", "/a/1/a/2", "/a/1/a/2"},
+  };
+  for (const auto& c : cases) {
+    CAPTURE(c.text);
+    auto made = extensions::compile_uri_rewrite(c.text, c.rewrite);
+    REQUIRE(made.ok());
+    std::string out;
+    made->regex.replace_all(c.path, made->substitution, out);
+    CHECK(out == c.want);
+  }
+}
+
+TEST_CASE("uri_template: what is no rewrite") {
+  for (const char* text : {"", "a", "{x}", "//", "/a//{x}", "/{y}", "/{}", "/{x", "/x}", "/{{x}}", "/{x=*}",
+                           "/a b", "/?{x}", "/#", "/\\1"}) {
+    CAPTURE(text);
+    CHECK_FALSE(extensions::compile_uri_rewrite("/a/{x}", text).ok());
+  }
+}

@@ -211,8 +211,6 @@ std::vector<ext::Honoured> honoured_rules() {
       {.message = "envoy.config.rbac.v3.SourcedMetadata", .fields = "*"},
       {.message = "envoy.type.matcher.v3.PathMatcher", .fields = "path"},
       {.message = "envoy.type.v3.Int32Range", .fields = "*"},
-      {.message = "envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig",
-       .fields = "path_template"},
   };
 }
 
