@@ -4,6 +4,7 @@ import re
 import pytest
 
 from config import bootstrap, chain, cluster, file_log, listener, typed
+from support import proxies, yamltext
 from support.peers import Peer
 from support.proxies import AccessLog
 
@@ -130,6 +131,34 @@ def test_local_ratelimit(world_with):
     assert w.log.wait(3)[2] == "/ 429 local_rate_limited RL 18"
     for name, value in {"enabled": 3, "ok": 2, "rate_limited": 1, "enforced": 1}.items():
         w.proxy.wait_stat(f"sp.http_local_rate_limit.{name}", value)
+
+
+KEY = [{"generic_key": {"descriptor_value": "v"}}]
+METADATA = {"descriptor_key": "k", "metadata_key": {"key": "ns", "path": [{"key": "a"}]}}
+# rate_limits of the filter's own: what sluiced names, and does Envoy refuse it too?
+LIMITS_REFUSED = {
+    "a number and a format": ({"actions": KEY, "hits_addend": {"number": 3, "format": "%BYTES_RECEIVED%"}}, ".hits_addend", True),
+    "neither": ({"actions": KEY, "hits_addend": {}}, ".hits_addend", True),
+    "too many": ({"actions": KEY, "hits_addend": {"number": 1000000001}}, ".hits_addend.number", True),
+    "a stage": ({"actions": KEY, "stage": 1}, ".stage", True),
+    "a key that disables": ({"actions": KEY, "disable_key": "k"}, ".disable_key", True),
+    "a limit": ({"actions": KEY, "limit": {"dynamic_metadata": {"metadata_key": METADATA["metadata_key"]}}}, ".limit", True),
+    "deprecated": ({"actions": [{"dynamic_metadata": METADATA}]}, ".actions[0].dynamic_metadata", True),
+    "a format": ({"actions": KEY, "hits_addend": {"format": "%BYTES_RECEIVED%"}}, ".hits_addend.format", False),
+    "metadata of the route": ({"actions": [{"metadata": {**METADATA, "source": "ROUTE_ENTRY"}}]}, ".actions[0].metadata.source", False),
+    "when the stream is done": ({"actions": KEY, "apply_on_stream_done": True}, ".apply_on_stream_done", False),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS_REFUSED)
+def test_rate_limits_that_are_refused(world, kind, name):
+    limit, path, by_both = LIMITS_REFUSED[name]
+    made = http_filter("local_ratelimit", "local_ratelimit.v3.LocalRateLimit", stat_prefix="sp", rate_limits=[limit])
+    config = bootstrap([listener(8000, chain(manager([{"match": {"prefix": "/"}, "direct_response": {"status": 200}}], [made])))], [])
+    done, _ = proxies.validate(world, kind, yamltext.dump(config))
+    assert (done.returncode != 0) == (by_both or kind == "sluiced"), done.stderr
+    if kind == "sluiced":
+        assert "http_filters[0].typed_config.rate_limits[0]" + path in done.stderr, done.stderr
 
 
 def test_header_mutation(world_with):

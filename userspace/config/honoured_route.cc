@@ -70,10 +70,14 @@ const ext::Honoured kRoutes[] = {
          "request_mirror_policies priority hash_policy max_grpc_timeout grpc_timeout_offset upgrade_configs "
          "internal_redirect_policy internal_redirect_action max_internal_redirects max_stream_duration "
          "rate_limits include_vh_rate_limits"},
-    {.message = "envoy.config.route.v3.RateLimit", .fields = "stage disable_key actions"},
+    {.message = "envoy.config.route.v3.RateLimit", .fields = "stage disable_key actions hits_addend"},
+    {.message = "envoy.config.route.v3.RateLimit.HitsAddend", .fields = "*"},
     {.message = "envoy.config.route.v3.RateLimit.Action",
      .fields = "source_cluster destination_cluster request_headers query_parameters remote_address "
-               "masked_remote_address generic_key header_value_match query_parameter_value_match"},
+               "masked_remote_address generic_key header_value_match query_parameter_value_match metadata"},
+    {.message = "envoy.config.route.v3.RateLimit.Action.MetaData", .fields = "*"},
+    {.message = "envoy.type.metadata.v3.MetadataKey", .fields = "*"},
+    {.message = "envoy.type.metadata.v3.MetadataKey.PathSegment", .fields = "*"},
     {.message = "envoy.config.route.v3.RateLimit.Action.SourceCluster", .fields = ""},
     {.message = "envoy.config.route.v3.RateLimit.Action.DestinationCluster", .fields = ""},
     {.message = "envoy.config.route.v3.RateLimit.Action.RequestHeaders", .fields = "*"},

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "http/query.h"
+#include "model/metadata.h"
 
 namespace sluice::model {
 
@@ -53,6 +54,14 @@ std::optional<std::string> value_of(const RateLimitAction& action, const RateLim
       const bool hit = std::ranges::all_of(action.query, [&](const auto& m) { return m.matches(query); });
       if (hit != action.expect_match) return {};
       return action.value;
+    }
+    case Kind::metadata: {
+      const auto found = metadata_value(input.metadata, action.name, action.path);
+      if (found && found->type() == Json::Type::string && !found->as_string().empty())
+        return std::string(found->as_string());
+      if (!action.value.empty()) return action.value;
+      left_out = action.skip_if_absent;
+      return {};
     }
   }
   return {};

@@ -26,12 +26,15 @@ struct RateLimitAction {
     generic_key,
     header_value_match,
     query_parameter_value_match,
+    metadata,  // dynamic
   };
   Kind kind = Kind::generic_key;
   std::string key = {};  // of the entry
-  std::string value = {};  // of the entry, for the last three
-  std::string name = {};  // of the header (lower case) or parameter
-  bool skip_if_absent = false;  // header, parameter: then the entry is left out, else the descriptor
+  std::string value = {};  // of the entry, for generic_key and *_match; metadata: where there is none
+  std::string name = {};  // of the header (lower case) or parameter, or the metadata's namespace
+  std::vector<std::string> path = {};  // of the metadata in there
+  bool skip_if_absent =
+      false;  // header, parameter, metadata: then the entry is left out, else the descriptor
   bool expect_match = true;
   uint32_t v4_prefix = 32, v6_prefix = 128;  // masked_remote_address
   std::vector<HeaderMatcher> headers = {};
@@ -42,6 +45,7 @@ struct RateLimitAction {
 struct RateLimit {
   uint32_t stage = 0;
   std::vector<RateLimitAction> actions = {};
+  uint32_t hits = 1;  // hits_addend: so many tokens each request takes
 };
 
 // What the actions look at beside the headers.
@@ -50,6 +54,7 @@ struct RateLimitInput {
   const Address& remote;
   std::string_view source_cluster;  // the proxy's own: node.cluster
   std::string_view destination_cluster;  // the route's
+  const ext::Metadata* metadata = nullptr;  // dynamic; null: nothing was set
 };
 
 // False: this request has no such descriptor.

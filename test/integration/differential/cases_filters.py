@@ -69,6 +69,54 @@ for who, host, route, fields in (
     config = limited(f"limit_of_{who}", [], [entry(7, user="bob")], host=host, route=route, **fields)
     case(f"limit of {who.replace('_', ' ')}", get("/", "x-user: bob"), config=config, loose=("x-ratelimit-reset", "x-ratelimit-remaining"))
 
+# ---- descriptors by what a filter before has found; requests that count for more than one ----
+def engine(decision):
+    return c.http_filter("rbac", "envoy.extensions.filters.http.rbac.v3.RBAC", shadow_rules={"action": "ALLOW", "policies": {
+        "p": {"permissions": [{"any": True}], "principals": [{"header": {"name": "x-user", "string_match": {"exact": decision}}}]}}})
+
+
+def found(key, **fields):
+    return {"metadata": {"descriptor_key": "k", "metadata_key": {"key": "envoy.filters.http.rbac", "path": [{"key": key}]}, **fields}}
+
+
+RESULT, NONE = "shadow_engine_result", "nothing"
+GENERIC = {"generic_key": {"descriptor_value": "all"}}
+OWN = {
+    "metadata": ([{"actions": [found(RESULT)]}], {}),
+    "metadata_of_route": ([], {"rate_limits": [{"actions": [found(RESULT)]}]}),
+    "metadata_default": ([{"actions": [found(NONE, default_value="allowed")]}], {}),
+    "metadata_unused_default": ([{"actions": [found(RESULT, default_value="denied")]}], {}),
+    "metadata_missing": ([{"actions": [found(NONE), GENERIC]}], {}),
+    "metadata_skipped": ([{"actions": [found(NONE, skip_if_absent=True), GENERIC]}], {}),
+    "metadata_below_a_text": ([{"actions": [{"metadata": {"descriptor_key": "k", "default_value": "denied", "metadata_key": {
+        "key": "envoy.filters.http.rbac", "path": [{"key": RESULT}, {"key": "x"}]}}}]}], {}),
+    "three_hits": ([{"actions": [GENERIC], "hits_addend": {"number": 3}}], {}),
+    "no_hits": ([{"actions": [GENERIC], "hits_addend": {"number": 0}}], {}),
+    "more_hits_than_there_are": ([{"actions": [GENERIC], "hits_addend": {"number": 12}}], {}),
+    "hits_of_two": ([{"actions": [GENERIC], "hits_addend": {"number": 3}}, {"actions": [found(RESULT)], "hits_addend": {"number": 2}}], {}),
+    "hits_without_a_bucket": ([{"actions": [{"generic_key": {"descriptor_value": "other"}}], "hits_addend": {"number": 3}}], {}),
+    "own_whatever_the_stage": ([{"actions": [GENERIC]}], {"stage": 2}),
+}
+
+
+def own_limits(name, limits, more):
+    def make(p):
+        fields = {**({"rate_limits": limits} if limits else {}), **{k: v for k, v in more.items() if k == "stage"}}
+        route = c.route(**{k: v for k, v in more.items() if k == "rate_limits"})
+        descriptors = [entry(7, k="allowed"), entry(8, k="denied"), entry(11, generic_key="all")]
+        return c.served(p, c.hcm(p, c.vhost(route), filters=[engine("bob"), limit(descriptors=descriptors, **fields)]))
+    make.__name__ = name
+    c.configuration(make)
+    return name
+
+
+for name, (limits, more) in OWN.items():
+    config = own_limits(f"limit_own_{name}", limits, more)
+    for user in ("bob", "eve"):
+        # One connection, its requests in a row: each says how much is left.
+        case(f"limit own {name.replace('_', ' ')}: {user}", get("/", f"x-user: {user}") * 5, config=config, responses=5,
+             loose=("x-ratelimit-reset",))
+
 # ---- a response slowed down ----
 FAULT = "envoy.extensions.filters.http.fault.v3.HTTPFault"
 

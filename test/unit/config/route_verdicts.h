@@ -260,6 +260,16 @@ inline constexpr Row kRouteRows[] = {
      GOING("cluster: c, rate_limits: [{actions: [{dynamic_metadata: {descriptor_key: k, metadata_key: {key: "
            "f, path: [{key: a}]}}}]}]"),
      "dynamic_metadata"},
+    {"rate limits by dynamic metadata", Verdict::accepted,
+     GOING("cluster: c, rate_limits: [{actions: [{metadata: {descriptor_key: k, metadata_key: {key: f, path: "
+           "[{key: a}]}, default_value: d, skip_if_absent: true}}]}]")},
+    {"rate limits by the route's metadata", Verdict::stricter,
+     GOING("cluster: c, rate_limits: [{actions: [{metadata: {descriptor_key: k, source: ROUTE_ENTRY, "
+           "metadata_key: {key: f, path: [{key: a}]}}}]}]"),
+     "actions[0].metadata.source"},
+    {"rate limits with hits that Envoy ignores", Verdict::stricter,
+     GOING("cluster: c, rate_limits: [{actions: [{remote_address: {}}], hits_addend: {number: 3}}]"),
+     "rate_limits[0].hits_addend: has no effect"},
     {"a host's rate limits too", Verdict::accepted, GOING("cluster: c, include_vh_rate_limits: true")},
     {"hedging", Verdict::stricter, GOING("cluster: c, hedge_policy: {}"),
      "route.hedge_policy: not supported"},

@@ -3,6 +3,7 @@
 #include "extensions/access_loggers/config.h"
 #include "extensions/common/proto_matchers.h"
 #include "extensions/common/proto_metadata.h"
+#include "model/metadata.h"
 
 namespace sluice::access_loggers {
 namespace {
@@ -77,8 +78,7 @@ class MetadataFilter final : public Filter {
       : matcher_(std::move(matcher)), pass_if_absent_(pass_if_absent) {}
   bool pass(const ext::StreamInfo& info, ext::AccessLogType) const override {
     if (matcher_.path.empty()) return pass_if_absent_;
-    const auto found =
-        extensions::metadata_value(info.dynamic_metadata.get(), matcher_.filter, matcher_.path);
+    const auto found = model::metadata_value(info.dynamic_metadata.get(), matcher_.filter, matcher_.path);
     return found ? matcher_.value.matches(&*found) : pass_if_absent_;
   }
 

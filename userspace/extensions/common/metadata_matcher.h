@@ -34,8 +34,4 @@ struct MetadataMatcher {
   bool matches(const ext::Metadata* metadata) const;
 };
 
-// What stands at `path` (not empty) below a filter's namespace; nothing: no such value.
-std::optional<Json> metadata_value(const ext::Metadata* metadata, std::string_view filter,
-                                   const std::vector<std::string>& path);
-
 }  // namespace sluice::extensions

@@ -88,23 +88,52 @@ Result<RateLimitAction> to_action(const Proto::Action& in, const std::string& pa
       }
       return out;
     }
+    case Proto::Action::kMetadata: {
+      const auto& metadata = in.metadata();
+      const std::string at = path + ".metadata";
+      if (metadata.source() != Proto::Action::MetaData::DYNAMIC)
+        return Error{at + ".source: only dynamic metadata is supported by this version of Sluice"};
+      out.kind = Kind::metadata;
+      out.key = metadata.descriptor_key();
+      out.value = metadata.default_value();
+      out.name = metadata.metadata_key().key();
+      for (const auto& segment : metadata.metadata_key().path()) out.path.push_back(segment.key());
+      out.skip_if_absent = metadata.skip_if_absent();
+      return out;
+    }
     default:
       return Error{path +
                    ": is not an action that this version of Sluice has; it has source_cluster, "
                    "destination_cluster, request_headers, query_parameters, remote_address, "
-                   "masked_remote_address, generic_key, header_value_match and query_parameter_value_match"};
+                   "masked_remote_address, generic_key, header_value_match, query_parameter_value_match and "
+                   "metadata"};
   }
 }
 
-}  // namespace
+Status add_hits(const Proto::HitsAddend& in, const std::string& path, model::RateLimit& out) {
+  if (in.has_number() == !in.format().empty())
+    return Error{path + ": hits_addend must contain either a format or a number"};
+  if (!in.has_number())
+    return Error{path + ".format: is not supported by this version of Sluice; give a number"};
+  out.hits = static_cast<uint32_t>(in.number().value());  // 1,000,000,000 at most
+  return {};
+}
 
-Result<std::vector<model::RateLimit>> to_rate_limits(const google::protobuf::RepeatedPtrField<Proto>& in,
-                                                     const std::string& path) {
+Result<std::vector<model::RateLimit>> convert(const google::protobuf::RepeatedPtrField<Proto>& in, bool own,
+                                              const std::string& path) {
   std::vector<model::RateLimit> out;
   for (int i = 0; i < in.size(); ++i) {
     const std::string at = path + "[" + std::to_string(i) + "]";
     model::RateLimit limit;
     limit.stage = in[i].stage().value();
+    if (own && (in[i].has_stage() || !in[i].disable_key().empty()))
+      return Error{
+          at + (in[i].has_stage() ? ".stage" : ".disable_key") +
+          ": 'stage' field and 'disable_key' field are not supported in the filter's own rate_limits"};
+    if (in[i].has_hits_addend()) {
+      if (!own) return Error{at + ".hits_addend: has no effect but in the filter's own rate_limits"};
+      SLUICE_TRY(add_hits(in[i].hits_addend(), at + ".hits_addend", limit));
+    }
     for (int k = 0; k < in[i].actions_size(); ++k) {
       SLUICE_ASSIGN(auto action, to_action(in[i].actions(k), at + ".actions[" + std::to_string(k) + "]"));
       limit.actions.push_back(std::move(action));
@@ -112,6 +141,18 @@ Result<std::vector<model::RateLimit>> to_rate_limits(const google::protobuf::Rep
     if (in[i].disable_key().empty()) out.push_back(std::move(limit));
   }
   return out;
+}
+
+}  // namespace
+
+Result<std::vector<model::RateLimit>> to_rate_limits(const google::protobuf::RepeatedPtrField<Proto>& in,
+                                                     const std::string& path) {
+  return convert(in, false, path);
+}
+
+Result<std::vector<model::RateLimit>> to_own_rate_limits(const google::protobuf::RepeatedPtrField<Proto>& in,
+                                                         const std::string& path) {
+  return convert(in, true, path);
 }
 
 }  // namespace sluice::extensions

@@ -53,6 +53,13 @@ TEST_CASE("local_ratelimit: a bucket fills evenly and no further than its brim")
   CHECK(b.full(t + 2001ms));
   CHECK(b.remaining(t + 1h) == 3);
   CHECK(b.next(t + 1h) == 0s);
+  TokenBucket several(5, 1, 1s);
+  CHECK(several.take(t, 3));
+  CHECK_FALSE(several.take(t, 3));
+  CHECK_FALSE(several.take(t, 0));
+  CHECK(several.remaining(t) == 2);
+  CHECK(several.take(t + 1s, 3));
+  CHECK(several.remaining(t + 1s) == 0);
   TokenBucket none(0, 1, 1s);
   CHECK_FALSE(none.take(t));
 }
@@ -177,11 +184,16 @@ model::RateLimit by_header(const char* key, const char* name, bool skip = false)
 struct Asked {
   http::HeaderMap headers;
   Address remote = *Address::parse("10.1.2.3:4");
+  ext::Metadata metadata = {};
   Descriptor of(const model::RateLimit& limit, bool* made = nullptr) {
     Descriptor out;
-    const bool ok = model::describe(
-        limit, {.headers = headers, .remote = remote, .source_cluster = "me", .destination_cluster = "up"},
-        out);
+    const bool ok = model::describe(limit,
+                                    {.headers = headers,
+                                     .remote = remote,
+                                     .source_cluster = "me",
+                                     .destination_cluster = "up",
+                                     .metadata = &metadata},
+                                    out);
     if (made != nullptr) *made = ok;
     return ok ? out : Descriptor{};
   }
@@ -230,13 +242,43 @@ TEST_CASE("rate limits: an action without a value takes the descriptor with it, 
         Descriptor{{"k", "1"}});
 }
 
+TEST_CASE("rate limits: by dynamic metadata") {
+  Asked a;
+  a.metadata["ns"] = {{"text", "\"v\""}, {"empty", "\"\""}, {"number", "5"}, {"in", "{\"deep\": \"d\"}"}};
+  auto by = [](std::vector<std::string> path, const char* otherwise = "", bool skip = false,
+               const char* ns = "ns") {
+    return one_action({.kind = model::RateLimitAction::Kind::metadata,
+                       .key = "k",
+                       .value = otherwise,
+                       .name = ns,
+                       .path = std::move(path),
+                       .skip_if_absent = skip});
+  };
+  CHECK(a.of(by({"text"})) == Descriptor{{"k", "v"}});
+  CHECK(a.of(by({"text"}, "d")) == Descriptor{{"k", "v"}});
+  CHECK(a.of(by({"in", "deep"})) == Descriptor{{"k", "d"}});
+  for (const auto& path : std::vector<std::vector<std::string>>{
+           {"empty"}, {"number"}, {"in"}, {"in", "x"}, {"text", "x"}, {"x"}}) {
+    bool made = true;
+    a.of(by(path), &made);
+    CHECK_FALSE(made);
+    CHECK(a.of(by(path, "other")) == Descriptor{{"k", "other"}});
+    CHECK(a.of(by(path, "", true), &made) == Descriptor{});
+    CHECK(made);
+  }
+  bool made = true;
+  a.of(by({"text"}, "", false, "elsewhere"), &made);
+  CHECK_FALSE(made);
+}
+
 TEST_CASE("local_ratelimit: a descriptor has a bucket of its own, and the default one counts with it") {
   MonotonicTime now{1000s};
   const Limiter::Described described{{{{"k", "a"}}, {2, 1, 1s}}, {{{"k", "b"}}, {1, 1, 10s}}};
   const Bucket ten{10, 1, 1s};
   Limiter l(ten, described, true);
-  const std::vector<Descriptor> a{{{"k", "a"}}}, b{{{"k", "b"}}}, both{{{"k", "a"}}, {{"k", "b"}}},
-      other{{{"k", "c"}}};
+  using Asks = std::vector<Limiter::Asked>;
+  const Asks a{{.descriptor = {{"k", "a"}}}}, b{{.descriptor = {{"k", "b"}}}},
+      other{{.descriptor = {{"k", "c"}}}}, both{a[0], b[0]}, twice{{.descriptor = {{"k", "a"}}, .hits = 2}};
   CHECK(l.ask(a, now).allowed);
   CHECK(l.ask(a, now).bucket->max_tokens() == 2);
   Limiter::Answer third = l.ask(a, now);
@@ -249,6 +291,10 @@ TEST_CASE("local_ratelimit: a descriptor has a bucket of its own, and the defaul
   CHECK(m.ask(both, now).bucket->max_tokens() == 1);
   CHECK_FALSE(m.ask(both, now).allowed);
   CHECK(m.ask(a, now).allowed);
+  Limiter in_twos(ten, described, true);
+  CHECK(in_twos.ask(twice, now).bucket->remaining(now) == 0);
+  CHECK_FALSE(in_twos.ask(a, now).allowed);
+  CHECK(in_twos.ask({}, now).bucket->remaining(now) == 8);  // the default one counts one for each
   Limiter alone(Bucket{1, 1, 1s}, described, false);
   CHECK(alone.ask(a, now).allowed);
   CHECK(alone.ask({}, now).allowed);  // the default one is still full

@@ -62,8 +62,10 @@ Result<std::shared_ptr<const Settings>> to_settings(const google::protobuf::Mess
     }
     out->descriptors.push_back(std::move(made));
   }
-  SLUICE_ASSIGN(out->rate_limits, to_rate_limits(in.rate_limits(), base + ".rate_limits"));
+  SLUICE_ASSIGN(out->rate_limits, to_own_rate_limits(in.rate_limits(), base + ".rate_limits"));
   out->stage = in.stage();
+  for (model::RateLimit& own : out->rate_limits)
+    own.stage = out->stage;  // the stage chooses among the routes'
   out->always_default =
       !in.has_always_consume_default_token_bucket() || in.always_consume_default_token_bucket().value();
   if (in.vh_rate_limits() == envoy::extensions::common::ratelimit::v3::INCLUDE)

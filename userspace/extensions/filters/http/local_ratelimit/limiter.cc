@@ -17,18 +17,22 @@ Limiter::Limiter(const std::optional<Bucket>& otherwise, const Described& descri
   for (const auto& [descriptor, bucket] : described) described_.emplace(descriptor, make(bucket));
 }
 
-Limiter::Answer Limiter::ask(const std::vector<model::RateLimitDescriptor>& descriptors,
-                             MonotonicTime now) const {
-  std::vector<std::shared_ptr<TokenBucket>> found;
-  for (const model::RateLimitDescriptor& d : descriptors) {
-    if (auto it = described_.find(d); it != described_.end()) found.push_back(it->second);
+Limiter::Answer Limiter::ask(const std::vector<Asked>& asked, MonotonicTime now) const {
+  struct Found {
+    std::shared_ptr<TokenBucket> bucket;
+    uint32_t hits;
+  };
+  std::vector<Found> found;
+  for (const Asked& a : asked) {
+    if (auto it = described_.find(a.descriptor); it != described_.end())
+      found.push_back({it->second, a.hits});
   }
-  std::ranges::stable_sort(found, {}, [](const auto& b) { return b->fill_rate(); });
-  for (const auto& bucket : found) {
-    if (!bucket->take(now)) return {false, bucket};
+  std::ranges::stable_sort(found, {}, [](const Found& f) { return f.bucket->fill_rate(); });
+  for (const Found& f : found) {
+    if (!f.bucket->take(now, f.hits)) return {false, f.bucket};
   }
   if (otherwise_ && (found.empty() || always_default_) && !otherwise_->take(now)) return {false, otherwise_};
-  return {true, found.empty() ? otherwise_ : found.front()};
+  return {true, found.empty() ? otherwise_ : found.front().bucket};
 }
 
 bool Limiter::full(MonotonicTime now) const {

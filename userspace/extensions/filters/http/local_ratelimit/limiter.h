@@ -25,12 +25,16 @@ class Limiter {
   // `always_default`: a request with a descriptor's bucket takes a token of the other one, too.
   Limiter(const std::optional<Bucket>& otherwise, const Described& described, bool always_default);
 
+  struct Asked {
+    model::RateLimitDescriptor descriptor;
+    uint32_t hits = 1;  // tokens
+  };
   struct Answer {
     bool allowed = true;
     std::shared_ptr<TokenBucket> bucket = nullptr;  // the one that decided; null: there is none
   };
-  // Takes a token of each bucket that a descriptor names, of the slowest first, until one has none.
-  Answer ask(const std::vector<model::RateLimitDescriptor>& descriptors, MonotonicTime now) const;
+  // Takes the tokens of each bucket that a descriptor names, of the slowest first, until one has too few.
+  Answer ask(const std::vector<Asked>& asked, MonotonicTime now) const;
   bool full(MonotonicTime now) const;  // all of them
 
  private:

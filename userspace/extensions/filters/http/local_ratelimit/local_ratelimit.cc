@@ -114,8 +114,8 @@ class LocalRateLimit final : public ext::HttpFilter {
     return answer.allowed;
   }
 
-  std::vector<model::RateLimitDescriptor> descriptors(const HeaderMap& headers) {
-    std::vector<model::RateLimitDescriptor> out;
+  std::vector<Limiter::Asked> descriptors(const HeaderMap& headers) {
+    std::vector<Limiter::Asked> out;
     if (settings_->descriptors.empty()) return out;
     const model::RouteMatch* route = context_->route();
     const model::RouteAction* action =
@@ -123,11 +123,12 @@ class LocalRateLimit final : public ext::HttpFilter {
     const model::RateLimitInput input{.headers = headers,
                                       .remote = context_->stream_info().downstream_remote,
                                       .source_cluster = settings_->node_cluster,
-                                      .destination_cluster = action != nullptr ? route->cluster : ""};
+                                      .destination_cluster = action != nullptr ? route->cluster : "",
+                                      .metadata = context_->stream_info().dynamic_metadata.get()};
     auto add = [&](const std::vector<model::RateLimit>& limits) {
       for (const model::RateLimit& limit : limits) {
-        model::RateLimitDescriptor made;
-        if (limit.stage == settings_->stage && model::describe(limit, input, made))
+        Limiter::Asked made{.descriptor = {}, .hits = limit.hits};
+        if (limit.stage == settings_->stage && model::describe(limit, input, made.descriptor))
           out.push_back(std::move(made));
       }
     };

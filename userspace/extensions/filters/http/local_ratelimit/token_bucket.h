@@ -15,12 +15,14 @@ class TokenBucket {
   TokenBucket(uint32_t max_tokens, uint32_t per_fill, Duration interval)
       : max_(max_tokens), per_token_ns_(static_cast<double>(interval.count()) / per_fill) {}
 
-  bool take(MonotonicTime now) {
+  // Nothing to take is refused, as in Envoy.
+  bool take(MonotonicTime now, uint32_t n = 1) {
+    if (n == 0) return false;
     int64_t empty_at = empty_at_.load(std::memory_order_relaxed);
     for (;;) {
       double tokens = tokens_at(now, empty_at);
-      if (tokens < 1) return false;
-      auto next = now.time_since_epoch().count() - static_cast<int64_t>((tokens - 1) * per_token_ns_);
+      if (tokens < n) return false;
+      auto next = now.time_since_epoch().count() - static_cast<int64_t>((tokens - n) * per_token_ns_);
       if (empty_at_.compare_exchange_weak(empty_at, next, std::memory_order_relaxed)) return true;
     }
   }
