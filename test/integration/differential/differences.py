@@ -21,6 +21,13 @@ DIFFERENCES = {
     **{name: (["responses"], _NO_CODING) for name in ("answer to HEAD chunked", "redirect of a HEAD")},
     "answer 599": (["responses"], "the reason phrase of a code that has none"),
     "answer head too large": (["log", "responses", "stats"], "a response's head has the limit that the API documents (60 KiB), however it arrives"),
+    "expect in http/1.0": (["responses"], "RFC 9110 section 10.1.1: a 100-continue in an HTTP/1.0 request MUST be ignored: its client knows no interim answers"),
+    "expect twice": (["responses", "stats", "upstream"], "Expect is a list (RFC 9110 section 10.1.1): 100-continue twice asks for it as once does"),
+    "interim answer, then nothing": (["log", "stats"], "an interim answer begins no response: the 503 that the client gets is told and counted as one"),
+    "199, then the answer": (["stats"], "an interim answer is counted, whatever its code"),
+    "101 that nobody asked for": (["log", "responses", "stats"], "RFC 9110 section 15.2.2: a switch of protocols that nobody asked for is an upstream's fault"),
+    "upgrade that is answered with 200": (["log", "responses", "stats"], "what an upstream answers in place of switching reaches the client, as a 403 does in Envoy too"),
+    "upgrade by POST": (["upstream"], "a request for an upgrade has no body: nothing says how long it is"),
     # ---- HTTP/2 ----
     **{f"h2: {name}": (["connection", "responses", "stats"], _MALFORMED2) for name in (
         "neither host nor authority", "upper case name", "connection header", "keep-alive header", "proxy-connection header", "transfer-encoding header",

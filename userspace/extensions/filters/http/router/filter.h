@@ -146,7 +146,7 @@ class Router final : public ext::HttpFilter, private ext::HttpTry::Callbacks, pr
   bool canary_ = false;
   bool body_passed_ = false;  // bytes are gone that nobody has kept
   bool request_ended_ = false;
-  bool response_started_ = false;
+  bool response_started_ = false, informational_charged_ = false;
   bool over_ = false;  // the response is complete, or an answer of our own took its place
   bool waiting_paused_ = false, upstream_paused_ = false;
   uint8_t downstream_above_ = 0;  // how many say that the response is more than they can take

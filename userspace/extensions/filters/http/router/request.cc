@@ -221,8 +221,8 @@ DataStatus Router::on_request_data(Buffer& data, bool end_stream) {
     stream_->send_data(std::move(data), end_stream);
   } else {
     waiting_.append(std::move(data));
-    if (!keeping_ && waiting_.size() > keep_limit_ && keep_limit_ > 0 &&
-        !std::exchange(waiting_paused_, true))
+    const uint32_t limit = context_->buffer_limit();  // keep_limit_ is for what is sent again
+    if (!keeping_ && limit > 0 && waiting_.size() > limit && !std::exchange(waiting_paused_, true))
       context_->pause_request();
   }
   return DataStatus::stop_no_buffer;

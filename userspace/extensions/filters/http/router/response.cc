@@ -52,7 +52,9 @@ Stats::Stats(const stats::Scope& s)
 
 void Router::on_informational(http::HeaderMapPtr headers) {
   last_activity_ = now();
-  charge(parse_status(headers->get(Name::status)), headers.get(), false);
+  // One of them counts, however many there are, as in Envoy.
+  if (!std::exchange(informational_charged_, true))
+    charge(parse_status(headers->get(Name::status)), headers.get(), false);
   retry_.reset();  // the client has had a part of an answer
   context_->respond_informational(std::move(headers));
 }
