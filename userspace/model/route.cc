@@ -93,8 +93,9 @@ bool matches(const PathMatch& m, const Path& path, const http::HeaderMap& header
       return text.size() >= m.text.size() && (text.size() == m.text.size() || text[m.text.size()] == '/') &&
              same(text.substr(0, m.text.size()));
     case PathMatch::Kind::regex:
-    case PathMatch::Kind::uri_template:
       return m.regex->full_match(text);
+    case PathMatch::Kind::uri_template:  // parameters count, as in Envoy
+      return m.regex->full_match(without_query(headers.get(Name::path)));
     case PathMatch::Kind::connect:
       return is_connect(headers);
   }

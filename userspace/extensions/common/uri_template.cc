@@ -11,9 +11,9 @@ namespace {
 constexpr size_t kMaxVariables = 5;
 constexpr size_t kMaxNameLength = 16;
 
-// RFC 3986's pchar without "*" and "=", which mean something here.
+// RFC 3986's pchar without "*" and "=", which mean something in a template; "=" may stand in what it matches.
 constexpr std::string_view kPunctuation = "-._~%!$&'()+,;:@";
-#define PCHAR R"(a-zA-Z0-9\-._~%!$&'()+,;:@)"
+#define PCHAR R"(a-zA-Z0-9\-._~%!$&'()+,;:@=)"
 constexpr std::string_view kSegment = "[" PCHAR "]+";
 constexpr std::string_view kSegments = "[" PCHAR "/]*";
 #undef PCHAR
