@@ -257,6 +257,10 @@ class Run:
             wait_until(lambda: len(self.copies.requests) == copied, what="the copy")
         stats = self.proxy.admin.stats()
         self.counters = {k: v for k, v in stats.items() if k.startswith("http.web.tracing.")}
+        # A redirect within the proxy has a line of its own: how many there are is known when the last request's is there.
+        assert call(app, self.port, "/fill", x_b3_sampled="0")[0] == 200
+        wait_until(lambda: any(line.startswith("/fill") for line in self.log.lines()), what="the access log")
+        self.lines = [line for line in self.log.lines() if not line.startswith("/fill")]
         if "tracing.zipkin.spans_sent" not in stats:
             return []
         for _ in range(FILLERS):
@@ -270,11 +274,14 @@ class Run:
         seen = [(line, plain_fields(fields, name)) for line, fields, _ in self.web.requests if " /fill" not in line]
         copies = [(line, plain_fields(fields, name)) for line, fields, _ in self.copies.requests]
         traces = {fields.get("x-b3-traceid") for line, fields, _ in self.web.requests if " /fill" in line}
-        told = [plain_span(s, name, self.ports) for s in spans if s["traceId"] not in traces]
-        # Which of a request's spans ends first may be a matter of luck.
-        order = list(dict.fromkeys(s["traceId"] for s in told))
-        told.sort(key=lambda s: (order.index(s["traceId"]), s["id"], s["name"]))
-        logged = [plain_log(line, name) for line in self.log.wait(len(self.answers)) if not line.startswith("/fill")]
+        told = [s for s in spans if s["traceId"] not in traces]
+        # Reports may overtake each other, and which of a request's spans ends first may be a matter of luck: by when they began.
+        begun = {}
+        for span in told:
+            begun[span["traceId"]] = min(span["timestamp"], begun.get(span["traceId"], span["timestamp"]))
+        told.sort(key=lambda s: (begun[s["traceId"]], s["name"], s["timestamp"]))
+        told = [plain_span(s, name, self.ports) for s in told]
+        logged = [plain_log(line, name) for line in self.lines]
         return {"logged": logged, "answers": [(p, s, {k: plain_id(v) if k == "x-request-id" else v for k, v in f.items()}) for p, s, f in self.answers],
                 "seen": seen, "copies": copies, "counters": self.counters, "spans": told}
 
