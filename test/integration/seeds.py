@@ -68,7 +68,7 @@ class Answer:
 
     def __init__(self, head, body):
         self.start, *lines = head.splitlines()
-        self.fields = [tuple(line.split(": ", 1)) for line in lines]
+        self.fields = [tuple(line.split(": ", 1)) for line in lines if ": " in line]  # a connection may end within a line
         self.status, self.body = int(self.start.split()[1]), body
 
     def __getitem__(self, name):

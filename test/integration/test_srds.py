@@ -135,14 +135,15 @@ def test_an_update_that_is_refused_changes_nothing(control_plane, run_proxy, app
     plane.set(scope("c", "a", to="b"), version="bad")
     text = plane.wait_nack("scoped_route", since=since)
     # Which of the two is the first is for the order in which the control plane sends them.
-    assert text in [f"Error adding/updating scoped route(s): scope key conflict found, first scope is '{x}', second scope is '{y}'"
-                    for x, y in (("a", "c"), ("c", "a"))]
+    either = [f"Error adding/updating scoped route(s): scope key conflict found, first scope is '{x}', second scope is '{y}'"
+              for x, y in (("a", "c"), ("c", "a"))]
+    assert text in either
     assert get(app, "x-scope: a") == "in a" and get(app, "x-scope: b") == "in b"
     (entry,) = dump(proxy, "ScopedRoutesConfigDump")["dynamic_scoped_route_configs"]
     assert [s["name"] for s in entry["scoped_route_configs"]] == ["a", "b"]
     assert proxy.admin.stat(NAME + "update_rejected") >= 1 and proxy.admin.stat(NAME + "all_scopes") == 2
     if kind == "sluiced":
-        assert entry["error_state"]["details"] == text
+        assert entry["error_state"]["details"] in either  # it may have come again since
     # The key is free when its scope goes; "c", too: what a delta server has sent once it does not send again.
     plane.change([scope("f", "a", to="b")], remove={"scoped_route": ["a", "c"]}, version="good again")
     wait_scope(app, "a", "in b")
