@@ -145,7 +145,7 @@ def test_a_thousand_pushes_under_load(control_plane, run_proxy, app, webs, delta
                 plane.remove(cluster=["bad"])
             if n % 100 == 0:
                 load.more(2)
-        plane.settle("endpoints", assignment("web", one))
+        plane.settle("endpoints", assignment("web", one), other=[assignment("web", two)])
         load.more()
         other.more()
     assert not load.bad and not other.bad, (load.bad[:3], other.bad[:3])

@@ -211,7 +211,7 @@ def test_updates_lose_no_request(control_plane, run_proxy, app, delta, kind):
         for n in range(1, 40):
             plane.set(scope("a", to=f"r{n}"), scope(f"s{n}", to=f"r{n}"), route_resource(str(n), f"r{n}"))
             load.more(3)
-        plane.settle("scoped_route", scope("a", to="last"), route_resource("last", "last"))
+        plane.settle("scoped_route", scope("a", to="last"), route_resource("last", "last"), other=[scope("a", to="r1")])
         wait_until(lambda: get(app, path="/a") == "last", 10, "the last routes")
         load.more()
     assert not load.bad, load.bad[:3]

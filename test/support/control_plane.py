@@ -231,20 +231,21 @@ class ControlPlane:
         wait_until(lambda: version in self.acks(kind, node=node), seconds, f"{kind} {version} acknowledged: {str(self.requests(kind)[-3:])[:1000]}",
                    alive=self.process.check_running)
 
-    def settle(self, kind, *resources, seconds=30):
+    def settle(self, kind, *resources, other, seconds=30):
         """Sets the last resources of a burst and waits until they were acknowledged. go-control-plane's delta server now and then loses a change that
-        comes while it answers the one before, whoever its client is: the next version brings it. Where none was lost, the next one brings nothing
-        and is not acknowledged: any of them will do."""
-        deadline, versions = Deadline(seconds), []
+        comes while it answers the one before, whoever its client is, and believes that it was sent: `other` resources of the same names make it
+        send these again."""
+        deadline = Deadline(seconds)
         while True:
-            self.set(*resources)
-            versions.append(self.versions[url(kind)])
-            try:
-                return wait_until(lambda: set(versions) & set(self.acks(kind)), 3, f"one of {kind} {versions} acknowledged",
-                                  alive=self.process.check_running)
-            except Timeout:
-                if deadline.over():
-                    raise
+            for wanted in (resources, other):
+                self.set(*wanted)
+                try:
+                    self.wait_ack(kind, seconds=3)
+                    if wanted is resources:
+                        return
+                except Timeout:
+                    if deadline.over():
+                        raise
 
     def wait_nack(self, kind, seconds=10, since=0, node=None):
         """The text of the newest NACK of the kind, once there is one."""
