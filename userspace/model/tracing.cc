@@ -3,18 +3,11 @@
 #include <cstdio>
 
 #include "core/json.h"
+#include "model/metadata.h"
 #include "model/route.h"
 
 namespace sluice::model {
 namespace {
-
-// What stands before the next colon; `text` becomes what is behind it.
-std::string_view take_part(std::string_view& text) {
-  const size_t colon = std::min(text.find(':'), text.size());
-  const std::string_view part = text.substr(0, colon);
-  text.remove_prefix(std::min(colon + 1, text.size()));
-  return part;
-}
 
 // As Envoy writes values of a Struct: a number with six digits, nothing for null.
 std::string text_of(const Json& value) {
@@ -34,27 +27,10 @@ std::string text_of(const Json& value) {
   }
 }
 
-std::string request_metadata(std::string_view path, const ext::StreamInfo& info) {
-  if (!info.dynamic_metadata) return {};
-  const auto fields = info.dynamic_metadata->find(take_part(path));
-  if (fields == info.dynamic_metadata->end()) return {};
-  const auto field = fields->second.find(take_part(path));
-  if (field == fields->second.end()) return {};
-  auto parsed = Json::parse(field->second);
-  if (!parsed.ok()) return {};
-  const Json* at = &*parsed;
-  while (!path.empty()) {
-    const std::string_view key = take_part(path);
-    if (!at->is_object() || !at->has(key)) return {};
-    at = &(*at)[key];
-  }
-  return text_of(*at);
-}
-
-std::string route_metadata(std::string_view path, const ext::StreamInfo& info) {
+std::string route_metadata(std::string_view name, const ext::StreamInfo& info) {
   if (!info.http || !info.http->route) return {};
   for (const auto& [key, text] : info.http->route->metadata_text)
-    if (key == path) return text;
+    if (key == name) return text;
   return {};
 }
 
@@ -72,7 +48,7 @@ std::string CustomTag::value(const ext::StreamInfo& info) const {
       }
       return text;
     case Kind::request_metadata:
-      out = request_metadata(name, info);
+      if (const auto found = metadata_value(info.dynamic_metadata.get(), name, path)) out = text_of(*found);
       break;
     case Kind::route_metadata:
       out = route_metadata(name, info);

@@ -18,7 +18,9 @@ struct CustomTag {
   enum class Kind : uint8_t { literal, request_header, request_metadata, route_metadata, format };
   Kind kind = Kind::literal;
   std::string tag = {};
-  std::string name = {};  // of the header, in lower case; or "filter:key:...", as in %METADATA()%
+  // Of the header, in lower case; of request_metadata the filter's namespace; of route_metadata as in Route::metadata_text.
+  std::string name = {};
+  std::vector<std::string> path = {};  // of request_metadata, below its namespace; not empty
   std::string text = {};  // the literal; else what is said where there is no value
   std::shared_ptr<const HeaderFormatter> formatter = {};
 

@@ -284,6 +284,13 @@ inline constexpr Row kRouteRows[] = {
      WITH("tracing: {custom_tags: [{tag: a, metadata: {kind: {host: {}}, metadata_key: {key: f, path: "
           "[{key: k}]}}}]}"),
      "custom_tags[0].metadata.kind.host: not supported"},
+    {"a tag of a request's metadata with a colon", Verdict::accepted,
+     WITH("tracing: {custom_tags: [{tag: a, metadata: {kind: {request: {}}, metadata_key: {key: 'f:g', path: "
+          "[{key: 'k:l'}]}}}]}")},
+    {"a tag of a route's metadata with a colon", Verdict::stricter,
+     WITH("tracing: {custom_tags: [{tag: a, metadata: {kind: {route: {}}, metadata_key: {key: f, path: "
+          "[{key: 'k:l'}]}}}]}"),
+     "custom_tags[0].metadata.metadata_key.path[0].key: a key with a colon is not supported"},
     {"a decorator", Verdict::accepted, WITH("decorator: {operation: a}")},
     {"buffer limits of both kinds", Verdict::accepted,
      WITH("per_request_buffer_limit_bytes: 5, request_body_buffer_limit: 5")},

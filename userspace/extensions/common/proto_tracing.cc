@@ -15,13 +15,15 @@ using Kind = model::CustomTag::Kind;
 
 Result<model::CustomTag> to_metadata_tag(const Tag::Metadata& in, const std::string& path) {
   model::CustomTag out{.text = in.default_value()};
-  if (in.kind().has_request())
-    out.kind = Kind::request_metadata;
-  else if (in.kind().has_route())
-    out.kind = Kind::route_metadata;
-  else
-    return Error{path + ".kind: this version of Sluice has the kinds request and route"};
   out.name = in.metadata_key().key();
+  if (in.kind().has_request()) {
+    out.kind = Kind::request_metadata;
+    for (const auto& segment : in.metadata_key().path()) out.path.push_back(segment.key());
+    return out;
+  }
+  if (!in.kind().has_route())
+    return Error{path + ".kind: this version of Sluice has the kinds request and route"};
+  out.kind = Kind::route_metadata;
   if (out.name.find(':') != std::string::npos)
     return Error{path + ".metadata_key.key: a name with a colon is not supported"};
   for (int i = 0; i < in.metadata_key().path_size(); ++i) {

@@ -49,7 +49,7 @@ struct Kept final : ext::Span {
 
 TEST_CASE("custom tags: values of dynamic metadata, as Envoy writes them") {
   Stream s;
-  CustomTag tag{.kind = Kind::request_metadata, .tag = "t", .name = "f:k", .text = "default"};
+  CustomTag tag{.kind = Kind::request_metadata, .tag = "t", .name = "f", .path = {"k"}, .text = "default"};
   CHECK(tag.value(s.info) == "default");
   s.info.dynamic_metadata = std::make_shared<ext::Metadata>();
   auto& fields = (*s.info.dynamic_metadata)["f"];
@@ -66,12 +66,15 @@ TEST_CASE("custom tags: values of dynamic metadata, as Envoy writes them") {
     CHECK(tag.value(s.info) == text);
   }
   fields["k"] = R"({"a":{"b":"deep"}})";
-  tag.name = "f:k:a:b";
+  tag.path = {"k", "a", "b"};
   CHECK(tag.value(s.info) == "deep");
-  tag.name = "f:k:a:no";
+  tag.path = {"k", "a", "no"};
   CHECK(tag.value(s.info) == "default");
-  tag.name = "f:k:a:b:c";
+  tag.path = {"k", "a", "b", "c"};
   CHECK(tag.value(s.info) == "default");
+  fields["k:a"] = "1";
+  tag.path = {"k:a"};
+  CHECK(tag.value(s.info) == "1");
 }
 
 TEST_CASE("custom tags: headers") {
