@@ -1,7 +1,6 @@
 #include "extensions/tracers/zipkin/collector.h"
 
 #include <map>
-#include <tuple>
 #include <utility>
 
 #include "core/log.h"

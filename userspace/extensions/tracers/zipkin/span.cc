@@ -92,7 +92,7 @@ void ZipkinSpan::join(const SpanContext& previous, bool of_this_proxy) {
 
 void ZipkinSpan::set_tag(std::string_view name, std::string_view value) {
   if (name.empty() || value.empty()) return;
-  const auto there = std::ranges::find(record_.tags, name, [](const auto& tag) { return tag.first; });
+  const auto there = std::ranges::find(record_.tags, name, &std::pair<std::string, std::string>::first);
   if (there == record_.tags.end())
     record_.tags.emplace_back(name, value);
   else
