@@ -76,7 +76,6 @@ struct StreamTracing {
   TraceReason reason = TraceReason::not_traceable;
   std::unique_ptr<Span> span;  // null: no tracer, or nothing that can be traced
   const model::TracingRules* rules = nullptr;  // of the connection manager
-  bool tries_have_spans = false;
 };
 
 }  // namespace sluice::ext

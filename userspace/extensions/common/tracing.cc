@@ -6,7 +6,6 @@
 #include "http/codec.h"
 #include "http/grpc.h"
 #include "model/route.h"
-#include "model/tracing.h"
 
 namespace sluice::extensions {
 
@@ -77,8 +76,15 @@ void tag_common(Span& span, const model::TracingRules& rules, const ext::StreamI
   if (rules.verbose) log_times(span, info, !of_try);
   if (status == 0 || status / 100 == 5) span.set_tag("error", "true");
   for (const model::CustomTag& tag : rules.tags) span.set_tag(tag.tag, tag.value(info));
-  if (const model::RouteTracing* route = info.http->route ? info.http->route->tracing.get() : nullptr)
+  if (const model::RouteTracing* route = route_tracing(*info.http))
     for (const model::CustomTag& tag : route->tags) span.set_tag(tag.tag, tag.value(info));
+}
+
+void set_operation(Span& span, const model::HeaderFormatter* format, const ext::StreamInfo& info) {
+  if (!format) return;
+  std::string operation;
+  format->format(info, operation);
+  span.set_operation(operation);
 }
 
 std::string without_port(const Address& address) {
@@ -86,6 +92,15 @@ std::string without_port(const Address& address) {
 }
 
 }  // namespace
+
+const model::RouteTracing* route_tracing(const ext::HttpInfo& http) {
+  return http.route ? http.route->tracing.get() : nullptr;
+}
+
+const model::HeaderFormatter* request_operation(const model::TracingRules& rules, const ext::HttpInfo& http) {
+  const model::RouteTracing* route = route_tracing(http);
+  return (route && route->operation ? route->operation : rules.operation).get();
+}
 
 void tag_grpc_status(Span& span, const HeaderMap& headers) {
   if (!headers.has(Name::grpc_status)) return;
@@ -98,6 +113,7 @@ void tag_grpc_status(Span& span, const HeaderMap& headers) {
 void finish_request_span(Span& span, const model::TracingRules& rules, const ext::StreamInfo& info) {
   if (!span.sampled()) return span.finish();
   const ext::HttpInfo& h = *info.http;
+  set_operation(span, request_operation(rules, h), info);
   span.set_tag("node_id", rules.node_id);
   span.set_tag("zone", rules.zone);
   if (const HeaderMap* request = h.request_headers) {
@@ -127,6 +143,10 @@ void finish_request_span(Span& span, const model::TracingRules& rules, const ext
 void finish_try_span(Span& span, const model::TracingRules& rules, const ext::StreamInfo& info,
                      const TryOutcome& outcome) {
   if (!span.sampled()) return span.finish();
+  const model::RouteTracing* route = route_tracing(*info.http);
+  set_operation(
+      span, (route && route->upstream_operation ? route->upstream_operation : rules.upstream_operation).get(),
+      info);
   span.set_tag("http.protocol", outcome.protocol ? http::to_string(*outcome.protocol) : "-");
   const std::string host = info.upstream_remote.to_string();
   span.set_tag("upstream_address", host);

@@ -6,12 +6,19 @@
 
 #include "http/codec.h"
 #include "http/header_map.h"
+#include "model/tracing.h"
 #include "sluice/ext/stream_info.h"
 #include "sluice/ext/tracer.h"
 
 // What the spans of requests and of their tries say.
 // https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/observability/tracing#what-data-each-trace-contains
 namespace sluice::extensions {
+
+// What the route says on tracing; null: nothing, or there is none.
+const model::RouteTracing* route_tracing(const ext::HttpInfo& http);
+// What names the span of a request in the end, whatever it was called before: its route's operation, or else the connection
+// manager's; null: neither has one.
+const model::HeaderFormatter* request_operation(const model::TracingRules& rules, const ext::HttpInfo& http);
 
 // The request is over: its record is complete.
 void finish_request_span(ext::Span& span, const model::TracingRules& rules, const ext::StreamInfo& info);

@@ -27,7 +27,7 @@ struct Stream {
 
 // Keeps what it is told.
 struct Kept final : ext::Span {
-  void set_operation(std::string_view) override {}
+  void set_operation(std::string_view value) override { operation = value; }
   void set_tag(std::string_view name, std::string_view value) override {
     if (!value.empty()) tags[std::string(name)] = value;
   }
@@ -40,7 +40,7 @@ struct Kept final : ext::Span {
   void finish() override { ++finished; }
   std::string trace_id() const override { return {}; }
   std::map<std::string, std::string> tags;
-  std::string events;
+  std::string events, operation = "as it was";
   bool is_sampled = true;
   int finished = 0;
 };
@@ -114,6 +114,36 @@ TEST_CASE("spans: a route's tags go before the connection manager's, and both be
   CHECK(span.tags["response_flags"] == "-");
   CHECK_FALSE(span.tags.contains("upstream_cluster"));
   CHECK(span.events.empty());
+}
+
+TEST_CASE("spans: a route's operations go before the connection manager's, these before other names") {
+  struct Text final : model::HeaderFormatter {
+    explicit Text(const char* t) : text(t) {}
+    void format(const ext::StreamInfo&, std::string& out) const override { out += text; }
+    const char* text;
+  };
+  Stream s;
+  model::TracingRules rules;
+  auto finished = [&] {
+    Kept request, one_try;
+    extensions::finish_request_span(request, rules, s.info);
+    extensions::finish_try_span(one_try, rules, s.info, {});
+    return request.operation + ", " + one_try.operation;
+  };
+  CHECK(finished() == "as it was, as it was");
+  rules.operation = std::make_shared<Text>("manager");
+  rules.upstream_operation = std::make_shared<Text>("manager's try");
+  CHECK(finished() == "manager, manager's try");
+  auto tracing = std::make_shared<model::RouteTracing>();
+  model::Route route;
+  route.tracing = tracing;
+  s.http.route = &route;
+  CHECK(finished() == "manager, manager's try");
+  tracing->operation = std::make_shared<Text>("route");
+  CHECK(finished() == "route, manager's try");
+  tracing->operation = nullptr;
+  tracing->upstream_operation = std::make_shared<Text>("route's try");
+  CHECK(finished() == "manager, route's try");
 }
 
 TEST_CASE("spans: what nobody will see costs nothing") {

@@ -9,7 +9,7 @@ namespace sluice::extensions::router {
 
 void Router::begin_try_span() {
   const ext::StreamTracing& tracing = *http_info().tracing;
-  if (!tracing.span || !(tracing.tries_have_spans || config().start_child_span)) return;
+  if (!tracing.span || !(tracing.rules->tries_have_spans || config().start_child_span)) return;
   try_span_ = std::make_unique<TrySpan>();
   try_span_->outcome.canceled = true;  // until it ends in another way
   try_span_->span = tracing.span->child("router " + info().upstream_cluster + " egress");
@@ -26,17 +26,7 @@ void Router::inject_trace() {
 }
 
 void Router::end_try_span() {
-  ext::Span& span = *try_span_->span;
-  const ext::StreamTracing& tracing = *http_info().tracing;
-  const model::RouteTracing* route = match_.route->tracing.get();
-  const auto& format =
-      route && route->upstream_operation ? route->upstream_operation : tracing.rules->upstream_operation;
-  if (format && span.sampled()) {
-    std::string operation;
-    format->format(info(), operation);
-    span.set_operation(operation);
-  }
-  finish_try_span(span, *tracing.rules, info(), try_span_->outcome);
+  finish_try_span(*try_span_->span, *http_info().tracing->rules, info(), try_span_->outcome);
   try_span_.reset();
 }
 

@@ -92,7 +92,6 @@ class Stream final : public http::StreamReceiver, private FilterManager::Host {
   void decide_tracing(http::HeaderMap& headers, bool first);
   void start_span(http::HeaderMap& headers);
   void refresh_tracing();
-  const model::HeaderFormatter* span_operation() const;
   void charge_tracing();
   void trace_response(http::HeaderMap& headers);
   void finish_span();

@@ -12,19 +12,10 @@ using ext::TraceReason;
 using http::HeaderMap;
 using http::Name;
 
-namespace {
-
-const model::RouteTracing* route_tracing(const ext::HttpInfo& http) {
-  return http.route ? http.route->tracing.get() : nullptr;
-}
-
-}  // namespace
-
 // The request has its route. `first`: else it has been sent back by a redirect, and what was decided stands in its headers.
 void Stream::decide_tracing(HeaderMap& headers, bool first) {
   tracing_ = std::make_unique<ext::StreamTracing>();
   tracing_->rules = &settings().tracing->rules;
-  tracing_->tries_have_spans = tracing_->rules->tries_have_spans;
   if (first) tracing_->reason = decide_trace(settings(), route_tracing(http_), network().random(), headers);
   http_.tracing = tracing_.get();
 }
@@ -41,7 +32,7 @@ void Stream::start_span(HeaderMap& headers) {
                                    headers.get(Name::authority));
   }
   // An operation of the configuration's own goes before what hops tell each other.
-  if (span_operation()) return;
+  if (request_operation(rules, http_)) return;
   ext::Span* span = tracing_->span.get();
   if (http_.route && !http_.route->decorator_operation.empty()) {
     if (span) span->set_operation(http_.route->decorator_operation);
@@ -56,12 +47,6 @@ void Stream::start_span(HeaderMap& headers) {
     }
     headers.remove(Name::x_envoy_decorator_operation);
   }
-}
-
-const model::HeaderFormatter* Stream::span_operation() const {
-  const model::RouteTracing* route = route_tracing(http_);
-  if (route && route->operation) return route->operation.get();
-  return tracing_->rules->operation.get();
 }
 
 // The route is another one now: its shares count, unless somebody before us has decided.
@@ -88,7 +73,7 @@ void Stream::charge_tracing() {
 
 void Stream::trace_response(HeaderMap& headers) {
   charge_tracing();
-  if (!tracing_ || span_operation()) return;
+  if (!tracing_ || request_operation(*tracing_->rules, http_)) return;
   if (!tracing_->rules->egress) {
     if (!propagated_.empty()) headers.set(Name::x_envoy_decorator_operation, propagated_);
   } else if (headers.has(Name::x_envoy_decorator_operation)) {
@@ -99,14 +84,7 @@ void Stream::trace_response(HeaderMap& headers) {
 }
 
 void Stream::finish_span() {
-  if (!tracing_ || !tracing_->span) return;
-  ext::Span& span = *tracing_->span;
-  if (const model::HeaderFormatter* format = span.sampled() ? span_operation() : nullptr) {
-    std::string operation;
-    format->format(info_, operation);
-    span.set_operation(operation);
-  }
-  extensions::finish_request_span(span, *tracing_->rules, info_);
+  if (tracing_ && tracing_->span) finish_request_span(*tracing_->span, *tracing_->rules, info_);
 }
 
 }  // namespace sluice::extensions::http_connection_manager
