@@ -26,16 +26,19 @@
 
 #define SL_INLINE static __always_inline
 
-/* One 32-bit context field, read where it is written here. Left to itself the compiler folds the IPv4 and the IPv6
- * branch into one load through a computed context pointer, which the verifier refuses. */
-#define SL_CTX_U32(ctx, field)                                                \
+/* One context field, read where it is written here. Left to itself the compiler folds the IPv4 and the IPv6 branch into one
+ * load through a computed context pointer, which the verifier refuses. Contexts are the kernel's API: their fields stay where
+ * they are, and a program that asks for no relocation is loaded without reading the kernel's BTF. */
+#define SL_CTX_FIELD(type, name, ctx, field)                                  \
   ({                                                                          \
-    __u32 value_;                                                             \
-    asm volatile("%0 = *(u32 *)(%1 + %2)"                                     \
+    type value_;                                                              \
+    asm volatile("%0 = *(" name " *)(%1 + %2)"                                \
                  : "=r"(value_)                                               \
                  : "r"(ctx), "i"(__builtin_offsetof(typeof(*(ctx)), field))); \
     value_;                                                                   \
   })
+#define SL_CTX_U32(ctx, field) SL_CTX_FIELD(__u32, "u32", ctx, field)
+#define SL_CTX_U16(ctx, field) SL_CTX_FIELD(__u16, "u16", ctx, field)
 #define SL_CTX_ADDR6(to, ctx, field)    \
   do {                                  \
     __u32* to_ = (__u32*)(to);          \

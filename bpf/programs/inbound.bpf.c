@@ -14,12 +14,12 @@ int sluice_inbound(struct bpf_sk_lookup* ctx) {
   __u64 cookie = netns_cookie;
   const struct sluice_workload* w = bpf_map_lookup_elem(&sl_workloads, &cookie);
   struct inbound_call call = {
-      .source_port = bpf_ntohs(ctx->remote_port),
-      .port = ctx->local_port,
-      .is_tcp = ctx->protocol == IPPROTO_TCP,
-      .from_loopback = ctx->ingress_ifindex == SL_LOOPBACK_IFINDEX,
+      .source_port = bpf_ntohs(SL_CTX_U16(ctx, remote_port)),
+      .port = SL_CTX_U32(ctx, local_port),
+      .is_tcp = SL_CTX_U32(ctx, protocol) == IPPROTO_TCP,
+      .from_loopback = SL_CTX_U32(ctx, ingress_ifindex) == SL_LOOPBACK_IFINDEX,
   };
-  bool v4 = ctx->family == SL_AF_INET;
+  bool v4 = SL_CTX_U32(ctx, family) == SL_AF_INET;
   if (v4) {
     addr_from_v4(call.source, SL_CTX_U32(ctx, remote_ip4));
     addr_from_v4(call.destination, SL_CTX_U32(ctx, local_ip4));

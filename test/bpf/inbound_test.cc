@@ -1,11 +1,15 @@
+#include <bpf/bpf.h>
 #include <doctest/doctest.h>
+#include <linux/bpf.h>
 #include <netinet/in.h>
 
 #include <cerrno>
 #include <set>
 
 #include "fixture.h"
+#include "redirect/host.h"
 #include "redirect/netns.h"
+#include "redirect/pins.h"
 #include "redirect/return_path.h"
 
 using namespace sluice;
@@ -262,4 +266,41 @@ TEST_CASE("one dual-stack socket may serve both families, in both directions") {
       REQUIRE(original.ok());
       CHECK(original->address == addr(to));
     }) == 0);
+}
+
+TEST_CASE(
+    "a namespace with another version's program gets its own when sluiced starts; the others keep what they "
+    "have") {
+  if (!can_run()) return;
+  Wired w;
+  REQUIRE(w.redirector->enrol(spec_for("other", w.host.make_netns("other"))).ok());
+  redirect::PinPaths paths(w.host.options().bpffs_root);
+  auto program = [&](const std::string& cookie) {
+    return redirect::open_link(paths.inbound + "/" + cookie)->prog_id;
+  };
+  const std::string pod = std::to_string(w.pod.workload.netns_cookie);
+  const auto all = redirect::list_dir(paths.inbound);
+  REQUIRE(all.size() == 2);
+  const std::string other = all[all[0] == pod ? 1 : 0];
+  const uint32_t kept = program(other);
+
+  const bpf_insn pass[] = {
+      {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = SK_PASS},
+      {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
+  bpf_prog_load_opts options{};
+  options.sz = sizeof(options);
+  options.expected_attach_type = BPF_SK_LOOKUP;
+  Fd foreign(::bpf_prog_load(BPF_PROG_TYPE_SK_LOOKUP, "older", "GPL", pass, std::size(pass), &options));
+  REQUIRE(foreign.valid());
+  REQUIRE(::bpf_link_update(redirect::open_link(paths.inbound + "/" + pod)->fd.get(), foreign.get(),
+                            nullptr) == 0);
+  CHECK(w.call(w.neighbour, AF_INET, addr("10.77.0.1:8080")) ==
+        ECONNREFUSED);  // nobody takes it, nobody listens
+
+  REQUIRE(redirect::Redirector::attach(w.host.options()).ok());
+  CHECK(program(other) == kept);
+  CHECK(program(pod) != kept);
+  CHECK(w.call(w.neighbour, AF_INET, addr("10.77.0.1:8080"), [&](int) {
+    CHECK(local_of(accept_one(w.pod.in4.get()).get()) == addr("10.77.0.1:8080"));
+  }) == 0);
 }

@@ -122,14 +122,16 @@ Result<bpf_prog_info> program_info(int fd) {
   return info;
 }
 
-// Puts `prog_fd` into the link unless the same instructions are there already.
-Status update_link(const LinkInfo& link, int prog_fd, const std::string& what) {
-  Fd old(::bpf_prog_get_fd_by_id(link.prog_id));
-  if (old.valid()) {
-    SLUICE_ASSIGN(bpf_prog_info was, program_info(old.get()));
-    SLUICE_ASSIGN(bpf_prog_info is, program_info(prog_fd));
-    if (std::memcmp(was.tag, is.tag, sizeof(was.tag)) == 0) return {};
-  }
+// Does the link run this program's instructions? The values of its constants are no part of them.
+Result<bool> runs(const LinkInfo& link, int prog_fd) {
+  Fd now(::bpf_prog_get_fd_by_id(link.prog_id));
+  if (!now.valid()) return false;
+  SLUICE_ASSIGN(bpf_prog_info is, program_info(now.get()));
+  SLUICE_ASSIGN(bpf_prog_info wanted, program_info(prog_fd));
+  return std::memcmp(is.tag, wanted.tag, sizeof(is.tag)) == 0;
+}
+
+Status replace_program(const LinkInfo& link, int prog_fd, const std::string& what) {
   if (::bpf_link_update(link.fd.get(), prog_fd, nullptr) != 0) return errno_error(errno, "replacing " + what);
   SLUICE_LOG(redirect, info, "replaced the program of {} in place", what);
   return {};
@@ -253,7 +255,8 @@ Status adopt(const PinPaths& paths, const Maps& maps, const Options& options,
     if (!wanted(i, options)) {
       ::unlink(path.c_str());
     } else if (link.ok() && link->cgroup_id != 0) {
-      SLUICE_TRY(update_link(*link, program_fd(skel, hook), hook.name));
+      SLUICE_ASSIGN(bool same, runs(*link, program_fd(skel, hook)));
+      if (!same) SLUICE_TRY(replace_program(*link, program_fd(skel, hook), hook.name));
       if (std::find(std::begin(kOrderedHooks), std::end(kOrderedHooks), i) != std::end(kOrderedHooks))
         SLUICE_TRY(move_to_front(*open_link(path), skel, hook, cgroup.get(), path));
     } else {
@@ -263,13 +266,21 @@ Status adopt(const PinPaths& paths, const Maps& maps, const Options& options,
       SLUICE_TRY(pin(made.get(), path));
     }
   }
+  // They differ in a constant alone: one of them tells for all whether they are those of this version, and a node's pods are
+  // not loaded again one by one each time sluiced starts.
+  Inbound any;
   for (const auto& name : list_dir(paths.inbound)) {
     uint64_t cookie = std::strtoull(name.c_str(), nullptr, 10);
     auto link = open_link(paths.inbound_link(cookie));
     if (!link.ok()) continue;
+    if (!any) {
+      SLUICE_ASSIGN(any, load_inbound(maps, cookie));
+    }
+    SLUICE_ASSIGN(bool same, runs(*link, ::bpf_program__fd(any->progs.sluice_inbound)));
+    if (same) continue;
     SLUICE_ASSIGN(Inbound fresh, load_inbound(maps, cookie));
     SLUICE_TRY(
-        update_link(*link, ::bpf_program__fd(fresh->progs.sluice_inbound), "sk_lookup of netns " + name));
+        replace_program(*link, ::bpf_program__fd(fresh->progs.sluice_inbound), "sk_lookup of netns " + name));
   }
   return {};
 }
