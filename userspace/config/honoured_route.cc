@@ -40,8 +40,6 @@ const ext::Honoured kRoutes[] = {
     {.message = "envoy.type.tracing.v3.CustomTag.Environment", .fields = "*"},
     {.message = "envoy.type.tracing.v3.CustomTag.Header", .fields = "*"},
     {.message = "envoy.type.tracing.v3.CustomTag.Metadata", .fields = "*"},
-    {.message = "envoy.type.metadata.v3.MetadataKey", .fields = "*"},
-    {.message = "envoy.type.metadata.v3.MetadataKey.PathSegment", .fields = "*"},
     {.message = "envoy.type.metadata.v3.MetadataKind", .fields = "request route"},
     {.message = "envoy.type.metadata.v3.MetadataKind.Request", .fields = ""},
     {.message = "envoy.type.metadata.v3.MetadataKind.Route", .fields = ""},
@@ -76,8 +74,6 @@ const ext::Honoured kRoutes[] = {
      .fields = "source_cluster destination_cluster request_headers query_parameters remote_address "
                "masked_remote_address generic_key header_value_match query_parameter_value_match metadata"},
     {.message = "envoy.config.route.v3.RateLimit.Action.MetaData", .fields = "*"},
-    {.message = "envoy.type.metadata.v3.MetadataKey", .fields = "*"},
-    {.message = "envoy.type.metadata.v3.MetadataKey.PathSegment", .fields = "*"},
     {.message = "envoy.config.route.v3.RateLimit.Action.SourceCluster", .fields = ""},
     {.message = "envoy.config.route.v3.RateLimit.Action.DestinationCluster", .fields = ""},
     {.message = "envoy.config.route.v3.RateLimit.Action.RequestHeaders", .fields = "*"},
@@ -157,6 +153,8 @@ const ext::Honoured kShared[] = {
     {.message = "envoy.type.matcher.v3.RegexMatcher.GoogleRE2", .fields = "max_program_size"},
     {.message = "envoy.type.matcher.v3.RegexMatchAndSubstitute", .fields = "*"},
     {.message = "envoy.type.v3.Int64Range", .fields = "*"},
+    {.message = "envoy.type.metadata.v3.MetadataKey", .fields = "*"},
+    {.message = "envoy.type.metadata.v3.MetadataKey.PathSegment", .fields = "*"},
 };
 
 }  // namespace

@@ -290,7 +290,6 @@ ext::Extension<ext::NetworkFilterFactory> extension() {
           {.message = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager."
                       "Tracing",
            .fields = "*"},
-          {.message = "envoy.config.trace.v3.Tracing.Http", .fields = "name typed_config"},
           {.message = "envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig",
            .fields = "mappers body_format"},
           {.message = "envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper",
