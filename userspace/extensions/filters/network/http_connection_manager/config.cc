@@ -7,6 +7,7 @@
 #include "envoy/extensions/http/early_header_mutation/header_mutation/v3/header_mutation.pb.h"
 #include "envoy/extensions/request_id/uuid/v3/uuid.pb.h"
 #include "extensions/common/proto_header_mutations.h"
+#include "extensions/common/proto_matchers.h"
 #include "extensions/common/proto_util.h"
 #include "extensions/filters/network/http_connection_manager/config_detail.h"
 #include "extensions/filters/network/http_connection_manager/settings.h"
@@ -162,7 +163,7 @@ Status add_upgrades(const Proto& in, ext::FactoryContext& context, const std::st
     const auto& u = in.upgrade_configs(i);
     const std::string at = path + ".upgrade_configs[" + std::to_string(i) + "]";
     Upgrade upgrade;
-    upgrade.type = lower(u.upgrade_type());
+    upgrade.type = to_lower(u.upgrade_type());
     for (const Upgrade& other : out.upgrades)
       if (other.type == upgrade.type)
         return Error{at + ".upgrade_type: \"" + u.upgrade_type() + "\" is there already"};

@@ -15,8 +15,6 @@ namespace sluice::extensions::http_connection_manager {
 
 using Proto = envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
 
-// In lower case (ASCII).
-std::string lower(std::string_view text);
 Status add_routes(const Proto& in, ext::FactoryContext& context, const std::string& path, Settings& out);
 Status add_protocols(const Proto& in, const std::string& path, Settings& out);
 Status add_client_address(const Proto& in, const std::string& path, Settings& out);

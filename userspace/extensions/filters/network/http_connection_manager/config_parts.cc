@@ -181,13 +181,6 @@ Status add_client_address(const Proto& in, const std::string& path, Settings& ou
   return {};
 }
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-  return out;
-}
-
 Status add_protocols(const Proto& in, const std::string& path, Settings& out) {
   const auto& common = in.common_http_protocol_options();
   const std::string at = path + ".common_http_protocol_options";

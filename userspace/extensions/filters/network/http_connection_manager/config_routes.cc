@@ -3,6 +3,7 @@
 
 #include "envoy/config/route/v3/scoped_route.pb.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
+#include "extensions/common/proto_matchers.h"
 #include "extensions/filters/network/http_connection_manager/config_detail.h"
 
 namespace sluice::extensions::http_connection_manager {
@@ -27,7 +28,7 @@ class FixedScopes final : public model::ScopeSource {
 
 Result<model::ScopeKeyFragment> to_fragment(const HeaderValueExtractor& in, const std::string& path) {
   model::ScopeKeyFragment out;
-  out.header = lower(in.name());
+  out.header = to_lower(in.name());
   out.element_separator = in.element_separator();
   // What HTTP/1 calls "host" has one name inside.
   if (out.header == "host") out.header = ":authority";
