@@ -9,8 +9,6 @@ constexpr std::string_view kSignature("\r\n\r\n\0\r\nQUIT\n", 12);
 constexpr char kLocal = 0x20, kProxy = 0x21;  // version 2, and the command
 constexpr char kTcp4 = 0x11, kTcp6 = 0x21;
 
-constexpr size_t kBodyMax = 65535;
-
 void put(std::string& out, size_t number) {
   out.push_back(static_cast<char>(number >> 8 & 0xff));
   out.push_back(static_cast<char>(number & 0xff));
@@ -37,7 +35,7 @@ std::string proxy_protocol_header(int version, const Address& source, const Addr
   put(body, from.port());
   put(body, to.port());
   for (const ProxyTlv& tlv : tlvs) {
-    if (body.size() + 3 + tlv.value.size() > kBodyMax) continue;
+    if (body.size() + 3 + tlv.value.size() > kProxyHeaderBodyMax) continue;
     body.push_back(static_cast<char>(tlv.type));
     put(body, tlv.value.size());
     body += tlv.value;

@@ -9,7 +9,6 @@
 namespace sluice::extensions::upstream_proxy_protocol {
 namespace {
 
-constexpr size_t kBodyMax = 65535;
 constexpr size_t kHeaderV2 = 16;
 constexpr char kInet6 = '\x21';
 
@@ -100,7 +99,7 @@ class Transport final : public ext::UpstreamTransport {
     if (!settings_->v2 || own.size() == kHeaderV2) return false;
     size_t all = own[kHeaderV2 - 3] == kInet6 ? 36 : 12;
     for (const Settings::Tlv& tlv : settings_->added) all += 3 + tlv.value.size();
-    return all > kBodyMax;
+    return all > kProxyHeaderBodyMax;
   }
 
   const std::shared_ptr<const Settings> settings_;
