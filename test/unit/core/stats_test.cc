@@ -7,6 +7,8 @@
 #include <memory>
 #include <thread>
 
+#include "core/gauge_share.h"
+
 using namespace sluice::stats;
 
 namespace {
@@ -41,6 +43,26 @@ TEST_CASE("counters and gauges of several threads add up") {
   CHECK(m.at("active").used);
   CHECK(m.at("length").histogram->count == 4000);
   CHECK(m.at("length").histogram->sum == 40000);
+}
+
+TEST_CASE("a share of a gauge is what was set last, and goes back with its connection") {
+  Store store(1);
+  const Gauge gauge = store.root(0).gauge("buffered");
+  {
+    GaugeShare one(gauge);
+    one.set(0);
+    CHECK_FALSE(by_name(store).at("buffered").used);
+    GaugeShare other(gauge);
+    one.set(100);
+    other.set(5);
+    one.set(30);
+    CHECK(one.value() == 30);
+    CHECK(by_name(store).at("buffered").value == 35);
+    one.set(0);
+    CHECK(by_name(store).at("buffered").value == 5);
+  }
+  CHECK(by_name(store).at("buffered").value == 0);
+  CHECK(by_name(store).at("buffered").used);
 }
 
 TEST_CASE("the same name gives the same cell, and cells stay where they are") {

@@ -25,6 +25,8 @@ uint64_t milliseconds(Duration d) {
 HttpConnection::HttpConnection(HttpPool& pool)
     : pool_(pool),
       cluster_(pool.cluster().shared_from_this()),
+      buffered_(cluster_->stats().upstream_cx_tx_bytes_buffered),
+      last_read_(cluster_->stats().upstream_cx_rx_bytes_buffered),
       timer_(cluster_->loop().timers(), &on_timer, this),
       turn_end_(&on_turn_end, this) {}
 
@@ -211,7 +213,7 @@ void HttpConnection::on_data(net::Connection& c, Buffer& data, bool end_stream) 
   uint64_t total = c.bytes_received();
   stats().upstream_cx_rx_bytes_total.add(total - received_bytes_);
   received_bytes_ = total;
-  set_last_read(data.size());
+  last_read_.set(data.size());
   received(data, end_stream);
 }
 
@@ -277,13 +279,13 @@ void HttpConnection::receive_soon() {
 
 void HttpConnection::on_sent(ext::Connection& c, size_t bytes) {
   stats().upstream_cx_tx_bytes_total.add(bytes);
-  set_buffered(c.unsent());
+  buffered_.set(c.unsent());
 }
 
 // May come from inside a stream's own send: its codec hears of it when that has returned.
 void HttpConnection::on_above_high_watermark(ext::Connection& c) {
   stats().upstream_flow_control_backed_up_total.add();
-  set_buffered(c.unsent());
+  buffered_.set(c.unsent());
   above_ = true;
   cluster_->loop().schedule(turn_end_);
 }
@@ -292,18 +294,6 @@ void HttpConnection::on_below_low_watermark(ext::Connection&) {
   stats().upstream_flow_control_drained_total.add();
   above_ = false;
   if (std::exchange(above_told_, false) && state_ == State::open) codec_->on_below_write_low_watermark();
-}
-
-void HttpConnection::set_last_read(size_t bytes) {
-  if (bytes == last_read_) return;
-  stats().upstream_cx_rx_bytes_buffered.add(bytes - last_read_);
-  last_read_ = bytes;
-}
-
-void HttpConnection::set_buffered(size_t bytes) {
-  if (bytes == buffered_) return;
-  stats().upstream_cx_tx_bytes_buffered.add(bytes - buffered_);
-  buffered_ = bytes;
 }
 
 void HttpConnection::on_turn_end(io::TurnEnd& hook) {
@@ -458,8 +448,8 @@ void HttpConnection::count_end(bool local, bool with_streams) {
     s.upstream_cx_destroy_with_active_rq.add();
     (local ? s.upstream_cx_destroy_local_with_active_rq : s.upstream_cx_destroy_remote_with_active_rq).add();
   }
-  set_buffered(0);
-  set_last_read(0);
+  buffered_.set(0);
+  last_read_.set(0);
   s.upstream_cx_length_ms.record(milliseconds(cluster_->loop().now() - started_));
   pools().connection_stats().upstream_rq_per_cx.record(streams_total_);
   s.upstream_cx_active.sub();

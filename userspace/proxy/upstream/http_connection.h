@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "core/gauge_share.h"
 #include "http/codec.h"
 #include "net/connection.h"
 #include "proxy/upstream/http_pool.h"
@@ -76,8 +77,6 @@ class HttpConnection final : public io::Deferred,
   void settle();
   void shut(ext::CloseKind kind, bool local, http::ResetReason reason);
   void count_end(bool local, bool with_streams);
-  void set_buffered(size_t bytes);
-  void set_last_read(size_t bytes);  // upstream_cx_rx_bytes_buffered, as Envoy writes it: when bytes arrive
   void arm_timer();
   void arm_keep_alive();
   void ping();
@@ -105,7 +104,9 @@ class HttpConnection final : public io::Deferred,
   uint64_t streams_total_ = 0;
   uint64_t received_bytes_ = 0;
   uint64_t sent_before_ = 0;  // HTTP/1: bytes sent when the present request began
-  size_t buffered_ = 0, last_read_ = 0;
+  stats::GaugeShare buffered_;  // of upstream_cx_tx_bytes_buffered
+  // Of upstream_cx_rx_bytes_buffered, which Envoy writes when bytes arrive, not when they are taken.
+  stats::GaugeShare last_read_;
   MonotonicTime started_{}, connected_{}, idle_since_{};
   std::string reason_;
   io::Timer timer_;  // connecting: connect_timeout; then whichever of idle and age comes first

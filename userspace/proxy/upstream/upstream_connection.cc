@@ -19,6 +19,8 @@ UpstreamConnection::UpstreamConnection(std::shared_ptr<WorkerCluster> cluster,
                                        ext::Upstream::Callbacks& callbacks)
     : cluster_(std::move(cluster)),
       callbacks_(&callbacks),
+      buffered_(cluster_->stats().upstream_cx_tx_bytes_buffered),
+      last_read_(cluster_->stats().upstream_cx_rx_bytes_buffered),
       timeout_(cluster_->loop().timers(), &connect_timeout, this),
       report_(&report, this) {}
 
@@ -188,13 +190,13 @@ void UpstreamConnection::on_data(net::Connection& c, Buffer& data, bool end_stre
   uint64_t received = c.bytes_received();
   cluster_->stats().upstream_cx_rx_bytes_total.add(received - received_);
   received_ = received;
-  set_last_read(data.size());
+  last_read_.set(data.size());
   callbacks_->on_upstream_data(data, end_stream);  // may destroy this
 }
 
 void UpstreamConnection::on_above_high_watermark(ext::Connection& c) {
   cluster_->stats().upstream_flow_control_backed_up_total.add();
-  set_buffered(c.unsent());
+  buffered_.set(c.unsent());
   callbacks_->on_above_high_watermark(c);
 }
 
@@ -205,20 +207,8 @@ void UpstreamConnection::on_below_low_watermark(ext::Connection& c) {
 
 void UpstreamConnection::on_sent(ext::Connection& c, size_t bytes) {
   cluster_->stats().upstream_cx_tx_bytes_total.add(bytes);
-  set_buffered(c.unsent());
+  buffered_.set(c.unsent());
   callbacks_->on_sent(c, bytes);
-}
-
-void UpstreamConnection::set_last_read(size_t bytes) {
-  if (bytes == last_read_) return;
-  cluster_->stats().upstream_cx_rx_bytes_buffered.add(bytes - last_read_);
-  last_read_ = bytes;
-}
-
-void UpstreamConnection::set_buffered(size_t bytes) {
-  if (bytes == buffered_) return;
-  cluster_->stats().upstream_cx_tx_bytes_buffered.add(bytes - buffered_);
-  buffered_ = bytes;
 }
 
 void UpstreamConnection::on_closed(ext::Connection& c, const ext::CloseEvent& event) {
@@ -242,8 +232,8 @@ void UpstreamConnection::count_end(bool local) {
     cluster_->requests().release();
     HostCounters::sub(counters.rq_active);
   }
-  set_buffered(0);
-  set_last_read(0);
+  buffered_.set(0);
+  last_read_.set(0);
   stats.upstream_cx_length_ms.record(milliseconds(cluster_->loop().now() - started_));
   stats.upstream_cx_active.sub();
   HostCounters::sub(counters.cx_active);

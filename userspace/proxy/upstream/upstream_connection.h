@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "core/gauge_share.h"
 #include "net/connection.h"
 #include "proxy/upstream/cluster.h"
 #include "proxy/upstream/intrusive_list.h"
@@ -50,8 +51,6 @@ class UpstreamConnection final : public ext::Upstream,
   void leave_pending();
   // The connection is over, or was never made: takes it out of the counts.
   void count_end(bool local);
-  void set_buffered(size_t bytes);
-  void set_last_read(size_t bytes);  // upstream_cx_rx_bytes_buffered, as Envoy writes it: when bytes arrive
 
   std::shared_ptr<WorkerCluster> cluster_;
   ext::Upstream::Callbacks* callbacks_;
@@ -64,7 +63,9 @@ class UpstreamConnection final : public ext::Upstream,
   std::string reason_;
   MonotonicTime started_{};
   uint64_t received_ = 0;
-  size_t buffered_ = 0, last_read_ = 0;
+  stats::GaugeShare buffered_;  // of upstream_cx_tx_bytes_buffered
+  // Of upstream_cx_rx_bytes_buffered, which Envoy writes when bytes arrive, not when they are taken.
+  stats::GaugeShare last_read_;
   io::Timer timeout_;
   io::TurnEnd report_;
 };

@@ -34,7 +34,9 @@ uint64_t milliseconds(Duration d) {
 }  // namespace
 
 Connection::Connection(std::shared_ptr<Runtime> runtime)
-    : runtime_(std::move(runtime)), soon_(&turn_end, this) {}
+    : runtime_(std::move(runtime)),
+      soon_(&turn_end, this),
+      last_read_(runtime_->stats.downstream_cx_rx_bytes_buffered) {}
 
 Connection::~Connection() = default;
 
@@ -119,15 +121,8 @@ std::string_view Connection::client_certificate() {
 
 // ---- bytes ----
 
-// Envoy writes the gauge when bytes arrive, not when they are taken: it stands at the size of the last read.
-void Connection::set_last_read(size_t bytes) {
-  if (bytes == last_read_) return;
-  stats().downstream_cx_rx_bytes_buffered.add(bytes - last_read_);
-  last_read_ = bytes;
-}
-
 FilterStatus Connection::on_data(Buffer& data, bool end_stream) {
-  set_last_read(data.size());
+  last_read_.set(data.size());
   if (closing_) {
     data.clear();
     return FilterStatus::stop;
@@ -359,7 +354,7 @@ void Connection::on_end() {
   stats().downstream_cx_active.sub();
   if (secure_) stats().downstream_cx_ssl_active.sub();
   stats().downstream_cx_tx_bytes_buffered.sub(unsent_);
-  set_last_read(0);
+  last_read_.set(0);
   stats().downstream_cx_length_ms.record(milliseconds(loop().now() - opened_));
   codec_.reset();
 }

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "core/buffer.h"
+#include "core/gauge_share.h"
 #include "extensions/filters/network/http_connection_manager/runtime.h"
 #include "http/codec.h"
 #include "io/loop.h"
@@ -73,7 +74,6 @@ class Connection final : public ext::NetworkFilter, private http::Output, privat
 
   bool make_codec(const Buffer& data, bool end_stream);  // false: more bytes are needed
   void receive(Buffer& data);
-  void set_last_read(size_t bytes);
   void peer_ended();
   void settle();  // closes where nothing more can come
   void close(ext::CloseKind kind, std::string_view details);
@@ -102,7 +102,8 @@ class Connection final : public ext::NetworkFilter, private http::Output, privat
        notice_open_ = false;  // the latter: the PING behind a GOAWAY notice is not answered
   uint64_t requests_ = 0, ended_requests_ = 0, premature_resets_ = 0;
   uint64_t bytes_written_ = 0, unsent_ = 0;
-  size_t last_read_ = 0;  // what downstream_cx_rx_bytes_buffered holds of this connection
+  // Of downstream_cx_rx_bytes_buffered, which Envoy writes when bytes arrive, not when they are taken.
+  stats::GaugeShare last_read_;
   uint64_t ping_sent_ = 0, ping_acked_ = 0;
   MonotonicTime opened_{}, idle_since_{}, drain_at_{}, last_sent_{}, next_ping_{}, ping_deadline_{};
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/gauge_share.h"
 #include "core/log.h"
 #include "core/probes.h"
 
@@ -42,7 +43,8 @@ struct Shared {
 // side's send queue without being copied; what one side has not sent yet pauses the other side's reading.
 class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callbacks {
  public:
-  explicit TcpProxy(std::shared_ptr<Shared> shared) : shared_(std::move(shared)) {}
+  explicit TcpProxy(std::shared_ptr<Shared> shared)
+      : shared_(std::move(shared)), last_read_(shared_->stats.downstream_cx_rx_bytes_buffered) {}
 
   // ---- downstream ----
   void init(ext::NetworkFilterContext& context) override { context_ = &context; }
@@ -63,7 +65,7 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
 
   FilterStatus on_data(Buffer& data, bool end_stream) override {
     touch();
-    set_last_read(data.size());
+    last_read_.set(data.size());
     if (!connected_) {
       // What comes before the upstream is there stays in the receive buffer, and no more is asked for.
       if (!holding_) {
@@ -122,7 +124,7 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
   void on_end() override {
     if (!started_) return;
     stats().downstream_cx_tx_bytes_buffered.sub(downstream_buffered_);
-    set_last_read(0);
+    last_read_.set(0);
     for (const auto& log : config().access_logs) log->log(info(), ext::AccessLogType::tcp_connection_end);
   }
 
@@ -198,12 +200,6 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
 
  private:
   Stats& stats() { return shared_->stats; }
-  // Envoy writes the gauge when bytes arrive, not when they leave: it stands at the size of the last read.
-  void set_last_read(size_t bytes) {
-    if (bytes == last_read_) return;
-    stats().downstream_cx_rx_bytes_buffered.add(bytes - last_read_);
-    last_read_ = bytes;
-  }
   const Config& config() const { return *shared_->config; }
   ext::Connection& downstream() { return context_->connection(); }
   ext::StreamInfo& info() { return context_->stream_info(); }
@@ -359,7 +355,8 @@ class TcpProxy final : public ext::NetworkFilter, public ext::Upstream::Callback
   bool downstream_paused_ = false, upstream_paused_ = false;
   bool closed_by_upstream_reset_ = false;
   size_t downstream_buffered_ = 0;
-  size_t last_read_ = 0;  // what downstream_cx_rx_bytes_buffered holds of this connection
+  // Of downstream_cx_rx_bytes_buffered, which Envoy writes when bytes arrive, not when they are taken.
+  stats::GaugeShare last_read_;
   MonotonicTime last_activity_{};
   std::unique_ptr<io::Timer> idle_timer_, duration_timer_, backoff_timer_, flush_timer_;
 };
