@@ -1,10 +1,10 @@
 #include "xds/grpc_stream.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "core/log.h"
 #include "http/grpc.h"
+#include "http/status.h"
 
 namespace sluice::xds {
 
@@ -112,8 +112,7 @@ void GrpcStream::on_failure(ext::Upstream::Failure, std::string_view reason) {
 }
 
 void GrpcStream::on_headers(http::HeaderMapPtr headers, bool end_stream) {
-  const std::string_view status = headers->get(Name::status);
-  std::from_chars(status.data(), status.data() + status.size(), http_status_);
+  http_status_ = http::status_of(*headers);
   headers_ = std::move(headers);
   if (end_stream) return end(headers_.get());
   if (http_status_ != 200)

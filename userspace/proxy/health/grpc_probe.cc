@@ -1,10 +1,10 @@
 #include "proxy/health/grpc_probe.h"
 
-#include <charconv>
 #include <utility>
 
 #include "core/log.h"
 #include "http/grpc.h"
+#include "http/status.h"
 
 namespace sluice::health {
 
@@ -108,9 +108,7 @@ void GrpcProbe::make_request(http::HeaderMap& headers, std::string& body) {
 }
 
 void GrpcProbe::response_headers(http::HeaderMapPtr headers, bool end_stream) {
-  const std::string_view text = headers->get(Name::status);
-  uint16_t status = 0;
-  std::from_chars(text.data(), text.data() + text.size(), status);
+  const uint16_t status = http::status_of(*headers);
   const std::optional<int64_t> grpc = http::grpc_status(nullptr, headers.get(), 0, true);
   const bool has_status = headers->has(Name::grpc_status) && grpc;
   if (status != 200) {

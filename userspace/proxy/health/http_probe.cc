@@ -1,9 +1,9 @@
 #include "proxy/health/http_probe.h"
 
-#include <charconv>
 #include <utility>
 
 #include "core/log.h"
+#include "http/status.h"
 
 namespace sluice::health {
 
@@ -49,9 +49,7 @@ void HttpProbe::complete() {
 
 Answer HttpProbe::judge() {
   using Kind = Answer::Kind;
-  const std::string_view text = response_->get(Name::status);
-  uint16_t status = 0;
-  std::from_chars(text.data(), text.data() + text.size(), status);
+  const uint16_t status = http::status_of(*response_);
   auto failed = [&](Kind kind, const char* why) {
     SLUICE_LOG(upstream, debug, "cluster {}: health check of {} failed: status {}, {}",
                context().cluster->name, target().address.to_string(), status, why);

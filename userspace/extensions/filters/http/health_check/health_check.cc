@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <atomic>
-#include <charconv>
 
+#include "http/status.h"
 #include "sluice/ext/tracer.h"
 
 namespace sluice::extensions::health_check {
@@ -82,10 +82,7 @@ class HealthCheck final : public ext::HttpFilter {
   }
 
   void remember(const HeaderMap& headers) {
-    std::string_view text = headers.get(Name::status);
-    uint16_t status = 0;
-    std::from_chars(text.data(), text.data() + text.size(), status);
-    cache_.status.store(status, std::memory_order_relaxed);
+    cache_.status.store(http::status_of(headers), std::memory_order_relaxed);
     cache_.degraded.store(headers.has(Name::x_envoy_degraded), std::memory_order_relaxed);
     cache_.good_until_ns.store((context_->loop().now() + *settings_.cache_time).time_since_epoch().count(),
                                std::memory_order_release);

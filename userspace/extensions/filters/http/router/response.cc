@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <charconv>
 #include <string>
 
 #include "core/log.h"
@@ -7,6 +6,7 @@
 #include "extensions/filters/http/router/redirect_target.h"
 #include "extensions/filters/http/router/upgrade.h"
 #include "http/grpc.h"
+#include "http/status.h"
 #include "model/route_actions.h"
 
 namespace sluice::extensions::router {
@@ -16,12 +16,6 @@ using http::Name;
 using Verdict = RetryState::Verdict;
 
 namespace {
-
-uint16_t parse_status(std::string_view text) {
-  uint16_t status = 0;
-  std::from_chars(text.data(), text.data() + text.size(), status);
-  return status;
-}
 
 // All fields of that name, in place of those that are there.
 void copy_header(const http::HeaderMap& from, std::string_view name, http::HeaderMap& to) {
@@ -53,8 +47,7 @@ Stats::Stats(const stats::Scope& s)
 void Router::on_informational(http::HeaderMapPtr headers) {
   last_activity_ = now();
   // One of them counts, however many there are, as in Envoy.
-  if (!std::exchange(informational_charged_, true))
-    charge(parse_status(headers->get(Name::status)), headers.get(), false);
+  if (!std::exchange(informational_charged_, true)) charge(http::status_of(*headers), headers.get(), false);
   retry_.reset();  // the client has had a part of an answer
   context_->respond_informational(std::move(headers));
 }
@@ -62,7 +55,7 @@ void Router::on_informational(http::HeaderMapPtr headers) {
 void Router::on_headers(http::HeaderMapPtr headers, bool end_stream) {
   last_activity_ = now();
   http_info().first_upstream_rx_byte = last_activity_;
-  const uint16_t status = parse_status(headers->get(Name::status));
+  const uint16_t status = http::status_of(*headers);
   if (!config().suppress_envoy_headers && request_complete_ != MonotonicTime{}) {
     auto ms =
         std::chrono::duration_cast<std::chrono::milliseconds>(last_activity_ - request_complete_).count();

@@ -1,8 +1,8 @@
 #include "extensions/filters/network/http_connection_manager/filter_manager.h"
 
-#include <charconv>
 #include <utility>
 
+#include "http/status.h"
 #include "model/route_actions.h"
 
 namespace sluice::extensions::http_connection_manager {
@@ -453,8 +453,7 @@ void FilterManager::respond(http::HeaderMapPtr headers, bool end_stream) {
   response_headers_ = std::move(headers);
   refresh_response_info();
   // %RESPONSE_CODE% of headers that filters and routes add.
-  const std::string_view status = response_headers_->get(http::Name::status);
-  std::from_chars(status.data(), status.data() + status.size(), host_.stream_info().http->response_code);
+  host_.stream_info().http->response_code = http::status_of(*response_headers_);
   pass_headers<Way::response>(0, end_stream);
 }
 

@@ -1,11 +1,11 @@
 #include "extensions/filters/network/http_connection_manager/stream.h"
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
 #include "core/log.h"
 #include "extensions/filters/network/http_connection_manager/headers.h"
+#include "http/status.h"
 
 namespace sluice::extensions::http_connection_manager {
 
@@ -186,9 +186,7 @@ void Stream::send_headers(HeaderMap& headers, bool end_stream) {
     connection_->start_drain();
   }
   if (!request_ended_ || bad_message_) stats().downstream_rq_response_before_rq_complete.add();
-  const std::string_view status_text = headers.get(Name::status);
-  uint16_t status = 0;
-  std::from_chars(status_text.data(), status_text.data() + status_text.size(), status);
+  const uint16_t status = http::status_of(headers);
   if (connection_->http1()) {
     const bool tunnel = upgrade_ && (status == 101 || (status >= 200 && status < 300));
     if (close_ || (!request_ended_ && !tunnel)) connection_->close_soon();
