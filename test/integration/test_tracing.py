@@ -330,11 +330,16 @@ def test_a_span_waits_five_seconds_for_others(lab, app):
 
 
 def test_five_spans_go_at_once(lab, app):
-    proxy, port, collector = lab(Case())
-    for n in range(12):
-        assert call(app, port, f"/{n}")[0] == 200
-    wait_until(lambda: len(collector.reports) == 2, 4, "two reports")
-    assert [[s["tags"]["http.url"] for s in spans] for *_, spans in collector.reports] == [[f"http://a/{n}" for n in range(k, k + 5)] for k in (0, 5)]
+    for _ in range(3):
+        proxy, port, collector = lab(Case())
+        for n in range(12):
+            assert call(app, port, f"/{n}")[0] == 200
+        wait_until(lambda: len(collector.reports) >= 2, 4, "two reports")
+        if proxy.admin.stat("tracing.zipkin.timer_flushed") == 0:
+            break  # else five seconds were over before all calls were made
+    # Two requests, of which either may arrive first.
+    reports = sorted([int(s["tags"]["http.url"].rpartition("/")[2]) for s in spans] for *_, spans in collector.reports)
+    assert reports == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
     proxy.wait_stat("tracing.zipkin.spans_sent", 10)
     for name, value in (("upstream_rq_202", 2), ("internal.upstream_rq_202", 2), ("upstream_rq_total", 2)):
         proxy.wait_stat(f"cluster.collector.{name}", value)
