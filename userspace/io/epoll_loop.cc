@@ -116,7 +116,7 @@ void EpollLoop::send(Op& op, int fd, std::span<const iovec> iov, int flags) {
   begin(op, Op::Kind::send, fd);
   op.state.iov = iov.data();
   op.state.iov_count = static_cast<uint32_t>(iov.size());
-  op.state.send_flags = flags | MSG_NOSIGNAL | MSG_DONTWAIT;
+  op.state.send_flags = (flags & ~kMayBeShort) | MSG_NOSIGNAL | MSG_DONTWAIT;
   watch(fd, false);
   Descriptor& d = at(fd);
   assert(!d.out);

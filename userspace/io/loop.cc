@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <mutex>
 
+#include "io/kernel_tls.h"
+
 namespace sluice::io {
 
 namespace {
@@ -28,6 +30,10 @@ Loop::~Loop() {
   while (hooks_.head) unlink(*hooks_.head);
   while (next_turn_.head) unlink(*next_turn_.head);
   while (slow_.head) unlink(*slow_.head);
+}
+
+void Loop::set_kernel_tls(std::unique_ptr<KernelTls> kernel_tls) {
+  kernel_tls_ = std::move(kernel_tls);
 }
 
 void Loop::drop_work() {

@@ -72,6 +72,18 @@ struct SocketOptions {
   bool operator==(const SocketOptions&) const = default;
 };
 
+// Of the kernel's TLS (io/kernel_tls.h), as found and decided at start.
+struct KernelTlsUse {
+  bool use = false;
+  bool renews = false;  // keys can be replaced
+  bool devices_only = false;  // for connections that a network device may encrypt, while that proves true
+  uint64_t netns_cookie = 0;  // devices_only: the network namespace whose devices they are
+};
+class KernelTls;
+
+// A flag of Loop::send(): it may end when a part is sent. The kernel's TLS knows no MSG_WAITALL.
+inline constexpr int kMayBeShort = 1 << 30;
+
 struct RecvOptions {
   // The sender is known to be sending much: receive into a large block of our own. Otherwise data lands in a shared
   // buffer only when it arrives, so that an idle connection holds none.
@@ -94,8 +106,9 @@ class Loop {
   virtual void connect(Op& op, int fd, const Address& to) = 0;
   // result: bytes in completion.data, 0 at end of stream, -errno. Short receives are normal. One at a time on an fd.
   virtual void recv(Op& op, int fd, RecvOptions options = {}) = 0;
-  // Sends all of `iov` (array and bytes live until completion); flags: MSG_MORE or 0. result: bytes sent, fewer than
-  // asked only if an error or cancel() came in between; -errno if nothing was sent. One at a time on an fd.
+  // Sends all of `iov` (array and bytes live until completion); flags: MSG_MORE, kMayBeShort. result: bytes sent, fewer
+  // than asked only if an error or cancel() came in between, or by that flag; -errno if nothing was sent. One at a time
+  // on an fd.
   virtual void send(Op& op, int fd, std::span<const iovec> iov, int flags = 0) = 0;
   // Waits for poll(2) events once. result: events.
   virtual void poll(Op& op, int fd, uint32_t events) = 0;
@@ -124,6 +137,9 @@ class Loop {
   virtual void close(int fd) = 0;
   // Closes with RST (SO_LINGER 0).
   virtual void close_reset(int fd) = 0;
+  // Null: records are written here, not by the kernel.
+  KernelTls* kernel_tls() const { return kernel_tls_.get(); }
+  void set_kernel_tls(std::unique_ptr<KernelTls> kernel_tls);
 
   // ---- time ----
   MonotonicTime now() const { return now_; }  // as of this turn
@@ -185,6 +201,7 @@ class Loop {
   void run_slow_hooks();
 
   std::unique_ptr<Inbox> inbox_;
+  std::unique_ptr<KernelTls> kernel_tls_;
   std::atomic<bool> asleep_{false};
   std::atomic<bool> stopping_{false};
   Hooks hooks_;
@@ -203,6 +220,7 @@ struct LoopOptions {
   unsigned receive_buffers_max = 4096;  // beyond it receives cost more, but nobody waits for another's buffer
   // Most time to look for completions before sleeping, where it has proved to pay; 0: never. See io/spin.h.
   Duration spin = std::chrono::microseconds(50);
+  KernelTlsUse kernel_tls = {};
 };
 
 Result<std::unique_ptr<Loop>> make_loop(const LoopOptions& options);

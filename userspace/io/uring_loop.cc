@@ -169,7 +169,8 @@ void UringLoop::submit_recv(Op& op) {
 void UringLoop::send(Op& op, int fd, std::span<const iovec> iov, int flags) {
   begin(op, Op::Kind::send, fd);
   // MSG_WAITALL: the kernel goes on after a short send by itself.
-  flags |= MSG_NOSIGNAL | MSG_WAITALL;
+  flags = (flags & kMayBeShort) ? flags & ~kMayBeShort : flags | MSG_WAITALL;
+  flags |= MSG_NOSIGNAL;
   io_uring_sqe* s = sqe();
   if (iov.size() == 1) {
     io_uring_prep_send(s, fd, iov[0].iov_base, iov[0].iov_len, flags);
