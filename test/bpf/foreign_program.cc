@@ -1,10 +1,11 @@
 // Another load balancer's program in front of ours: connect4 of a cgroup, "return 1". Prints "ready", waits for the end of
-// its standard input, detaches.
+// its standard input, detaches. "unsupported": this kernel has no way to put a program in front of others.
 //
 //   foreign_program CGROUP
 #include <bpf/bpf.h>
 #include <fcntl.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 
@@ -23,6 +24,10 @@ int main(int argc, char** argv) {
   opts.sz = sizeof(opts);
   opts.flags = 1u << 6 | 1u << 3;  // BPF_F_PREORDER | BPF_F_BEFORE: newer than Debian 12's headers
   sluice::Fd link(::bpf_link_create(program.get(), cgroup.get(), BPF_CGROUP_INET4_CONNECT, &opts));
+  if (!link.valid() && errno == EINVAL) {
+    std::puts("unsupported");
+    return 0;
+  }
   if (!link.valid()) {
     std::perror("foreign_program");
     return 1;

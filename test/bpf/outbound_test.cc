@@ -335,9 +335,16 @@ TEST_CASE("no memory for the record: the fail mode, not an unremembered redirect
     World world([&](redirect::WorkloadSpec& s) {
       s.fail_mode = open ? redirect::FailMode::open : redirect::FailMode::closed;
     });
+    // What a socket may hold besides its buffers, storage included: a setting of each netns, but not yet in 6.1.
+    constexpr const char* kLimit = "/proc/sys/net/core/optmem_max";
+    bool of_netns = false;
+    Host::in(world.pod.netns, [&] { of_netns = ::access(kLimit, F_OK) == 0; });
+    if (!of_netns) {
+      MESSAGE("net.core.optmem_max is one setting of the whole host on this kernel: left alone");
+      return;
+    }
     Host::in(world.pod.netns, [&] {
-      // What a socket may hold besides its buffers, storage included; a setting of each netns.
-      std::ofstream limit("/proc/sys/net/core/optmem_max");
+      std::ofstream limit(kLimit);
       limit << 1 << std::flush;
       REQUIRE(limit.good());
       CHECK(connect_errno(socket_for(AF_INET).get(), addr("192.0.2.1:80")) ==

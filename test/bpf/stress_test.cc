@@ -38,6 +38,9 @@ TEST_CASE("20,000 connections reset at once: none astray, none left") {
       Address to(addr("192.0.2.0:1").ip(), static_cast<uint16_t>(i + 1));
       Fd app = socket_for(AF_INET);
       REQUIRE(connect_errno(app.get(), to) == 0);
+      // connect() returns before the last ACK of the handshake is seen: a busy kernel may handle the RST first.
+      pollfd waiting{.fd = w.pod.out4.get(), .events = POLLIN, .revents = 0};
+      REQUIRE(::poll(&waiting, 1, 5000) == 1);
       REQUIRE(::setsockopt(app.get(), SOL_SOCKET, SO_LINGER, &kReset, sizeof(kReset)) == 0);
       app.reset();
       Fd proxy(::accept4(w.pod.out4.get(), nullptr, nullptr, SOCK_CLOEXEC));

@@ -418,7 +418,10 @@ def test_a_program_that_gets_in_front_is_noticed(lab, app, server):
     assert [proxy.admin.stat(f"redirect.hooks.{x}") for x in ("attached", "first", "changed")] == [6, 1, 0]
     other = subprocess.Popen([helper, str(lab.world.cgroup)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        assert other.stdout.readline() == "ready\n", other.stderr.read()
+        said = other.stdout.readline()
+        if said == "unsupported\n":
+            pytest.skip("this kernel cannot put a program in front of others")
+        assert said == "ready\n", other.stderr.read()
         proxy.wait_stat("redirect.hooks.changed", 1, 15)
         assert proxy.admin.stat("redirect.hooks.first") == 0
         order = "2 of 2 on connect4 (in running order: other_lb, sluice_connect4)"
