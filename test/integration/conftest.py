@@ -9,8 +9,9 @@ from support import control_plane as control_planes
 from support import proxies
 from support.leaks import Watch
 from support.pod import World
+from support.wait import patience
 
-CASE_SECONDS_MAX = 90
+CASE_SECONDS_MAX = int(patience(90))
 _WATCH = Watch()
 
 

@@ -3,6 +3,8 @@ import http.client
 import json
 import re
 
+from support.wait import patience
+
 
 class Admin:
     """connect: a function that returns a connected socket to the admin address (in whatever namespace that is)."""
@@ -13,8 +15,8 @@ class Admin:
     def request(self, path, method="GET", timeout=5.0):
         """(status, headers as a dict with lower-case names, body text)."""
         with self.connect() as sock:
-            sock.settimeout(timeout)
-            connection = http.client.HTTPConnection("admin", timeout=timeout)
+            sock.settimeout(patience(timeout))
+            connection = http.client.HTTPConnection("admin", timeout=patience(timeout))
             connection.sock = sock
             connection.request(method, path)
             response = connection.getresponse()

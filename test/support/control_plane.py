@@ -29,7 +29,7 @@ if __name__ == "__main__":
 
 from support import paths  # noqa: E402
 from support.process import Process  # noqa: E402
-from support.wait import Deadline, Timeout, wait_until  # noqa: E402
+from support.wait import Deadline, Timeout, patience, wait_until  # noqa: E402
 
 SOURCES = pathlib.Path(__file__).parent / "control_plane"
 TYPES = {
@@ -123,9 +123,9 @@ class ControlPlane:
 
     def call(self, path, body=None):
         with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(30)
+            sock.settimeout(patience(30))
             sock.connect(str(self.socket))
-            connection = http.client.HTTPConnection("control", timeout=30)
+            connection = http.client.HTTPConnection("control", timeout=patience(30))
             connection.sock = sock
             connection.request("POST", "/" + path, json.dumps(body) if body is not None else None)
             response = connection.getresponse()
@@ -235,7 +235,7 @@ class ControlPlane:
         """Sets the last resources of a burst and waits until they were acknowledged. go-control-plane's delta server now and then loses a change that
         comes while it answers the one before, whoever its client is, and believes that it was sent: `other` resources of the same names make it
         send these again."""
-        deadline = Deadline(seconds)
+        deadline = Deadline(patience(seconds))
         while True:
             for wanted in (resources, other):
                 self.set(*wanted)

@@ -4,7 +4,7 @@ import socket
 import struct
 import threading
 
-from support.wait import wait_until
+from support.wait import patience, wait_until
 
 
 def reset(sock):
@@ -35,7 +35,7 @@ def receive_all(sock):
 
 def ending(sock, seconds=5.0):
     """How the stream ends for us, reading on: "fin", "rst", or "open" when nothing happened within `seconds`."""
-    sock.settimeout(seconds)
+    sock.settimeout(patience(seconds))
     try:
         while sock.recv(1 << 16):
             pass
@@ -134,14 +134,14 @@ class Peer:
 # ---- behaviours ----
 def echo(_peer, sock):
     """Sends back what arrives; half-closes after the other side did."""
-    sock.settimeout(30)
+    sock.settimeout(patience(30))
     while data := sock.recv(1 << 16):
         sock.sendall(data)
 
 
 def sink(peer, sock):
     """Reads to the end, keeps the bytes."""
-    sock.settimeout(30)
+    sock.settimeout(patience(30))
     peer.received.append(receive_all(sock))
 
 
@@ -155,7 +155,7 @@ def fin_at_once(_peer, _sock):
 
 
 def reset_on_data(_peer, sock):
-    sock.settimeout(30)
+    sock.settimeout(patience(30))
     sock.recv(1)
     reset(sock)
 
@@ -178,7 +178,7 @@ def tell(name):
 def half_close_first(reply):
     """Sends `reply` and its FIN at once, goes on reading to the other side's end."""
     def handler(peer, sock):
-        sock.settimeout(30)
+        sock.settimeout(patience(30))
         sock.sendall(reply)
         sock.shutdown(socket.SHUT_WR)
         peer.received.append(receive_all(sock))
@@ -188,14 +188,14 @@ def half_close_first(reply):
 def slow_sink(peer, sock):
     """Reads nothing until released, then everything; a small receive buffer."""
     peer.release.wait(60)
-    sock.settimeout(30)
+    sock.settimeout(patience(30))
     peer.received.append(receive_all(sock))
 
 
 def ask(connect, data=b"", seconds=5.0):
     """Connects by calling connect(), sends `data`, half-closes and returns everything that comes back."""
     with connect() as sock:
-        sock.settimeout(seconds)
+        sock.settimeout(patience(seconds))
         if data:
             sock.sendall(data)
         sock.shutdown(socket.SHUT_WR)

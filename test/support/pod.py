@@ -15,7 +15,7 @@ import threading
 
 from support import paths
 from support.process import Process, run
-from support.wait import wait_until
+from support.wait import patience, wait_until
 
 PREFIX = "slt"  # names of what we make: slt<pid>-...
 _libc = ctypes.CDLL("libc.so.6", use_errno=True)
@@ -103,7 +103,7 @@ class Pod(Netns):
         if not fds:
             raise OSError(f"{self.name}: no socket: {answer[1:].decode() or self._agent.describe()}")
         made = socket.socket(fileno=fds[0])
-        made.settimeout(10)
+        made.settimeout(patience(10))
         return made
 
     def connect(self, address, port, timeout=5.0, family=None):
@@ -111,7 +111,7 @@ class Pod(Netns):
         if family is None:
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
         sock = self.socket(family)
-        sock.settimeout(timeout)
+        sock.settimeout(patience(timeout))
         try:
             sock.connect((address, port))
         except BaseException:
@@ -151,7 +151,7 @@ class Pod(Netns):
         with theirs:
             self._agent = self.start("agent", ["/usr/bin/python3", "-S", "-I", str(pathlib.Path(__file__).with_name("agent.py")),
                                                str(theirs.fileno())], pass_fds=[theirs.fileno()])
-        ours.settimeout(20)
+        ours.settimeout(patience(20))
         self._channel = ours
 
     def close(self):

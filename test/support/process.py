@@ -5,7 +5,7 @@ import shlex
 import signal
 import subprocess
 
-from support.wait import wait_until
+from support.wait import patience, wait_until
 
 
 class CommandFailed(AssertionError):
@@ -25,7 +25,7 @@ def tail(path, size=3000):
 def run(*command, check=True, stdin=None, timeout=60, env=None):
     """Runs a short command to its end; returns the CompletedProcess (text). Raises CommandFailed unless check is off."""
     done = subprocess.run([str(c) for c in command], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                          timeout=timeout, env=env)
+                          timeout=patience(timeout), env=env)
     if check and done.returncode:
         raise CommandFailed(f"{shlex.join(map(str, command))}: status {done.returncode}\n{done.stderr[-3000:]}{done.stdout[-1000:]}")
     return done
@@ -95,7 +95,7 @@ class Process:
         if self.running():
             self.signal(signal.SIGTERM)
             try:
-                self.popen.wait(seconds)
+                self.popen.wait(patience(seconds))
             except subprocess.TimeoutExpired:
                 self.kill()
         return self.popen.returncode

@@ -10,7 +10,7 @@ from support import paths, yamltext
 from support.admin import Admin
 from support.pod import inside
 from support.process import CommandFailed, Process, run
-from support.wait import wait_until
+from support.wait import patience, wait_until
 
 # Istio's: the group that iptables lets pass, so that the proxy's own connections are not redirected to itself.
 PROXY_GID = 1337
@@ -40,7 +40,7 @@ class Proxy:
     def _connect_admin(self):
         with inside(self.netns):
             sock = socket.socket()
-        sock.settimeout(5)
+        sock.settimeout(patience(5))
         try:
             sock.connect(("127.0.0.1", self.admin_port))
         except BaseException:

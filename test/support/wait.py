@@ -1,5 +1,13 @@
 """Waiting for a condition with a deadline: the only place where tests let time pass."""
+import os
 import time
+
+_SLOWNESS = float(os.environ.get("SLUICE_TEST_SLOWNESS", "1"))
+
+
+def patience(seconds):
+    """A deadline that is fair on hardware, as it is fair here: SLUICE_TEST_SLOWNESS (default 1) times as long, for emulated machines."""
+    return seconds * _SLOWNESS
 
 
 class Timeout(AssertionError):
@@ -25,8 +33,9 @@ def wait_until(condition, seconds=5.0, what="", interval=0.005, alive=None):
 
     An exception counts as "not yet" when it is an OSError or an AssertionError, so that a condition may itself connect or assert.
     alive, when given, is called each turn and raises when waiting has become pointless (a process that ended).
-    Raises Timeout after `seconds`, naming `what` and the last value or exception.
+    Raises Timeout after patience(seconds), naming `what` and the last value or exception.
     """
+    seconds = patience(seconds)
     deadline = Deadline(seconds)
     while True:
         if alive is not None:

@@ -2,6 +2,7 @@
 import threading
 
 from support.peers import Peer
+from support.wait import patience
 
 
 def read_message(sock, data=b""):
@@ -61,7 +62,7 @@ def call(app, port, path="/", method="GET", body=b"", **fields):
     if body:
         lines.append(f"content-length: {len(body)}")
     with app.connect("127.0.0.1", port) as sock:
-        sock.settimeout(20)
+        sock.settimeout(patience(20))
         sock.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
         start, got, content, _ = read_message(sock)
         return int(start.split()[1]), got, content
