@@ -3,8 +3,10 @@ import json
 
 import pytest
 
+from config import cluster
 from support.control_plane import ads_source, dynamic, own_stream, url, xds_cluster
 from support.wait import wait_until
+from support.web import Web, answer, call
 from test_cds_eds import Load
 from test_lds import HCM, PORT, ROUTER, config, dump, listener, names, route_resource, routes
 
@@ -298,3 +300,55 @@ def test_the_first_of_several_headers_and_keys_of_several_parts(run_proxy, app):
     (entry,) = dump(proxy, "ScopedRoutesConfigDump")["inline_scoped_route_configs"]
     assert entry["name"] == "scopes" and [s["name"] for s in entry["scoped_route_configs"]] == ["one", "two", "short"]
     assert "static_route_configs" not in dump(proxy, "RoutesConfigDump")
+
+
+BY_PATH = by_header(":path", element_separator="/", index=1)
+
+
+def inline_scopes(builder, *scopes, **fields):
+    chain = scoped_chain(builder=[builder], scoped_route_configurations_list={"scoped_route_configurations": list(scopes)})
+    chain["filters"][0]["typed_config"].update(fields)
+    return {"listeners": [static(chain)]}
+
+
+def redirecting(name):
+    """A scope that sends requests to the cluster "web", follows its redirects and says that it was there."""
+    made = inline(name, name)
+    route = {"match": {"prefix": "/"}, "route": {"cluster": "web", "internal_redirect_policy": {"max_internal_redirects": 5}},
+             "request_headers_to_add": [{"header": {"key": "x-in", "value": name}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]}
+    made["route_configuration"]["virtual_hosts"][0]["routes"] = [route]
+    return made
+
+
+def test_redirects_lead_into_other_scopes(run_proxy, app, server):
+    """The key is made anew for what a redirect asks for; the request goes on by the routes of that scope, and back, and ends where there is none."""
+    ways = iter(["/b/1", "/a/2", "/b/3", None, "/b/4", "/c/5", "/b/6", "/nobody/7"])
+
+    def reply(_):
+        to = next(ways)
+        return answer(302, location=f"http://a{to}") if to else answer(body=b"there")
+    web = Web(server.listen(), reply)
+    made = inline_scopes(BY_PATH, redirecting("a"), redirecting("b"), inline("c", "c"))
+    made["clusters"] = [cluster("web", (server.ipv4, web.port))]
+    proxy = run_proxy({"static_resources": made})
+    status, _, body = call(app, PORT, "/a/0")
+    assert (status, body) == (200, b"there")
+    asked = [(line.split()[1], fields["x-in"]) for line, fields, _ in web.requests]
+    assert asked == [("/a/0", "a"), ("/b/1", "b"), ("/a/2", "a"), ("/b/3", "b")]
+    status, _, body = call(app, PORT, "/a/0")
+    assert (status, body) == (200, b"c"), "the third scope answers by itself"
+    status, fields, _ = call(app, PORT, "/a/0")
+    assert (status, fields["location"]) == (302, "http://a/nobody/7")
+    assert [line.split()[1] for line, *_ in web.requests[4:]] == ["/a/0", "/b/4", "/a/0", "/b/6"]
+    proxy.wait_stat("http.web.passthrough_internal_redirect_no_route", 1)
+    web.close()
+
+
+def test_a_key_that_changes_before_the_filters(run_proxy, app):
+    early = {"name": "early", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation", "mutations": [
+            {"append": {"header": {"key": "x-scope", "value": "%REQ(x-other)%"}, "append_action": "OVERWRITE_IF_EXISTS"}}]}}
+    run_proxy({"static_resources": inline_scopes(by_header(), inline("a", "a"), inline("b", "b"), early_header_mutation_extensions=[early])})
+    assert get(app, "x-scope: a", "x-other: b") == "b"
+    assert get(app, "x-scope: z", "x-other: a") == "a"
+    assert get(app, "x-scope: a", "x-other: z") == get(app, "x-other: a") == 404

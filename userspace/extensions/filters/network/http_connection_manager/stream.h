@@ -102,8 +102,10 @@ class Stream final : public http::StreamReceiver, private FilterManager::Host {
   ext::StreamInfo info_;
   ext::HttpInfo http_;
   std::optional<model::RouteMatch> route_;
-  std::shared_ptr<const model::RouteConfig> routes_;  // the same for all of this request, but for
-  struct ScopeState {  // scoped routes: a filter may change what says the scope
+  // Null: there are none yet, or no scope. Without scopes the same for as long as the request lives.
+  std::shared_ptr<const model::RouteConfig> routes_;
+  // With scopes: what says which one it is may change, by an early mutation, a filter or a redirect.
+  struct ScopeState {
     std::string key;
     bool known = false;  // `key` is the scope's; false: the request has none
     std::vector<std::shared_ptr<const model::RouteConfig>> left;  // what the request may still use routes of

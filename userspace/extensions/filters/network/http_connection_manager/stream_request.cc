@@ -304,7 +304,7 @@ void Stream::find_route() {
   route_.reset();
   tls_redirect_ = false;
   HeaderMap* headers = filters_.request_headers();
-  if (!routes_ || scope_) take_routes(headers);
+  if (!routes_ || scope_) take_routes(headers);  // a scope's key is made anew, as in Envoy
   if (routes_ && headers) {
     const ext::TlsInfo* tls = info_.downstream_tls.get();
     route_ = routes_->match({.headers = *headers,
