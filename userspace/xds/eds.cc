@@ -108,6 +108,8 @@ class Eds::Watch final : public Subscriber {
   using AssignmentPtr = std::shared_ptr<const model::Assignment>;
   Result<AssignmentPtr> made_of(const Resource& resource) const {
     if (resource.assignment) return resource.assignment;
+    if (!resource.message)
+      if (AssignmentPtr plain = config::read_plain_assignment(resource.bytes)) return plain;
     SLUICE_ASSIGN(auto message, resource.unpack());
     auto made = eds_.resources_.assignment(*message);
     if (!made.ok()) return std::move(made).error().prefixed(name);
@@ -117,9 +119,7 @@ class Eds::Watch final : public Subscriber {
   AssignmentPtr assignment() const {
     if (!known_) return nullptr;
     if (is_stale_) return nobody();
-    Resource kept{.type = ResourceType::endpoints, .name = name, .bytes = bytes_};
-    kept.assignment = config::read_plain_assignment(bytes_);
-    auto made = made_of(kept);
+    auto made = made_of({.type = ResourceType::endpoints, .name = name, .bytes = bytes_});
     return made.ok() ? *made : nullptr;  // it was made of the same bytes before
   }
   AssignmentPtr nobody() const {
