@@ -57,21 +57,10 @@ class Scopes::Feed final : public Subscriber {
   }
 
   std::shared_ptr<const model::ScopeSource> share() {
-    if (auto users = users_.lock()) return users;
-    // The last to let go may be a worker; subscriptions belong to the control thread.
-    std::shared_ptr<const model::ScopeSource> users(
-        shared_.get(), [shared = shared_, loop = &owner_.loop_, owner = std::weak_ptr(owner_.self_),
-                        feed = this](const model::ScopeSource*) mutable {
-          shared.reset();
-          if (owner.expired()) return;
-          loop->post([owner, feed] {
-            if (auto o = owner.lock()) (*o)->forget(feed);
-          });
-        });
-    users_ = users;
-    return users;
+    return lent_.get(shared_, owner_.loop_, owner_.self_,
+                     [feed = this](Scopes& owner) { owner.forget(feed); });
   }
-  bool unused() const { return users_.expired(); }
+  bool unused() const { return lent_.unused(); }
 
   Status on_update(const Update& update) override {
     Status outcome = apply(update);
@@ -219,7 +208,7 @@ class Scopes::Feed final : public Subscriber {
 
   Scopes& owner_;
   const std::shared_ptr<Shared> shared_;
-  std::weak_ptr<const model::ScopeSource> users_;  // to whom shared_ was given, who keep this
+  Lent<model::ScopeSource> lent_;  // shared_, to those who keep this
   stats::Scope scope_;
   const stats::Lease lease_;
   stats::Counter reload_, empty_;

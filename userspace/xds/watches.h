@@ -126,22 +126,11 @@ class Watches {
     }
 
     std::shared_ptr<const Source> share() {
-      if (auto users = users_.lock()) return users;
-      // The last to let go may be a worker; the subscription belongs to the control thread.
-      std::shared_ptr<const Source> users(
-          shared_.get(), [shared = shared_, loop = &owner_.loop_, owner = std::weak_ptr(owner_.self_),
-                          watch = this, name = key.name](const Source*) mutable {
-            shared.reset();
-            if (owner.expired()) return;
-            loop->post([owner, watch, name] {
-              if (auto o = owner.lock()) (*o)->forget(name, watch);
-            });
-          });
-      users_ = users;
-      return users;
+      return lent_.get(shared_, owner_.loop_, owner_.self_,
+                       [watch = this, name = key.name](Watches& owner) { owner.forget(name, watch); });
     }
     std::shared_ptr<const Source> reader() const { return shared_; }
-    bool unused() const { return users_.expired(); }
+    bool unused() const { return lent_.unused(); }
 
     Status on_update(const Update& update) override {
       auto found = std::find_if(update.resources.begin(), update.resources.end(),
@@ -213,7 +202,7 @@ class Watches {
 
     Watches& owner_;
     const std::shared_ptr<Shared> shared_;
-    std::weak_ptr<const Source> users_;  // to whom shared_ was given, who keep this
+    Lent<Source> lent_;  // shared_, to those who keep this
     stats::Scope scope_;
     const stats::Lease lease_;
     stats::Counter reload_, fail_, empty_;
