@@ -1,4 +1,5 @@
 """Fixtures: the world of pods, the proxy under test (each case runs on Envoy and on sluiced), and the watch for leftovers."""
+import contextlib
 import os
 import signal
 import threading
@@ -113,6 +114,26 @@ def check_sanitizers(proxy):
     text = proxy.process.stderr()
     for sign in ("AddressSanitizer", "runtime error:", "LeakSanitizer", "Assertion"):
         assert sign not in text, text[-4000:]
+
+
+@contextlib.contextmanager
+def a_node(world):
+    require("sluiced"), require("sluicectl")
+    made = proxies.Node(world)
+    try:
+        yield made
+    finally:
+        proxy = made.proxy
+        made.close()
+    if proxy:
+        check_sanitizers(proxy)
+
+
+@pytest.fixture
+def node(world):
+    """sluiced for enrolled pods, which the case starts: node.start(config); see support/proxies.py."""
+    with a_node(world) as made:
+        yield made
 
 
 @pytest.fixture

@@ -8,12 +8,10 @@ import threading
 import pytest
 
 from config import chain, listener, passthrough, tcp_proxy
-from conftest import check_sanitizers, require
 from support.control_plane import ControlPlane, url
 from support.packets import PacketCounter
 from support.peers import receive_exactly
 from support.process import run
-from support.proxies import Node
 from support.wait import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.ebpf]
@@ -25,17 +23,6 @@ ECHO = {"name": "envoy.filters.network.echo",
 
 def spiffe(name):
     return f"spiffe://cluster.local/ns/test/sa/{name}"
-
-
-@pytest.fixture
-def node(world):
-    require("sluiced"), require("sluicectl")
-    made = Node(world)
-    yield made
-    proxy = made.proxy
-    made.close()
-    if proxy:
-        check_sanitizers(proxy)
 
 
 @pytest.fixture

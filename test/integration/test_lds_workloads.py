@@ -4,24 +4,11 @@ import json
 import pytest
 
 from config import chain, listener, passthrough, tcp_proxy
-from conftest import check_sanitizers, require
 from support import peers
 from support.peers import Peer, ask
-from support.proxies import Node
 from support.wait import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.ebpf]
-
-
-@pytest.fixture
-def node(world):
-    require("sluiced"), require("sluicectl")
-    made = Node(world)
-    yield made
-    proxy = made.proxy
-    made.close()
-    if proxy:
-        check_sanitizers(proxy)
 
 
 def test_listeners_come_change_and_go(node, app, server, world):

@@ -12,11 +12,9 @@ import time
 import pytest
 
 from config import chain, http_manager, listener, typed
-from conftest import check_sanitizers, require
 from support import paths
 from support.issuer import Issuer
 from support.process import Process
-from support.proxies import Node
 from support.wait import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.ebpf, pytest.mark.slow]
@@ -125,17 +123,6 @@ class Control:
             answer = json.loads(response.read())
         assert response.status == 200, answer
         return answer
-
-
-@pytest.fixture
-def node(world):
-    require("sluiced")
-    made = Node(world)
-    yield made
-    proxy = made.proxy
-    made.close()
-    if proxy:
-        check_sanitizers(proxy)
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import signal
 import pytest
 
 from config import bootstrap, chain, cluster, file_log, listener, original_dst_filter, passthrough, tcp_proxy, typed
-from conftest import check_sanitizers, require
+from conftest import a_node
 from support import peers
 from support.peers import Peer, ask, call_ending, receive_exactly
 from support.pod import inside
-from support.proxies import AccessLog, Node
+from support.proxies import AccessLog
 from support.wait import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.ebpf]
@@ -41,15 +41,10 @@ def routing(pod):
 
 @pytest.fixture
 def node(world, app):
-    require("sluiced"), require("sluicectl")
-    made = Node(world)
-    made.log = AccessLog(world.directory / f"original-src-{world.next_number()}.log")
-    before = routing(app)
-    yield made
-    proxy = made.proxy
-    made.close()
-    if proxy:
-        check_sanitizers(proxy)
+    with a_node(world) as made:
+        made.log = AccessLog(world.directory / f"original-src-{world.next_number()}.log")
+        before = routing(app)
+        yield made
     assert routing(app) == before
 
 
