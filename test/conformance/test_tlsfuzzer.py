@@ -1,7 +1,8 @@
 """tlsfuzzer's scripts against a TLS server as Envoy's configuration makes it: Envoy, as the oracle, and sluiced.
 
 tlsfuzzer comes in no package, so that whoever wants this run says where it is: SLUICE_TLSFUZZER is a directory with its `scripts` and
-`tlsfuzzer`, and with the packages they need (`pip install --target DIR tlslite-ng==0.9.0b2`). Without it the cases are skipped.
+`tlsfuzzer`, and with the packages they need (`pip install --target DIR tlslite-ng==0.9.0b2`). Without it the cases are skipped. Scripts choose some
+of their conversations at random; with SLUICE_TLSFUZZER_ALL=1 they hold all of them.
 
 Every script stands in one of the lists: SCRIPTS, ECDSA (the server has such a key), MUTUAL and MUTUAL_ECDSA (a client certificate is
 wanted), or LEFT_OUT with the reason. Where a proxy does otherwise than a script wants, MISSES says in what conversations and why; any
@@ -254,8 +255,13 @@ def server(request, fuzzer, tmp_path_factory):
 def failures(fuzzer, script, port, *options):
     """The conversations of a script that did not go as it wants."""
     environment = {**os.environ, "PYTHONPATH": str(fuzzer), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run([sys.executable, fuzzer / "scripts" / f"test-{script}.py", "-h", "127.0.0.1", "-p", str(port), *map(str, options)],
-                          env=environment, capture_output=True, text=True, timeout=600, check=False)
+    program = fuzzer / "scripts" / f"test-{script}.py"
+    if os.environ.get("SLUICE_TLSFUZZER_ALL"):
+        usage = subprocess.run([sys.executable, program, "--help"], env=environment, capture_output=True, text=True, check=False).stdout
+        if re.search(r"^ -n num ", usage, re.M):
+            options = (*options, "-n", "0")
+    done = subprocess.run([sys.executable, program, "-h", "127.0.0.1", "-p", str(port), *map(str, options)],
+                          env=environment, capture_output=True, text=True, timeout=3600, check=False)
     assert re.search(r"^TOTAL: \d+$", done.stdout, re.M), done.stdout[-2000:] + done.stderr[-2000:]
     listed = done.stdout.rpartition("FAILED:")[2] if "\nFAILED:" in done.stdout else ""
     found = [line.strip()[1:-1] for line in listed.splitlines() if line.startswith("\t")]

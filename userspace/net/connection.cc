@@ -192,10 +192,15 @@ void Connection::transport_failed() {
   tls_->failed = true;
   received_.clear();
   queued_.clear();
+  tls_->wire.clear();
   if (tls_->out.empty() && !send_op_.in_flight()) return finish(ext::CloseCause::transport, 0, false);
   state_ = State::flushing;
   write_ended_ = true;
-  linger_ = {};
+  // A client that is refused may be in the middle of a flight, or have sent its request behind it: the reset that closing
+  // would bring would take the alert from it, and with it the reason. Who connects waits for the outcome, and has read what
+  // the server sent.
+  if (client_) linger_ = {};
+  arm_recv();
   if (!flush_timer_) flush_timer_ = std::make_unique<io::Timer>(loop_.timers(), &flush_timeout, this);
   flush_timer_->arm(loop_.now() + kLinger);
   if (!send_op_.in_flight()) loop_.schedule(turn_end_);
@@ -307,9 +312,7 @@ void Connection::flush() {
   }
   if (state_ == State::flushing) {
     if (fin_sent_) return;
-    if (tls_ && tls_->failed) return finish(ext::CloseCause::transport, 0, false);
-    if (read_ended_) return finish(ext::CloseCause::local, 0, false);
-    if (linger_.count() == 0) return finish(ext::CloseCause::local, 0, false);
+    if (read_ended_ || linger_.count() == 0) return finish(ext::CloseCause::local, 0, false);
     fin_sent_ = true;
     loop_.shutdown_write(fd_);
     flush_timer_->arm(loop_.now() + linger_);
@@ -431,7 +434,10 @@ void Connection::finish(ext::CloseCause cause, int error, bool reset) {
   state_ = State::closing;
   reset_on_close_ = reset;
   if (tls_) {
-    if (tls_->failed) cause = ext::CloseCause::transport;
+    if (tls_->failed) {
+      cause = ext::CloseCause::transport;
+      error = 0;
+    }
     tls_->wire.clear();
     tls_->out.clear();
   }
