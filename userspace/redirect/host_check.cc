@@ -142,7 +142,7 @@ CheckItem check_order(const Options& options, const std::string& cgroup, bool is
   if (!is_installed) {
     if (order->text == "not attached")
       return good("order of hooks", "no other program on connect4 of " + cgroup);
-    return good("order of hooks", order->text + "; ours will ask to run first");
+    return good("order of hooks", order->text + "; ours will ask to run first (linux 6.15 or newer)");
   }
   if (order->first) return good("order of hooks", order->text);
   return warn(

@@ -41,8 +41,9 @@ void HookWatch::report(const redirect::HookStatus& now) {
   else if (now.attached == now.wanted)
     SLUICE_LOG(redirect, warn,
                "hooks: another program runs before ours: {}. Where it balances load, we see the address it "
-               "chose and "
-               "not the service's; restart sluiced to attach in front again",
+               "chose and not the service's; restart sluiced to attach in front again (linux 6.15 or newer), "
+               "or attach "
+               "to a child cgroup with --cgroup",
                now.text);
   else
     SLUICE_LOG(redirect, warn, "hooks: {}. Connections pass by us; restart sluiced: it attaches them again",
