@@ -7,9 +7,14 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "test/sim/sim_tls.h"
+
 namespace sluice::sim {
 
 using io::Op;
+
+SimLoop::Descriptor::Descriptor() = default;
+SimLoop::Descriptor::~Descriptor() = default;
 
 SimLoop::SimLoop(SimNet& net) : net_(net) {
   read_clock();
@@ -35,6 +40,7 @@ SimLoop::Descriptor& SimLoop::at(int fd) {
 
 int SimLoop::adopt(Socket& socket) {
   auto d = std::make_unique<Descriptor>();
+  d->fd = kFirstFd + static_cast<int>(descriptors_.size());
   d->socket = &socket;
   socket.endpoint = this;
   socket.user = d.get();
@@ -87,6 +93,7 @@ Status SimLoop::set_options(int fd, const io::SocketOptions& options) {
 void SimLoop::shutdown_write(int fd) {
   Descriptor& d = at(fd);
   if (d.out) fail("shutdown_write with a send in flight");
+  if (d.tls) d.tls->pending.clear();  // as the kernel does
   net_.finish(*d.socket);
 }
 
@@ -164,7 +171,7 @@ void SimLoop::recv(Op& op, int fd, io::RecvOptions options) {
   });
 }
 
-void SimLoop::send(Op& op, int fd, std::span<const iovec> iov, int) {
+void SimLoop::send(Op& op, int fd, std::span<const iovec> iov, int flags) {
   begin(op, Op::Kind::send, fd);
   Descriptor& d = at(fd);
   if (d.out) fail("two sends on one descriptor");
@@ -173,6 +180,7 @@ void SimLoop::send(Op& op, int fd, std::span<const iovec> iov, int) {
   d.started_out = false;
   op.state.iov = iov.data();
   op.state.iov_count = static_cast<uint32_t>(iov.size());
+  op.state.send_flags = flags;
   start(op, [this, &d] {
     d.started_out = true;
     attempt_send(d);
@@ -228,6 +236,7 @@ void SimLoop::changed(Socket& socket) {
 }
 
 void SimLoop::attempt(Descriptor& d) {
+  if (d.tls && !d.tls->pending.empty()) static_cast<SimTls&>(*kernel_tls()).push_later(d.fd);
   if (d.in && d.started_in) {
     if (d.in->state.kind == Op::Kind::accept) {
       attempt_accept(d);
@@ -299,6 +308,7 @@ void SimLoop::attempt_send(Descriptor& d) {
     done(op, d.sent > 0 ? static_cast<int32_t>(d.sent) : -error);
     return;
   }
+  if (d.tls) return attempt_tls_send(d);
   size_t skip = d.sent, total = 0;
   bool blocked = false;
   for (uint32_t i = 0; i < op.state.iov_count; ++i) {

@@ -42,11 +42,15 @@ class SimLoop final : public io::Loop, private Endpoint {
   size_t open_descriptors() const { return open_; }
   const io::SocketOptions& options_of(int fd) { return at(fd).options; }
   int netns_of(int fd) { return at(fd).netns; }
+  // From here on sockets have a kernel that can do TLS.
+  class SimTls& use_tls();
   // What must not be there once everything has been closed; empty when all is well.
   std::string leftovers() const;
 
  private:
+  friend class SimTls;
   struct Descriptor {
+    int fd = -1;
     Socket* socket = nullptr;
     io::Op* in = nullptr;
     io::Op* out = nullptr;
@@ -55,6 +59,9 @@ class SimLoop final : public io::Loop, private Endpoint {
     int netns = -1;
     size_t sent = 0;  // of the send in flight
     bool started_in = false, started_out = false;
+    std::unique_ptr<struct SimTlsState> tls;  // null: bytes go as they are
+    Descriptor();
+    ~Descriptor();
   };
   struct Done {
     MonotonicTime due;
@@ -79,6 +86,7 @@ class SimLoop final : public io::Loop, private Endpoint {
   void attempt_accept(Descriptor& d);
   void attempt_recv(Descriptor& d);
   void attempt_send(Descriptor& d);
+  void attempt_tls_send(Descriptor& d);
   void attempt_connect(Descriptor& d);
   void attempt_polls(Descriptor& d);
   void cancelled(io::Op& op, uint64_t serial);

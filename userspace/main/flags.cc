@@ -65,6 +65,12 @@ Result<std::optional<server::Options>> parse_flags(int argc, char** argv) {
                            "last microseconds of a "
                            "round trip; raise it to the round trip's time (100 to 200) on cores of its own",
                            cxxopts::value<unsigned>()->default_value("50"), "US");
+  o.add_options("Running")("ktls",
+                           "whether the kernel writes the TLS records that are sent to clients (TLS 1.3): "
+                           "on, off, or auto: where it can "
+                           "renew keys and a network device of the node encrypts (ethtool: "
+                           "tls-hw-tx-offload), as long as that takes TLS 1.3",
+                           cxxopts::value<std::string>()->default_value("auto"), "WHEN");
   o.add_options("Logging")("l,log-level", "trace, debug, info, warning, error, critical, off",
                            cxxopts::value<std::string>()->default_value("info"), "LEVEL")(
       "component-log-level", "levels by component: upstream:debug,connection:trace",
@@ -127,6 +133,12 @@ Result<std::optional<server::Options>> parse_flags(int argc, char** argv) {
     unsigned spin = r["spin-us"].as<unsigned>();
     if (spin > 10'000) return Error{"--spin-us: at most 10000: that would be a core of its own for waiting"};
     s.loop.spin = std::chrono::microseconds(spin);
+    if (std::string k = r["ktls"].as<std::string>(); k == "on")
+      s.ktls = io::KernelTlsMode::on;
+    else if (k == "off")
+      s.ktls = io::KernelTlsMode::off;
+    else if (k != "auto")
+      return Error{"--ktls " + k + ": expected auto, on or off"};
     SLUICE_ASSIGN(s.drain_time, seconds(r, "drain-time-s"));
     const std::string strategy = r["drain-strategy"].as<std::string>();
     if (strategy != "gradual" && strategy != "immediate")

@@ -18,8 +18,6 @@ constexpr Duration kLinger = std::chrono::seconds(1);
 // A closing connection whose peer takes nothing for this long is reset. Envoy leaves it to the idle time-out (1 h).
 constexpr Duration kFlushPatience = std::chrono::hours(1);
 constexpr size_t kIovMax = 64;
-// So much is encrypted at once: the next lot while the wire carries this one.
-constexpr size_t kEncryptAtOnce = BlockPool::kLarge;
 // The socket's own send buffer keeps the wire busy; more than two large blocks of ours behind it only costs memory.
 constexpr uint32_t kBufferLimitMax = 2 * BlockPool::kLarge;
 
@@ -149,78 +147,6 @@ void Connection::recv_done(io::Op& op, io::Completion& c) {
   self.deliver(self.read_ended_);
 }
 
-// ---- the transport socket ----
-
-void Connection::wire_received() {
-  // Signatures take their time: they wait their turn.
-  if (handshaking()) return loop_.schedule_slow(tls_->handshake);
-  run_transport();
-}
-
-void Connection::handshake_due(io::TurnEnd& hook) {
-  Connection& self = *hook.owner<Connection>();
-  if (self.state_ == State::open) self.run_transport();
-}
-
-void Connection::run_transport() {
-  Secured& t = *tls_;
-  const size_t before = received_.size();
-  const auto status = t.socket->receive(t.wire, read_ended_, received_, t.out);
-  bytes_received_ += received_.size() - before;
-  if (!t.out.empty() && !send_op_.in_flight()) loop_.schedule(turn_end_);
-  if (!t.told && t.socket->established()) {
-    t.told = true;
-    if (!queued_.empty() || write_ended_) loop_.schedule(turn_end_);
-    if (client_)
-      handler_->on_connected(*this);
-    else
-      handler_->on_secured(*this);
-    if (state_ != State::open) return;
-  }
-  if (status == ext::TransportSocket::Status::failed) return transport_failed();
-  if (status == ext::TransportSocket::Status::ended) t.ended = true;
-  if (!t.told) {
-    if (t.ended || read_ended_) return finish(ext::CloseCause::remote_close, 0, false);
-    return arm_recv();
-  }
-  if (paused_ > 0) return watch_hangup();  // delivered by resume_reading()
-  deliver(t.ended);
-}
-
-// What there was to say to the peer goes out; nothing else will.
-void Connection::transport_failed() {
-  tls_->failed = true;
-  received_.clear();
-  queued_.clear();
-  tls_->wire.clear();
-  if (tls_->out.empty() && !send_op_.in_flight()) return finish(ext::CloseCause::transport, 0, false);
-  state_ = State::flushing;
-  write_ended_ = true;
-  // A client that is refused may be in the middle of a flight, or have sent its request behind it: the reset that closing
-  // would bring would take the alert from it, and with it the reason. Who connects waits for the outcome, and has read what
-  // the server sent.
-  if (client_) linger_ = {};
-  arm_recv();
-  if (!flush_timer_) flush_timer_ = std::make_unique<io::Timer>(loop_.timers(), &flush_timeout, this);
-  flush_timer_->arm(loop_.now() + kLinger);
-  if (!send_op_.in_flight()) loop_.schedule(turn_end_);
-}
-
-// The next lot for the wire.
-void Connection::fill_sending() {
-  Secured& t = *tls_;
-  std::swap(sending_, t.out);
-  if (t.failed || !t.socket->established()) return;
-  if (const size_t n = std::min(queued_.size(), kEncryptAtOnce); n > 0) {
-    t.socket->send(queued_, n, sending_);
-    t.in_flight += n;
-  }
-  if (write_ended_ && queued_.empty() && !t.end_said) {
-    t.end_said = true;
-    t.socket->end(sending_);
-  }
-}
-
 void Connection::watch_hangup() {
   if (hangup_op_ && hangup_op_->in_flight()) return;
   if (!hangup_op_) hangup_op_ = std::make_unique<io::Op>(&hangup_seen, this);
@@ -294,10 +220,11 @@ void Connection::turn_end(io::TurnEnd& hook) {
 void Connection::flush() {
   if ((state_ != State::open && state_ != State::flushing) || send_op_.in_flight()) return;
   if (sending_.empty()) {
-    if (tls_)
-      fill_sending();
-    else if (!queued_.empty())
+    if (tls_) {
+      if (!fill_sending()) return;
+    } else if (!queued_.empty()) {
       std::swap(sending_, queued_);
+    }
   }
   if (!sending_.empty()) {
     size_t chunks = std::min(sending_.chunks(), kIovMax);
@@ -307,9 +234,10 @@ void Connection::flush() {
       iov = {more_iov_.get(), kIovMax};
     }
     size_t n = sending_.iovecs(iov.first(std::min(iov.size(), chunks)));
-    loop_.send(send_op_, fd_, iov.first(n));
+    loop_.send(send_op_, fd_, iov.first(n), tls_ && tls_->kernel ? io::kMayBeShort : 0);
     return;
   }
+  if ((state_ == State::flushing || write_ended_) && !fin_sent_ && !kernel_drained()) return;
   if (state_ == State::flushing) {
     if (fin_sent_) return;
     if (read_ended_ || linger_.count() == 0) return finish(ext::CloseCause::local, 0, false);
@@ -351,6 +279,7 @@ void Connection::send_done(io::Op& op, io::Completion& c) {
     self.arm_recv();
     return;
   }
+  if (self.kernel_writable(c)) return;
   if (c.result < 0 && c.result != -ECANCELED) return self.fail(-c.result);
   if (c.result > 0) self.sent(static_cast<size_t>(c.result));
   if (self.state_ == State::closing) return self.settle();
@@ -361,6 +290,7 @@ void Connection::sent(size_t n) {
   sending_.drain(n);
   // Of the application's bytes: where exactly they end among those of the wire nobody needs to know before all are gone.
   if (tls_) {
+    kernel_took(n);
     n = sending_.empty() ? tls_->in_flight : std::min(n, tls_->in_flight);
     tls_->in_flight -= n;
   }
@@ -440,6 +370,7 @@ void Connection::finish(ext::CloseCause cause, int error, bool reset) {
     }
     tls_->wire.clear();
     tls_->out.clear();
+    stop_kernel_sends();
   }
   close_event_.cause = cause;
   close_event_.error = error;

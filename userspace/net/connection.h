@@ -107,6 +107,10 @@ class Connection final : public ext::Connection, public io::Deferred {
     closed,
   };
 
+  struct KernelSends;
+  struct KernelSendsDelete {
+    void operator()(KernelSends* k) const;
+  };
   // What a transport socket needs beside itself.
   struct Secured {
     Secured(Connection& c, ext::TransportSocketPtr s) : socket(std::move(s)), handshake(&handshake_due, &c) {}
@@ -119,7 +123,9 @@ class Connection final : public ext::Connection, public io::Deferred {
     bool ended = false;  // the peer will say nothing more
     bool end_said = false;
     bool failed = false;
+    bool kernel_asked = false;  // whether it would write the records
     io::TurnEnd handshake;
+    std::unique_ptr<KernelSends, KernelSendsDelete> kernel;  // null: it does not
   };
 
   Connection(io::Loop& loop, int fd, const Options& options, ConnectionHandler& handler,
@@ -138,7 +144,18 @@ class Connection final : public ext::Connection, public io::Deferred {
   void wire_received();
   void run_transport();
   void transport_failed();
-  void fill_sending();
+  bool fill_sending();
+  bool start_kernel_tls();
+  bool fill_for_kernel();
+  bool keys_are_fresh();
+  bool renew_kernel_keys();
+  bool kernel_record(uint8_t type, std::string_view content);
+  bool kernel_waits(int error);
+  bool kernel_writable(const io::Completion& c);
+  void kernel_took(size_t n);
+  bool kernel_drained();
+  static void drain_due(io::Timer& timer);
+  void stop_kernel_sends();
   void arm_recv();
   void watch_hangup();
   bool in_flight() const;

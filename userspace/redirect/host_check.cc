@@ -12,6 +12,7 @@
 #include <fstream>
 #include <string>
 
+#include "io/kernel_tls.h"
 #include "redirect/host.h"
 #include "redirect/netns.h"
 #include "redirect/pins.h"
@@ -166,10 +167,22 @@ CheckItem check_io_uring() {
 
 // Nothing depends on it: sluiced encrypts for itself wherever it runs. Said, so that nobody has to look it up.
 CheckItem check_ktls() {
-  std::ifstream in("/proc/sys/net/ipv4/tcp_available_ulp");
-  for (std::string name; in >> name;)
-    if (name == "tls") return good("kTLS", "the kernel has it; sluiced does without");
-  return good("kTLS", "the kernel has none; sluiced does without");
+  std::string devices;
+  for (const std::string& d : io::tls_offload_devices()) devices += (devices.empty() ? "" : ", ") + d;
+  const std::string cards = devices.empty() ? "no network device encrypts" : devices + " can encrypt";
+  // Not probed where that would load the module.
+  if (!io::kernel_tls_loaded())
+    return good("kTLS", "the kernel has none, or its module 'tls' is not loaded; " + cards +
+                            "; sluiced does without");
+  const io::KernelTlsSupport kernel = io::probe_kernel_tls();
+  if (!kernel.available)
+    return good("kTLS", "the kernel has it and refuses it (" + kernel.why + "); sluiced does without");
+  const bool used = kernel.renews && !devices.empty();
+  return good("kTLS", std::string("the kernel has it and ") +
+                          (kernel.renews ? "can renew keys; " : "cannot renew keys (Linux 6.14 can); ") +
+                          cards +
+                          (used ? "; sluiced --ktls=auto tries it on connections that leave there"
+                                : "; sluiced --ktls=auto does without"));
 }
 
 CheckItem check_original_src(const Options& options) {

@@ -5,6 +5,7 @@
 
 #include "config/load.h"
 #include "core/time.h"
+#include "io/kernel_tls.h"
 #include "io/loop.h"
 
 namespace sluice::server {
@@ -33,6 +34,7 @@ struct Options {
   std::string state_dir = "/run/sluice";
   std::string control_socket;  // empty: STATE_DIR/control.sock with ebpf, none otherwise; "none": none
   io::LoopOptions loop;
+  io::KernelTlsMode ktls = io::KernelTlsMode::automatic;
 };
 
 config::LoadOptions load_options(const Options& options);

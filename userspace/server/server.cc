@@ -160,10 +160,13 @@ Status Server::start_workers() {
                                           .locality = {node.region, node.zone, node.sub_zone},
                                           .local_cluster = configuration_.model.local_cluster});
   SLUICE_TRY(dynamic_->start_primary_clusters(configuration_, *clusters_, random_seed()));
+  io::LoopOptions loop = options_.loop;
+  loop_->leave_netns();  // the node's own devices are asked
+  loop.kernel_tls = io::choose_kernel_tls(options_.ktls);
   for (unsigned i = 0; i < options_.concurrency; ++i) {
     proxy::Worker::Options w{
         .index = i, .seed = random_seed(), .original_destinations = original_destinations_.get()};
-    SLUICE_ASSIGN(auto worker, WorkerThread::start(options_.loop, w, *store_, [&](proxy::Worker& me) {
+    SLUICE_ASSIGN(auto worker, WorkerThread::start(loop, w, *store_, [&](proxy::Worker& me) {
                     return clusters_->make_worker(me.loop(), i + 1, random_seed());
                   }));
     workers_.push_back(std::move(worker));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <cstring>
 
 #include "tls/errors.h"
@@ -28,6 +29,7 @@ enum Alert : uint8_t {
   record_overflow = 22,
   illegal_parameter = 47,
   decode_error = 50,
+  internal_error = 80,
   user_canceled = 90,
 };
 
@@ -141,23 +143,31 @@ struct RecordLayer::Half {
   }
   std::span<uint8_t> secret_span() { return {secret, static_cast<size_t>(EVP_MD_get_size(md))}; }
 
+  // The key into the front of `key`, the nonce's base into `iv`.
+  size_t derive(std::span<uint8_t, 32> key) {
+    const auto size = static_cast<size_t>(EVP_CIPHER_get_key_length(cipher));
+    expand(md, secret_span(), "key", key.first(size));
+    expand(md, secret_span(), "iv", iv);
+    return size;
+  }
   bool set_keys() {
     uint8_t key[32];
-    const auto size = static_cast<size_t>(EVP_CIPHER_get_key_length(cipher));
-    expand(md, secret_span(), "key", {key, size});
-    expand(md, secret_span(), "iv", iv);
+    derive(key);
     const int ok = encrypts ? EVP_EncryptInit_ex2(ctx.get(), cipher, key, nullptr, nullptr)
                             : EVP_DecryptInit_ex2(ctx.get(), cipher, key, nullptr, nullptr);
     OPENSSL_cleanse(key, sizeof(key));
     return ok == 1;
   }
   // The next generation, RFC 8446 section 7.2.
-  void renew() {
+  void advance() {
     uint8_t next[48];
     expand(md, secret_span(), "traffic upd", {next, secret_span().size()});
     std::memcpy(secret, next, secret_span().size());
     OPENSSL_cleanse(next, sizeof(next));
     sequence = 0;
+  }
+  void renew() {
+    advance();
     set_keys();
   }
   // Ready for a record with this header.
@@ -290,7 +300,13 @@ RecordLayer::Outcome RecordLayer::handshake(std::span<const uint8_t> bytes, Bloc
       if (i + 1 < bytes.size()) return fail(unexpected_message, 255, "EXCESS_HANDSHAKE_DATA", blocks, out);
       begun_ = 0;
       read_->renew();
-      if (bytes[i] == SSL_KEY_UPDATE_REQUESTED) renew_write_key(blocks, out);
+      if (bytes[i] == SSL_KEY_UPDATE_REQUESTED) {
+        // By the kernel: before the next application data, once for all that are asked for until then (section 4.6.3).
+        if (by_kernel_)
+          update_due_ = true;
+        else
+          renew_write_key(blocks, out);
+      }
       break;
     }
     if (bytes[i] != kFront[begun_])
@@ -355,6 +371,10 @@ void RecordLayer::seal(Buffer& plain, size_t n, BlockPool& blocks, Buffer& out) 
 }
 
 void RecordLayer::write_small(uint8_t type, std::span<const uint8_t> bytes, BlockPool& blocks, Buffer& out) {
+  if (by_kernel_) {
+    assert(type == alert_);  // a KeyUpdate goes by key_update()
+    return out.append(blocks, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  }
   uint8_t record[kOverhead + 8];
   const size_t length = bytes.size() + 1 + kTag;
   const uint8_t header[kHeader] = {application_data, 3, 3, static_cast<uint8_t>(length >> 8),
@@ -376,6 +396,43 @@ void RecordLayer::renew_write_key(BlockPool& blocks, Buffer& out) {
 void RecordLayer::close_notify(BlockPool& blocks, Buffer& out) {
   const uint8_t message[2] = {SSL3_AL_WARNING, close_notify_};
   write_small(alert_, message, blocks, out);
+}
+
+// ---- the kernel writes ----
+
+bool RecordLayer::kernel_keys(io::KernelTlsKeys& keys) const {
+  const Algorithms& a = algorithms();
+  keys.suite = write_->cipher == a.aes128.get() ? 0x1301 : write_->cipher == a.aes256.get() ? 0x1302 : 0x1303;
+  keys.sequence = write_->sequence;
+  write_->derive(keys.key);
+  std::memcpy(keys.iv.data(), write_->iv, kNonce);
+  return true;
+}
+
+void RecordLayer::leave_writing(bool renews) {
+  by_kernel_ = true;
+  write_->ctx.reset();
+  OPENSSL_cleanse(write_->iv, sizeof(write_->iv));
+  if (!renews) OPENSSL_cleanse(write_->secret, sizeof(write_->secret));
+}
+
+void RecordLayer::on_kernel_sequence(uint64_t sequence) {
+  if (sequence >= kRecordsPerKey) update_due_ = true;
+}
+
+std::string_view RecordLayer::key_update() const {
+  constexpr std::string_view kMessage("\x18\0\0\x01\0", 5);  // update_not_requested
+  static_assert(kMessage[0] == SSL3_MT_KEY_UPDATE && kMessage[4] == SSL_KEY_UPDATE_NOT_REQUESTED);
+  return update_due_ ? kMessage : std::string_view();
+}
+
+void RecordLayer::on_key_update_sent() {
+  update_due_ = false;
+  write_->advance();
+}
+
+void RecordLayer::on_renewal_failed(BlockPool& blocks, Buffer& out) {
+  fail(internal_error, 0, "KERNEL_CANNOT_RENEW_KEYS", blocks, out);
 }
 
 // ---- secrets ----

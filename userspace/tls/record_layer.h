@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/buffer.h"
+#include "io/kernel_tls.h"
 #include "tls/openssl.h"
 
 namespace sluice::tls {
@@ -39,6 +40,15 @@ class RecordLayer {
   void close_notify(BlockPool& blocks, Buffer& out);
   const std::string& failure() const { return failure_; }
 
+  // ---- the kernel writes the records: see ext::TransportSocket ----
+  bool kernel_keys(io::KernelTlsKeys& keys) const;
+  // `renews`: it can be given the keys that follow; otherwise nothing of the present ones is kept.
+  void leave_writing(bool renews);
+  void on_kernel_sequence(uint64_t sequence);
+  std::string_view key_update() const;
+  void on_key_update_sent();
+  void on_renewal_failed(BlockPool& blocks, Buffer& out);
+
  private:
   // One direction.
   struct Half;
@@ -53,7 +63,9 @@ class RecordLayer {
 
   std::unique_ptr<Half> read_, write_;
   uint32_t quiet_ = 0;  // records in a row that brought the application nothing
-  uint32_t begun_ = 0;  // bytes of a KeyUpdate whose rest is in the next record
+  uint8_t begun_ = 0;  // bytes of a KeyUpdate whose rest is in the next record
+  bool by_kernel_ = false;  // it writes the records; write_ has the secret and no cipher
+  bool update_due_ = false;  // then: a KeyUpdate of ours
   std::string failure_;
 };
 

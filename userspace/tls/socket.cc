@@ -295,6 +295,36 @@ void Socket::end(Buffer& out) {
   clear_errors();
 }
 
+// ---- the kernel writes the records ----
+
+bool Socket::kernel_keys(io::KernelTlsKeys& keys) {
+  return records_ && !failed_ && records_->kernel_keys(keys);
+}
+
+void Socket::on_kernel_keys(bool taken) {
+  stats_.kernel.count(taken ? "tx" : "tx_refused");
+  if (taken) records_->leave_writing(loop_.kernel_tls()->renews());
+}
+
+void Socket::on_kernel_sequence(uint64_t sequence) {
+  records_->on_kernel_sequence(sequence);
+}
+
+std::string_view Socket::key_update() const {
+  return records_->key_update();
+}
+
+void Socket::on_key_update_sent() {
+  stats_.kernel.count("tx_rekey");
+  records_->on_key_update_sent();
+}
+
+void Socket::on_renewal_failed(Buffer& out) {
+  stats_.kernel.count("tx_rekey_refused");
+  records_->on_renewal_failed(loop_.blocks(), out);
+  fail(records_->failure());
+}
+
 void Socket::fail(std::string text) {
   failed_ = true;
   failure_ = std::move(text);

@@ -32,6 +32,12 @@ class Socket final : public ext::TransportSocket {
   bool established() const override { return established_; }
   void send(Buffer& plain, size_t n, Buffer& out) override;
   void end(Buffer& out) override;
+  bool kernel_keys(io::KernelTlsKeys& keys) override;
+  void on_kernel_keys(bool taken) override;
+  void on_kernel_sequence(uint64_t sequence) override;
+  std::string_view key_update() const override;
+  void on_key_update_sent() override;
+  void on_renewal_failed(Buffer& out) override;
   const std::string& failure() const override { return failure_; }
   bool secure() const override { return true; }
   ext::TlsInfoPtr tls_info() const override;

@@ -43,7 +43,8 @@ Stats::Stats(const stats::Scope& scope, const stats::Block& block)
       ciphers(scope.scope("ciphers")),
       curves(scope.scope("curves")),
       sigalgs(scope.scope("sigalgs")),
-      versions(scope.scope("versions")) {}
+      versions(scope.scope("versions")),
+      kernel(scope.scope("ktls")) {}
 
 void Stats::ByName::count(std::string_view name) {
   for (auto& [known, counter] : counters_)

@@ -30,6 +30,8 @@ struct Stats {
     std::vector<std::pair<std::string, stats::Counter>> counters_;
   };
   ByName ciphers, curves, sigalgs, versions;
+  // Not Envoy's: of connections whose records the kernel writes (sluiced --ktls).
+  ByName kernel;
 
  private:
   Stats(const stats::Scope& scope, const stats::Block& block);

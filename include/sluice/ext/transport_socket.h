@@ -13,6 +13,10 @@
 #include "io/loop.h"
 #include "sluice/ext/tls_info.h"
 
+namespace sluice::io {
+struct KernelTlsKeys;
+}
+
 namespace sluice::ext {
 
 class UpstreamHost;
@@ -44,6 +48,22 @@ class TransportSocket {
   virtual void end(Buffer& out) = 0;
   // Envoy's text: "TLS_error:|<code>:<library>:<function>:<reason>:TLS_error_end"; "": no failure.
   virtual const std::string& failure() const = 0;
+  // ---- the kernel writes the records (io/kernel_tls.h) ----
+  // What it must know to write the next one; `out` of the calls before must have been sent. False: it cannot write this
+  // connection's.
+  virtual bool kernel_keys(io::KernelTlsKeys&) { return false; }
+  // Whether it has taken them for the first time. If so, what the application sends goes to it without send(), and what
+  // receive() and end() append to `out` are alerts (RFC 8446 section 6), two bytes each, to be sent as such records.
+  virtual void on_kernel_keys(bool /*taken*/) {}
+  // It has come to this sequence number under the present keys. To be told at least every 2^20 records.
+  virtual void on_kernel_sequence(uint64_t) {}
+  // A handshake message that must go before the application's next byte; empty: none. Once it has gone,
+  // on_key_update_sent(), and kernel_keys() are those of the next record.
+  virtual std::string_view key_update() const { return {}; }
+  virtual void on_key_update_sent() {}
+  // The kernel cannot have the next keys: the connection has failed. `out`: as above, as long as the old ones hold.
+  virtual void on_renewal_failed(Buffer& /*out*/) {}
+
   virtual bool secure() const { return false; }  // TLS, or on the way to it
   virtual TlsInfoPtr tls_info() const { return nullptr; }  // after established(); null: not TLS
   virtual std::string_view application_protocol() const { return {}; }  // ALPN; "": none
