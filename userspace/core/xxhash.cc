@@ -32,6 +32,25 @@ void stripe(uint64_t (&lanes)[4], const unsigned char* at) {
   for (size_t i = 0; i < 4; ++i) lanes[i] = round(lanes[i], read<uint64_t>(at + 8 * i));
 }
 
+// `rest`: what is left of `total` bytes behind whole stripes.
+uint64_t finish(const uint64_t (&lanes)[4], uint64_t seed, uint64_t total, const unsigned char* rest) {
+  uint64_t h = seed + kPrime5;
+  if (total >= kStripe) {
+    h = std::rotl(lanes[0], 1) + std::rotl(lanes[1], 7) + std::rotl(lanes[2], 12) + std::rotl(lanes[3], 18);
+    for (const uint64_t lane : lanes) h = (h ^ round(0, lane)) * kPrime1 + kPrime4;
+  }
+  h += total;
+  size_t left = total % kStripe;
+  for (; left >= 8; rest += 8, left -= 8)
+    h = std::rotl(h ^ round(0, read<uint64_t>(rest)), 27) * kPrime1 + kPrime4;
+  for (; left >= 4; rest += 4, left -= 4)
+    h = std::rotl(h ^ read<uint32_t>(rest) * kPrime1, 23) * kPrime2 + kPrime3;
+  for (; left > 0; ++rest, --left) h = std::rotl(h ^ *rest * kPrime5, 11) * kPrime1;
+  h = (h ^ h >> 33) * kPrime2;
+  h = (h ^ h >> 29) * kPrime3;
+  return h ^ h >> 32;
+}
+
 }  // namespace
 
 XxHash64::XxHash64(uint64_t seed)
@@ -55,23 +74,16 @@ void XxHash64::update(std::string_view bytes) {
 }
 
 uint64_t XxHash64::digest() const {
-  uint64_t h = seed_ + kPrime5;
-  if (total_ >= kStripe) {
-    h = std::rotl(lanes_[0], 1) + std::rotl(lanes_[1], 7) + std::rotl(lanes_[2], 12) +
-        std::rotl(lanes_[3], 18);
-    for (uint64_t lane : lanes_) h = (h ^ round(0, lane)) * kPrime1 + kPrime4;
-  }
-  h += total_;
-  const unsigned char* at = rest_;
-  size_t left = total_ % kStripe;
-  for (; left >= 8; at += 8, left -= 8)
-    h = std::rotl(h ^ round(0, read<uint64_t>(at)), 27) * kPrime1 + kPrime4;
-  for (; left >= 4; at += 4, left -= 4)
-    h = std::rotl(h ^ read<uint32_t>(at) * kPrime1, 23) * kPrime2 + kPrime3;
-  for (; left > 0; ++at, --left) h = std::rotl(h ^ *at * kPrime5, 11) * kPrime1;
-  h = (h ^ h >> 33) * kPrime2;
-  h = (h ^ h >> 29) * kPrime3;
-  return h ^ h >> 32;
+  return finish(lanes_, seed_, total_, rest_);
+}
+
+// Without an object's lanes in memory: of short texts that is most of the time.
+uint64_t xxhash64(std::string_view bytes, uint64_t seed) {
+  uint64_t lanes[4] = {seed + kPrime1 + kPrime2, seed + kPrime2, seed, seed - kPrime1};
+  const auto* at = reinterpret_cast<const unsigned char*>(bytes.data());
+  const auto* const end = at + bytes.size() / kStripe * kStripe;
+  for (; at != end; at += kStripe) stripe(lanes, at);
+  return finish(lanes, seed, bytes.size(), at);
 }
 
 }  // namespace sluice

@@ -20,10 +20,6 @@ class XxHash64 {
   unsigned char rest_[32];  // bytes that make no whole stripe yet: total_ % 32
 };
 
-inline uint64_t xxhash64(std::string_view bytes, uint64_t seed = 0) {
-  XxHash64 h(seed);
-  h.update(bytes);
-  return h.digest();
-}
+uint64_t xxhash64(std::string_view bytes, uint64_t seed = 0);
 
 }  // namespace sluice

@@ -99,7 +99,8 @@ struct DeltaMux::State : Type {
   }
 };
 
-DeltaMux::DeltaMux(Transport& transport, Options options) : Mux(transport, std::move(options)) {}
+DeltaMux::DeltaMux(Transport& transport, const Options& options)
+    : Mux(transport), node_(NodeField::of<discovery::DeltaDiscoveryRequest>(options)) {}
 
 DeltaMux::~DeltaMux() = default;
 
@@ -122,7 +123,7 @@ void DeltaMux::on_expired(Type& type, const std::vector<std::string>& names) {
 }
 
 void DeltaMux::on_open() {
-  first_request_ = true;
+  node_.begin();
   acks_.clear();
   for (const auto& type : types()) static_cast<State&>(*type).sent = false;
   flush();
@@ -161,8 +162,6 @@ void DeltaMux::send(State& state, const Ack* ack) {
   state.added.clear();
   state.removed.clear();
   request.set_type_url(std::string(type_url(state.type)));
-  if (first_request_ || !options_.node_on_first_message_only) *request.mutable_node() = options_.node;
-  first_request_ = false;
   if (ack != nullptr) {
     request.set_response_nonce(ack->nonce);
     if (!ack->error.empty()) {
@@ -170,7 +169,7 @@ void DeltaMux::send(State& state, const Ack* ack) {
       request.mutable_error_detail()->set_message(nack_text(ack->error));
     }
   }
-  transport_.send(request, {});
+  transport_.send(request, {node_.next()});
 }
 
 Status DeltaMux::on_message(std::string_view bytes, MonotonicTime now) {

@@ -16,7 +16,7 @@ namespace sluice::xds {
 // https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#incremental-xds
 class DeltaMux final : public Mux {
  public:
-  DeltaMux(Transport& transport, Options options);
+  DeltaMux(Transport& transport, const Options& options);
   ~DeltaMux() override;
 
   void on_open() override;
@@ -37,7 +37,7 @@ class DeltaMux final : public Mux {
   void send(State& state, const Ack* ack);
 
   std::deque<Ack> acks_;
-  bool first_request_ = true;  // of this stream
+  NodeField node_;
 };
 
 }  // namespace sluice::xds

@@ -80,15 +80,17 @@ void GrpcStream::on_ready(http::Stream& stream) {
   callbacks_.on_open();
 }
 
-void GrpcStream::send(std::string_view message, std::string_view rest) {
+void GrpcStream::send(std::string_view message, std::initializer_list<std::string_view> rest) {
   if (!stream_) return;
-  const auto n = static_cast<uint32_t>(message.size() + rest.size());
+  size_t size = message.size();
+  for (const std::string_view part : rest) size += part.size();
+  const auto n = static_cast<uint32_t>(size);
   const char prefix[kPrefix] = {0, static_cast<char>(n >> 24), static_cast<char>(n >> 16),
                                 static_cast<char>(n >> 8), static_cast<char>(n)};
   Buffer out;
   out.append(loop_.blocks(), {prefix, kPrefix});
   out.append(loop_.blocks(), message);
-  if (!rest.empty()) out.append(loop_.blocks(), rest);
+  for (const std::string_view part : rest) out.append(loop_.blocks(), part);
   stream_->send_data(std::move(out), false);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -37,7 +38,7 @@ class GrpcStream final : private ext::HttpTry::Callbacks, private http::StreamRe
   // Not while one is under way. The outcome never comes from inside.
   void start();
   bool open() const { return stream_ != nullptr; }
-  void send(std::string_view message, std::string_view rest = {});  // one message in two parts
+  void send(std::string_view message, std::initializer_list<std::string_view> rest = {});  // one, in parts
   void close();  // RST_STREAM(CANCEL), or leaves the queue
 
  private:

@@ -21,7 +21,7 @@ class Mux::WatchImpl : public std::enable_shared_from_this<WatchImpl> {
   bool gone = false;
 };
 
-Mux::Mux(Transport& transport, Options options) : transport_(transport), options_(std::move(options)) {}
+Mux::Mux(Transport& transport) : transport_(transport) {}
 
 Mux::~Mux() = default;
 
@@ -153,16 +153,6 @@ Mux::Read Mux::begin_read(MonotonicTime now) {
   read.number = ++reads_;
   read.at = now;
   return read;
-}
-
-bool Mux::read_same(Type& type, uint64_t hash, Read& into) {
-  auto* const slot = type.quiet.find(hash);
-  if (slot == nullptr) return false;
-  // Given twice: the first counts, but for a wildcard's subscriber, who may refuse that.
-  if (std::exchange(slot->mark, into.number) == into.number) return type.wildcards.empty();
-  ++into.same;
-  if (!type.wildcards.empty()) slot->value->again = into.number;
-  return true;
 }
 
 Status Mux::read(Type& type, std::string_view name, std::string_view version, std::string_view bytes,

@@ -4,6 +4,7 @@
 #include <google/protobuf/message.h>
 
 #include <cstdint>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -56,7 +57,8 @@ class Mux {
     // Takes a token of the rate limit, where there is one; false: not now, flush() again when told.
     virtual bool take_token() = 0;
     // `rest`: further fields of the request, as bytes.
-    virtual void send(const google::protobuf::Message& request, std::string_view rest) = 0;
+    virtual void send(const google::protobuf::Message& request,
+                      std::initializer_list<std::string_view> rest) = 0;
     virtual void note_pending(size_t requests) = 0;  // that wait for tokens
     virtual void note_identifier(const std::string& control_plane) = 0;
     // Something waits to be sent: call flush() at the end of this turn.
@@ -72,7 +74,7 @@ class Mux {
     bool node_on_first_message_only = false;
   };
 
-  Mux(Transport& transport, Options options);
+  explicit Mux(Transport& transport);
   virtual ~Mux();
   Mux(const Mux&) = delete;
 
@@ -177,7 +179,6 @@ class Mux {
   void note_control_plane(const envoy::config::core::v3::ControlPlane& from);
 
   Transport& transport_;
-  const Options options_;
 
  private:
   Type& type_state(ResourceType type);  // makes it
@@ -199,7 +200,39 @@ class Mux {
   std::unordered_map<WatchImpl*, std::shared_ptr<WatchImpl>> watches_;
 };
 
+// The node as a stream's requests have it, as bytes: with the extensions it lists it is a hundred messages, which would
+// be copied for each acknowledgement.
+class NodeField {
+ public:
+  template <typename Request>
+  static NodeField of(const Mux::Options& options) {
+    Request only;
+    *only.mutable_node() = options.node;
+    return NodeField(only.SerializeAsString(), options.node_on_first_message_only);
+  }
+  void begin() { first_ = true; }  // a stream
+  // Of the next request.
+  std::string_view next() {
+    return std::exchange(first_, false) || !first_only_ ? bytes_ : std::string_view();
+  }
+
+ private:
+  NodeField(std::string bytes, bool first_only) : bytes_(std::move(bytes)), first_only_(first_only) {}
+  std::string bytes_;
+  bool first_only_, first_ = true;
+};
+
 // A text as it goes into error_detail: Envoy cuts at 3,840 bytes, since headers carry it elsewhere.
 std::string nack_text(std::string text);
+
+inline bool Mux::read_same(Type& type, uint64_t hash, Read& into) {
+  auto* const slot = type.quiet.find(hash);
+  if (slot == nullptr) return false;
+  // Given twice: the first counts, but for a wildcard's subscriber, who may refuse that.
+  if (std::exchange(slot->mark, into.number) == into.number) return type.wildcards.empty();
+  ++into.same;
+  if (!type.wildcards.empty()) slot->value->again = into.number;
+  return true;
+}
 
 }  // namespace sluice::xds

@@ -17,9 +17,9 @@ Duration BackOff::next(Random& random) {
 
 namespace {
 
-std::unique_ptr<Mux> make_mux(bool delta, Mux::Transport& transport, Mux::Options options) {
-  if (delta) return std::make_unique<DeltaMux>(transport, std::move(options));
-  return std::make_unique<SotwMux>(transport, std::move(options));
+std::unique_ptr<Mux> make_mux(bool delta, Mux::Transport& transport, const Mux::Options& options) {
+  if (delta) return std::make_unique<DeltaMux>(transport, options);
+  return std::make_unique<SotwMux>(transport, options);
 }
 
 }  // namespace
@@ -33,7 +33,7 @@ PlaneClient::PlaneClient(io::Loop& loop, ext::ClusterManager& clusters, Random& 
       path_(path),
       scope_(scope.scope("control_plane")),
       lease_((scope.prefix().empty() ? scope_ : scope).lease()),
-      mux_(make_mux(config_.delta, *this, std::move(options))),
+      mux_(make_mux(config_.delta, *this, options)),
       stream_(loop, clusters, config_.services.front(), path, *this),
       back_off_(config_.services.front().retry_base, config_.services.front().retry_max),
       retry_timer_(loop.timers(), &retry, this),
@@ -82,7 +82,8 @@ bool PlaneClient::take_token() {
   return false;
 }
 
-void PlaneClient::send(const google::protobuf::Message& request, std::string_view rest) {
+void PlaneClient::send(const google::protobuf::Message& request,
+                       std::initializer_list<std::string_view> rest) {
   stream_.send(request.SerializeAsString(), rest);
 }
 

@@ -40,7 +40,7 @@ class PlaneClient final : private Mux::Transport, private GrpcStream::Callbacks 
   // Mux::Transport
   bool open() const override { return stream_.open(); }
   bool take_token() override;
-  void send(const google::protobuf::Message& request, std::string_view rest) override;
+  void send(const google::protobuf::Message& request, std::initializer_list<std::string_view> rest) override;
   void note_pending(size_t requests) override;
   void note_identifier(const std::string& control_plane) override;
   void flush_soon() override;

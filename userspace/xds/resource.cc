@@ -2,10 +2,12 @@
 
 #include <google/protobuf/message.h>
 
+#include <algorithm>
 #include <array>
 
 #include "config/protos.h"
 #include "config/wire.h"
+#include "core/xxhash.h"
 
 namespace sluice::xds {
 
@@ -83,6 +85,7 @@ std::optional<std::string_view> name_of(std::string_view bytes) {
 
 std::optional<TakenApart> take_apart(std::string_view response) {
   constexpr uint64_t kResources = 2, kTypeUrl = 1, kValue = 2;
+  constexpr size_t kReserveMax = 8192;  // the control plane does not choose what is reserved
   TakenApart out;
   for (Field field, inner; !response.empty();) {
     if (!take_field(response, field)) return std::nullopt;
@@ -90,12 +93,16 @@ std::optional<TakenApart> take_apart(std::string_view response) {
       out.rest += field.whole;
       continue;
     }
-    auto& item = out.resources.emplace_back();
+    if (out.resources.empty())  // the others are likely to be about as large
+      out.resources.reserve(std::min(response.size() / field.whole.size() + 1, kReserveMax));
+    std::string_view url, value;
     for (std::string_view any = field.content; !any.empty();) {
       if (!take_field(any, inner)) return std::nullopt;
-      if (inner.number == kTypeUrl && inner.kind == Kind::bytes) item.type_url = inner.content;
-      if (inner.number == kValue && inner.kind == Kind::bytes) item.value = inner.content;
+      if (inner.number == kTypeUrl && inner.kind == Kind::bytes) url = inner.content;
+      if (inner.number == kValue && inner.kind == Kind::bytes) value = inner.content;
     }
+    if (out.urls.empty() || out.urls.back() != url) out.urls.push_back(url);
+    out.resources.push_back({value, xxhash64(value), out.urls.size() - 1});
   }
   return out;
 }

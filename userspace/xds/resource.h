@@ -26,12 +26,16 @@ std::optional<std::string_view> name_of(std::string_view bytes);
 Result<std::shared_ptr<const google::protobuf::Message>> unpack(
     const Resource& resource, const std::shared_ptr<google::protobuf::Arena>& arena);
 
-// A DiscoveryResponse taken apart where it lies: a push of megabytes is not copied to find that most of it is known.
+// A DiscoveryResponse taken apart where it lies: a push of megabytes is not copied to find that most of it is known. One
+// pass over the bytes, while they are in the cache.
 struct TakenApart {
   struct Item {
-    std::string_view type_url, value;  // of an Any
+    std::string_view value;  // of an Any
+    uint64_t hash;  // of `value`
+    size_t url;  // the Any's type_url, in `urls`
   };
   std::vector<Item> resources;
+  std::vector<std::string_view> urls;  // runs of resources share one
   std::string rest;  // the other fields, to be parsed
 };
 std::optional<TakenApart> take_apart(std::string_view response);  // nothing: no message

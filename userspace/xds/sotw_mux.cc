@@ -32,7 +32,8 @@ struct SotwMux::Response : Read {
   bool heartbeats = false;
 };
 
-SotwMux::SotwMux(Transport& transport, Options options) : Mux(transport, std::move(options)) {}
+SotwMux::SotwMux(Transport& transport, const Options& options)
+    : Mux(transport), node_(NodeField::of<discovery::DiscoveryRequest>(options)) {}
 
 SotwMux::~SotwMux() = default;
 
@@ -53,7 +54,7 @@ void SotwMux::on_resumed(Type& type) {
 }
 
 void SotwMux::on_open() {
-  first_request_ = true;
+  node_.begin();
   for (const auto& type : types()) {
     auto& state = static_cast<State&>(*type);
     state.nonce.clear();
@@ -97,20 +98,18 @@ void SotwMux::send(State& state) {
     state.resource_names = only.SerializeAsString();
   }
   request.set_response_nonce(state.nonce);
-  request.clear_node();
-  if (first_request_ || !options_.node_on_first_message_only) *request.mutable_node() = options_.node;
   request.clear_error_detail();
   if (!state.error.empty()) {
     request.mutable_error_detail()->set_code(kInternal);
     request.mutable_error_detail()->set_message(nack_text(std::move(state.error)));
     state.error.clear();
   }
-  first_request_ = false;
   state.pending = false;
-  transport_.send(request, state.resource_names);
+  transport_.send(request, {node_.next(), state.resource_names});
 }
 
-Status SotwMux::read_one(State& state, std::string_view url, std::string_view value, Response& into) {
+Status SotwMux::read_one(State& state, std::string_view url, std::string_view value, uint64_t hash,
+                         Response& into) {
   const std::string_view wanted_url = type_url(state.type);
   std::string_view name, version = into.update.version;
   std::optional<Duration> ttl;
@@ -130,9 +129,9 @@ Status SotwMux::read_one(State& state, std::string_view url, std::string_view va
     }
     url = wrapped->resource().type_url();
     value = wrapped->resource().value();
+    hash = xxhash64(value);
   }
-  const uint64_t hash = xxhash64(value);
-  // The name is in the bytes, unless something else has said it.
+  // A wrapped one without a name has the one in its bytes.
   if (name.empty() && url == wanted_url && state.expiries.empty() && read_same(state, hash, into)) return {};
   if (url != wanted_url)
     return Error{std::string(url) + " does not match the message-wide type URL " + std::string(wanted_url) +
@@ -145,6 +144,21 @@ Status SotwMux::read_one(State& state, std::string_view url, std::string_view va
   }
   if (ttl || !state.expiries.empty()) into.ttls.emplace_back(name, ttl);
   return read(state, name, version, value, hash, into);
+}
+
+Status SotwMux::read_all(State& state, const TakenApart& taken, Response& into) {
+  constexpr size_t kAhead = 8;  // look-ups under way at once: each would wait for the memory alone
+  const auto& all = taken.resources;
+  const bool names_needed = !state.expiries.empty();
+  std::optional<size_t> right_url;
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (i + kAhead < all.size()) state.quiet.prefetch(all[i + kAhead].hash);
+    // The name is in the bytes.
+    if (right_url == all[i].url && !names_needed && read_same(state, all[i].hash, into)) continue;
+    SLUICE_TRY(read_one(state, taken.urls[all[i].url], all[i].value, all[i].hash, into));
+    if (taken.urls[all[i].url] == type_url(state.type)) right_url = all[i].url;
+  }
+  return {};
 }
 
 Status SotwMux::on_message(std::string_view bytes, MonotonicTime now) {
@@ -169,11 +183,7 @@ Status SotwMux::on_message(std::string_view bytes, MonotonicTime now) {
 
   Response read(begin_read(now));
   read.update.version = response.version_info();
-  Status outcome;
-  for (const auto& item : taken->resources) {
-    outcome = read_one(state, item.type_url, item.value, read);
-    if (!outcome) break;
-  }
+  Status outcome = read_all(state, *taken, read);
   if (!outcome) {
     outcome = reject(state, std::move(outcome).error());
   } else {

@@ -4,13 +4,14 @@
 #include <string_view>
 
 #include "xds/mux.h"
+#include "xds/resource.h"
 
 namespace sluice::xds {
 
 // State of the world: each response names all there is of a type, each request all that is wanted.
 class SotwMux final : public Mux {
  public:
-  SotwMux(Transport& transport, Options options);
+  SotwMux(Transport& transport, const Options& options);
   ~SotwMux() override;
 
   void on_open() override;
@@ -24,11 +25,13 @@ class SotwMux final : public Mux {
   void on_resumed(Type& type) override;
   void on_expired(Type&, const std::vector<std::string>&) override {}
   struct Response;
-  Status read_one(State& state, std::string_view type_url, std::string_view value, Response& into);
+  Status read_one(State& state, std::string_view type_url, std::string_view value, uint64_t hash,
+                  Response& into);
+  Status read_all(State& state, const TakenApart& taken, Response& into);
   void want_request(State& state);
   void send(State& state);
 
-  bool first_request_ = true;  // of this stream
+  NodeField node_;
 };
 
 }  // namespace sluice::xds

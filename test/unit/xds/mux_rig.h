@@ -31,8 +31,9 @@ struct FakeTransport final : Mux::Transport {
     if (tokens > 0) --tokens;
     return true;
   }
-  void send(const google::protobuf::Message& request, std::string_view rest) override {
-    const std::string bytes = request.SerializeAsString() + std::string(rest);
+  void send(const google::protobuf::Message& request, std::initializer_list<std::string_view> rest) override {
+    std::string bytes = request.SerializeAsString();
+    for (const std::string_view part : rest) bytes += part;
     REQUIRE(sent.emplace_back().ParseFromString(bytes));
   }
   void note_pending(size_t n) override { pending = n; }

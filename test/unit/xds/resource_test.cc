@@ -1,5 +1,6 @@
 #include "xds/resource.h"
 
+#include "core/xxhash.h"
 #include "envoy/config/core/v3/extension.pb.h"
 #include "envoy/config/listener/v3/listener.pb.h"
 #include "envoy/config/route/v3/route.pb.h"
@@ -68,8 +69,10 @@ TEST_CASE("resource: a response taken apart is what protobuf makes of it, and no
     REQUIRE(static_cast<int>(taken->resources.size()) == whole.resources_size());
     for (int i = 0; i < whole.resources_size(); ++i) {
       const auto& item = taken->resources[static_cast<size_t>(i)];
-      CHECK(item.type_url == whole.resources(i).type_url());
+      REQUIRE(item.url < taken->urls.size());
+      CHECK(taken->urls[item.url] == whole.resources(i).type_url());
       CHECK(item.value == whole.resources(i).value());
+      CHECK(item.hash == xxhash64(whole.resources(i).value()));
     }
     whole.clear_resources();
     CHECK(rest.SerializeAsString() == whole.SerializeAsString());
