@@ -3,6 +3,7 @@
 #include <new>
 #include <tuple>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "core/stats.h"
 
@@ -71,6 +72,8 @@ class Store::Pool {
     const Cell* cells = find(place, slot);
     return cells != nullptr ? cells[i].load(order) : 0;
   }
+  std::vector<uint32_t> histograms;  // which cells of a place are
+
   size_t memory() const {
     size_t n = 0;
     for (const auto& chunks : slots_)
@@ -115,12 +118,18 @@ struct Store::Group {
   // The first group's, which has no prefix and is always there: all groups. Thousands of prefixes that begin alike are
   // slow to find in a tree.
   std::unordered_map<std::string_view, Group*> all;
+  // The first group's as well: those that have histograms. Every few seconds somebody asks for what was recorded in these,
+  // and thousands of clusters that nobody calls recorded nothing.
+  std::unordered_set<const Group*> with_histograms;
+  const std::string* prefix = nullptr;
   bool empty() const { return parts.empty() && singles.empty() && texts.empty(); }
 
   std::vector<Single>::iterator find_single(std::string_view name, Kind kind) {
     return std::lower_bound(singles.begin(), singles.end(), std::tuple(name, kind),
                             [](const Single& s, const auto& key) { return s.key() < key; });
   }
+  std::vector<Ref> metrics(const Store& store, std::optional<Kind> kind) const;  // its own, by name and kind
+  bool recorded(const Store& store) const;
 };
 
 // One metric, or a part of it: a name may stand in two layouts of one scope.
@@ -137,8 +146,9 @@ struct Store::Ref {
 
 Store::Store(unsigned slots) : slots_(slots), singles_(std::make_unique<Pool>(1, slots)) {
   assert(slots > 0);
-  Group& first = groups_[""];
-  first.all.emplace("", &first);
+  const auto first = groups_.try_emplace("").first;
+  first->second.all.emplace("", &first->second);
+  first->second.prefix = &first->first;
 }
 
 Store::~Store() {
@@ -150,12 +160,16 @@ Store::Group& Store::group(std::string_view prefix) {
   if (const auto it = all.find(prefix); it != all.end()) return *it->second;
   const auto made = groups_.try_emplace(std::string(prefix)).first;
   all.emplace(made->first, &made->second);
+  made->second.prefix = &made->first;
   return made->second;
 }
 
 Store::Pool& Store::pool(const Layout& layout) {
   auto& p = pools_[&layout];
-  if (!p) p = std::make_unique<Pool>(static_cast<uint32_t>(layout.items().size()), slots_);
+  if (p) return *p;
+  p = std::make_unique<Pool>(static_cast<uint32_t>(layout.items().size()), slots_);
+  for (uint32_t i = 0; i < layout.items().size(); ++i)
+    if (layout.items()[i].kind == Kind::histogram) p->histograms.push_back(i);
   return *p;
 }
 
@@ -183,6 +197,7 @@ Cell* Store::cell(std::string_view prefix, std::string_view name, Kind kind, Uni
   for (const Group::Part& part : g.parts) {
     if (const auto index = part.layout->find(leaf, kind)) return part.pool->get(part.place, slot) + *index;
   }
+  if (kind == Kind::histogram) groups_.begin()->second.with_histograms.insert(&g);
   auto it = g.find_single(leaf, kind);
   if (it == g.singles.end() || it->key() != std::tuple(leaf, kind))
     it = g.singles.insert(it, {std::string(leaf), kind, unit, singles_->take()});
@@ -196,6 +211,7 @@ Cell* Store::block(const std::string& prefix, const Layout& layout, std::optiona
   if (part == g.parts.end()) {
     Pool& p = pool(layout);
     part = g.parts.insert(part, {&layout, &p, p.take()});
+    if (!p.histograms.empty()) groups_.begin()->second.with_histograms.insert(&g);
   }
   return slot ? part->pool->get(part->place, *slot) : nullptr;
 }
@@ -233,7 +249,9 @@ void Store::end_lease(const std::string& prefix) {
       continue;
     }
     drop(it->second);
-    groups_.begin()->second.all.erase(it->first);
+    Group& first = groups_.begin()->second;
+    first.with_histograms.erase(&it->second);
+    first.all.erase(it->first);
     it = groups_.erase(it);
   }
 }
@@ -287,26 +305,44 @@ void Store::add_to(MetricSnapshot& to, const Ref& m) const {
   }
 }
 
-// Adds the metrics of the group at `at` and of all groups within it, by full name; leaves `at` behind them.
-void Store::print(Groups::const_iterator& at, std::optional<Kind> kind, bool used_only,
-                  std::vector<MetricSnapshot>& out) const {
-  const std::string& prefix = at->first;
-  const Group& g = at->second;
+std::vector<Store::Ref> Store::Group::metrics(const Store& store, std::optional<Kind> kind) const {
   std::vector<Ref> own;
   auto wanted = [&](Kind k) { return !kind || k == *kind; };
-  for (const Group::Part& part : g.parts) {
+  for (const Part& part : parts) {
     const auto& items = part.layout->items();
     for (uint32_t i = 0; i < items.size(); ++i)
       if (wanted(items[i].kind))
         own.push_back({items[i].name, items[i].kind, items[i].unit, part.pool, part.place, i, nullptr});
   }
-  for (const Group::Single& s : g.singles)
-    if (wanted(s.kind)) own.push_back({s.name, s.kind, s.unit, singles_.get(), s.place, 0, nullptr});
+  for (const Single& s : singles)
+    if (wanted(s.kind)) own.push_back({s.name, s.kind, s.unit, store.singles_.get(), s.place, 0, nullptr});
   if (wanted(Kind::text))
-    for (const auto& [name, text] : g.texts)
+    for (const auto& [name, text] : texts)
       own.push_back({name, Kind::text, Unit::none, nullptr, 0, 0, &text});
   std::sort(own.begin(), own.end(), [](const Ref& a, const Ref& b) { return a.key() < b.key(); });
+  return own;
+}
 
+// Whether there is a value in one of its histograms: a look at the cells, without making anything.
+bool Store::Group::recorded(const Store& store) const {
+  auto held = [&](const Pool& pool, uint32_t place, uint32_t i) {
+    for (unsigned slot = 0; slot < store.slots_; ++slot)
+      if (pool.read(place, i, slot) != 0) return true;
+    return false;
+  };
+  for (const Part& part : parts)
+    for (const uint32_t i : part.pool->histograms)
+      if (held(*part.pool, part.place, i)) return true;
+  return std::ranges::any_of(singles, [&](const Single& s) {
+    return s.kind == Kind::histogram && held(*store.singles_, s.place, 0);
+  });
+}
+
+// Adds the metrics of the group at `at` and of all groups within it, by full name; leaves `at` behind them.
+void Store::print(Groups::const_iterator& at, std::optional<Kind> kind, bool used_only,
+                  std::vector<MetricSnapshot>& out) const {
+  const std::string& prefix = at->first;
+  const std::vector<Ref> own = at->second.metrics(*this, kind);
   auto next = own.begin();
   auto put = [&] {
     MetricSnapshot s;
@@ -332,6 +368,25 @@ void Store::print(Groups::const_iterator& at, std::optional<Kind> kind, bool use
 std::vector<MetricSnapshot> Store::snapshot(std::optional<Kind> kind, bool used_only) const {
   std::vector<MetricSnapshot> out;
   std::unique_lock lock(mutex_);
+  if (kind == Kind::histogram && used_only) {
+    for (const Group* group : groups_.begin()->second.with_histograms) {
+      if (!group->recorded(*this)) continue;
+      const std::vector<Ref> own = group->metrics(*this, kind);
+      for (auto next = own.begin(); next != own.end();) {
+        MetricSnapshot s;
+        s.name = *group->prefix + std::string(next->name);
+        s.kind = next->kind;
+        s.unit = next->unit;
+        s.histogram = std::make_shared<HistogramSnapshot>();
+        const auto first = next;
+        for (; next != own.end() && next->key() == first->key(); ++next) add_to(s, *next);
+        if (s.used) out.push_back(std::move(s));
+      }
+    }
+    lock.unlock();
+    std::ranges::sort(out, {}, &MetricSnapshot::name);
+    return out;
+  }
   auto at = groups_.begin();
   if (at->second.empty()) ++at;  // else all others are within it
   while (at != groups_.end()) {

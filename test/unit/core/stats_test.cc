@@ -218,6 +218,38 @@ TEST_CASE("a name that stood before its layout is one metric still") {
   CHECK(all[0].value == 6);
 }
 
+TEST_CASE("histograms with values are those of the whole snapshot, whatever comes and goes") {
+  Store store(2);
+  auto check = [&](std::vector<std::string> expected) {
+    std::vector<std::string> asked, all;
+    for (auto& m : store.snapshot(Kind::histogram, true)) {
+      asked.push_back(m.name);
+      CHECK(m.used);
+      CHECK(m.histogram->count == by_name(store).at(m.name).histogram->count);
+    }
+    for (auto& m : store.snapshot())
+      if (m.kind == Kind::histogram && m.used) all.push_back(m.name);
+    CHECK(asked == expected);
+    CHECK(all == expected);
+  };
+  const Scope b = store.root(0).scope("b"), a = store.root(1).scope("a");
+  b.declare(pair_layout());
+  store.root(0).counter("b.a").add(1);
+  store.root(0).histogram("never", Unit::none);
+  check({});
+  auto lease = std::make_unique<Lease>(a.lease());
+  a.block(pair_layout()).histogram("t").record(1);
+  a.scope("inner").histogram("z", Unit::none).record(1);
+  b.block(pair_layout()).histogram("t").record(1);
+  store.root(1).block(pair_layout()).histogram("t").record(1);
+  store.root(1).scope("b").histogram("t", Unit::bytes).record(3);
+  check({"a.inner.z", "a.t", "b.t", "t"});
+  lease.reset();
+  check({"b.t", "t"});
+  a.declare(pair_layout());
+  check({"b.t", "t"});
+}
+
 TEST_CASE("names are sorted over scopes within scopes") {
   Store store(1);
   for (const char* name : {"c.a-b.x", "c.a.x", "c.a.b.x", "c.a0.x", "c.a.z", "c.a.b", "c.b", "c", "d"})
