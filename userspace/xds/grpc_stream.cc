@@ -148,6 +148,7 @@ bool GrpcStream::take_messages() {
     if (in_.size() - at - kPrefix < length) {
       // A push of megabytes is not copied over and over while it comes. Beyond that a length is not taken on trust.
       in_.reserve(std::min(at + kPrefix + length, kReserveMax));
+      callbacks_.on_part(std::string_view(in_).substr(at + kPrefix), length);
       break;
     }
     const Status taken = callbacks_.on_message(std::string_view(in_).substr(at + kPrefix, length));

@@ -19,6 +19,8 @@ class GrpcStream final : private ext::HttpTry::Callbacks, private http::StreamRe
  public:
   class Callbacks {
    public:
+    // So much of a message of `total` bytes is there, from its beginning. The rest follows, or on_closed, or our close().
+    virtual void on_part(std::string_view begun, size_t total) {}
     virtual void on_open() = 0;  // send() may be called; the peer need not have answered yet
     // A whole message. An error ends the call: it is reset, on_closed follows.
     virtual Status on_message(std::string_view bytes) = 0;

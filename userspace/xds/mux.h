@@ -88,6 +88,8 @@ class Mux {
   void on_closed();  // an open stream ended, or none could be had
   // An error: that was no message of the protocol; reset the stream.
   virtual Status on_message(std::string_view bytes, MonotonicTime now) = 0;
+  // So much of the next message, of `total` bytes, is there, from its beginning; may be left out, changes nothing.
+  virtual void on_part(std::string_view begun, size_t total) {}
   virtual void flush() = 0;
   void on_time(MonotonicTime now);
   // Tells watchers what has only been counted yet: somebody looks at statistics.

@@ -83,28 +83,40 @@ std::optional<std::string_view> name_of(std::string_view bytes) {
   return name;
 }
 
-std::optional<TakenApart> take_apart(std::string_view response) {
-  constexpr uint64_t kResources = 2, kTypeUrl = 1, kValue = 2;
+void TakenApart::take(std::string_view begun, size_t total) {
+  constexpr uint64_t kResources = 2;
   constexpr size_t kReserveMax = 8192;  // the control plane does not choose what is reserved
-  TakenApart out;
-  for (Field field, inner; !response.empty();) {
-    if (!take_field(response, field)) return std::nullopt;
+  std::string_view left = begun.substr(done_);
+  for (Field field; !broken_ && !left.empty(); done_ = begun.size() - left.size()) {
+    if (!take_field(left, field)) return;  // not all of it is there, or never will be
     if (field.number != kResources || field.kind != Kind::bytes) {
-      out.rest += field.whole;
+      rest += field.whole;
       continue;
     }
-    if (out.resources.empty())  // the others are likely to be about as large
-      out.resources.reserve(std::min(response.size() / field.whole.size() + 1, kReserveMax));
-    std::string_view url, value;
-    for (std::string_view any = field.content; !any.empty();) {
-      if (!take_field(any, inner)) return std::nullopt;
-      if (inner.number == kTypeUrl && inner.kind == Kind::bytes) url = inner.content;
-      if (inner.number == kValue && inner.kind == Kind::bytes) value = inner.content;
-    }
-    if (out.urls.empty() || out.urls.back() != url) out.urls.push_back(url);
-    out.resources.push_back({value, xxhash64(value), out.urls.size() - 1});
+    if (resources.empty())  // the others are likely to be about as large
+      resources.reserve(std::min(total / field.whole.size() + 1, kReserveMax));
+    broken_ = !take_resource(field.content, static_cast<size_t>(field.content.data() - begun.data()));
   }
-  return out;
+}
+
+bool TakenApart::take_resource(std::string_view any, size_t at) {
+  constexpr uint64_t kTypeUrl = 1, kValue = 2;
+  const char* const from = any.data();
+  std::string_view url, value(from, 0);
+  for (Field field; !any.empty();) {
+    if (!take_field(any, field)) return false;
+    if (field.number == kTypeUrl && field.kind == Kind::bytes) url = field.content;
+    if (field.number == kValue && field.kind == Kind::bytes) value = field.content;
+  }
+  if (urls.empty() || urls.back() != url) urls.emplace_back(url);
+  resources.push_back(
+      {at + static_cast<size_t>(value.data() - from), value.size(), xxhash64(value), urls.size() - 1});
+  return true;
+}
+
+bool TakenApart::finish(std::string_view response) {
+  take(response, response.size());
+  return !broken_ && done_ == response.size();
 }
 
 Result<std::shared_ptr<const google::protobuf::Message>> unpack(

@@ -26,18 +26,29 @@ std::optional<std::string_view> name_of(std::string_view bytes);
 Result<std::shared_ptr<const google::protobuf::Message>> unpack(
     const Resource& resource, const std::shared_ptr<google::protobuf::Arena>& arena);
 
-// A DiscoveryResponse taken apart where it lies: a push of megabytes is not copied to find that most of it is known. One
-// pass over the bytes, while they are in the cache.
-struct TakenApart {
+// A DiscoveryResponse taken apart where it lies, as it comes: a push of megabytes is not copied to find that most of it is
+// known, and what has just come is still in the cache.
+class TakenApart {
+ public:
   struct Item {
-    std::string_view value;  // of an Any
-    uint64_t hash;  // of `value`
+    size_t at, size;  // of an Any's value, in the response
+    uint64_t hash;  // of that
     size_t url;  // the Any's type_url, in `urls`
+    std::string_view value(std::string_view response) const { return response.substr(at, size); }
   };
+  // So much of a response of `total` bytes is there, from its beginning: as before, and more.
+  void take(std::string_view begun, size_t total);
+  // All of it is. False: it is no message.
+  bool finish(std::string_view response);
+
   std::vector<Item> resources;
-  std::vector<std::string_view> urls;  // runs of resources share one
+  std::vector<std::string> urls;  // runs of resources share one
   std::string rest;  // the other fields, to be parsed
+
+ private:
+  bool take_resource(std::string_view any, size_t at);
+  size_t done_ = 0;  // bytes
+  bool broken_ = false;
 };
-std::optional<TakenApart> take_apart(std::string_view response);  // nothing: no message
 
 }  // namespace sluice::xds

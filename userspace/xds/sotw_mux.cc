@@ -55,6 +55,7 @@ void SotwMux::on_resumed(Type& type) {
 
 void SotwMux::on_open() {
   node_.begin();
+  coming_ = {};
   for (const auto& type : types()) {
     auto& state = static_cast<State&>(*type);
     state.nonce.clear();
@@ -146,7 +147,7 @@ Status SotwMux::read_one(State& state, std::string_view url, std::string_view va
   return read(state, name, version, value, hash, into);
 }
 
-Status SotwMux::read_all(State& state, const TakenApart& taken, Response& into) {
+Status SotwMux::read_all(State& state, const TakenApart& taken, std::string_view bytes, Response& into) {
   constexpr size_t kAhead = 8;  // look-ups under way at once: each would wait for the memory alone
   const auto& all = taken.resources;
   const bool names_needed = !state.expiries.empty();
@@ -155,7 +156,7 @@ Status SotwMux::read_all(State& state, const TakenApart& taken, Response& into) 
     if (i + kAhead < all.size()) state.quiet.prefetch(all[i + kAhead].hash);
     // The name is in the bytes.
     if (right_url == all[i].url && !names_needed && read_same(state, all[i].hash, into)) continue;
-    SLUICE_TRY(read_one(state, taken.urls[all[i].url], all[i].value, all[i].hash, into));
+    SLUICE_TRY(read_one(state, taken.urls[all[i].url], all[i].value(bytes), all[i].hash, into));
     if (taken.urls[all[i].url] == type_url(state.type)) right_url = all[i].url;
   }
   return {};
@@ -163,8 +164,8 @@ Status SotwMux::read_all(State& state, const TakenApart& taken, Response& into) 
 
 Status SotwMux::on_message(std::string_view bytes, MonotonicTime now) {
   discovery::DiscoveryResponse response;  // without its resources, which stay where they are
-  const auto taken = take_apart(bytes);
-  if (!taken || !response.ParseFromString(taken->rest))
+  TakenApart taken = std::exchange(coming_, {});
+  if (!taken.finish(bytes) || !response.ParseFromString(taken.rest))
     return Error{"the control plane sent " + std::to_string(bytes.size()) +
                  " bytes that are no DiscoveryResponse"};
   Type* type = asked_type(response.type_url());
@@ -174,7 +175,7 @@ Status SotwMux::on_message(std::string_view bytes, MonotonicTime now) {
   state.nonce = response.nonce();
   if (state.watches == 0) {
     // The last watch went while this was on its way. Resources for nobody are not acknowledged, as in Envoy.
-    if (taken->resources.empty())
+    if (taken.resources.empty())
       state.request.set_version_info(response.version_info());
     else
       want_request(state);
@@ -183,7 +184,7 @@ Status SotwMux::on_message(std::string_view bytes, MonotonicTime now) {
 
   Response read(begin_read(now));
   read.update.version = response.version_info();
-  Status outcome = read_all(state, *taken, read);
+  Status outcome = read_all(state, taken, bytes, read);
   if (!outcome) {
     outcome = reject(state, std::move(outcome).error());
   } else {

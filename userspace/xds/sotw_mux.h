@@ -16,6 +16,7 @@ class SotwMux final : public Mux {
 
   void on_open() override;
   Status on_message(std::string_view bytes, MonotonicTime now) override;
+  void on_part(std::string_view begun, size_t total) override { coming_.take(begun, total); }
   void flush() override;
 
  private:
@@ -27,11 +28,12 @@ class SotwMux final : public Mux {
   struct Response;
   Status read_one(State& state, std::string_view type_url, std::string_view value, uint64_t hash,
                   Response& into);
-  Status read_all(State& state, const TakenApart& taken, Response& into);
+  Status read_all(State& state, const TakenApart& taken, std::string_view bytes, Response& into);
   void want_request(State& state);
   void send(State& state);
 
   NodeField node_;
+  TakenApart coming_;  // of the message that is not all there yet
 };
 
 }  // namespace sluice::xds

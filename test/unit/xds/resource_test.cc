@@ -1,5 +1,7 @@
 #include "xds/resource.h"
 
+#include <numeric>
+
 #include "core/xxhash.h"
 #include "envoy/config/core/v3/extension.pb.h"
 #include "envoy/config/listener/v3/listener.pb.h"
@@ -58,20 +60,21 @@ TEST_CASE("resource: a response taken apart is what protobuf makes of it, and no
   response.add_resources();
   response.mutable_control_plane()->set_identifier("plane");
   const std::string bytes = response.SerializeAsString();
-  auto agrees = [](std::string_view input) {
+  auto agrees = [](std::string_view input, std::vector<size_t> parts = {}) {
     discovery::DiscoveryResponse whole, rest;
     const bool parsed = whole.ParseFromArray(input.data(), static_cast<int>(input.size()));
-    const auto taken = take_apart(input);
-    const bool made = taken && rest.ParseFromString(taken->rest);
+    TakenApart taken;
+    for (const size_t n : parts) taken.take(std::string(input.substr(0, n)), input.size());
+    const bool made = taken.finish(input) && rest.ParseFromString(taken.rest);
     CHECK(made == parsed);
     if (!made || !parsed) return;
     CHECK(rest.resources().empty());
-    REQUIRE(static_cast<int>(taken->resources.size()) == whole.resources_size());
+    REQUIRE(static_cast<int>(taken.resources.size()) == whole.resources_size());
     for (int i = 0; i < whole.resources_size(); ++i) {
-      const auto& item = taken->resources[static_cast<size_t>(i)];
-      REQUIRE(item.url < taken->urls.size());
-      CHECK(taken->urls[item.url] == whole.resources(i).type_url());
-      CHECK(item.value == whole.resources(i).value());
+      const auto& item = taken.resources[static_cast<size_t>(i)];
+      REQUIRE(item.url < taken.urls.size());
+      CHECK(taken.urls[item.url] == whole.resources(i).type_url());
+      CHECK(item.value(input) == whole.resources(i).value());
       CHECK(item.hash == xxhash64(whole.resources(i).value()));
     }
     whole.clear_resources();
@@ -80,6 +83,19 @@ TEST_CASE("resource: a response taken apart is what protobuf makes of it, and no
   agrees(bytes);
   for (size_t i = 0; i < bytes.size(); ++i) agrees(std::string_view(bytes).substr(0, i));
   agrees(bytes + bytes);
+  // However it comes.
+  for (size_t i = 0; i < bytes.size(); ++i) agrees(bytes, {i});
+  std::vector<size_t> each(bytes.size());
+  std::iota(each.begin(), each.end(), 0);
+  agrees(bytes, each);
+  for (size_t i = 0; i < bytes.size(); ++i)
+    agrees(std::string_view(bytes).substr(0, i), {i / 3, i / 2, i / 2, i});
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    std::string broken = bytes;
+    broken[i] = static_cast<char>(broken[i] ^ 0x55);
+    agrees(broken);
+    agrees(broken, {i / 2, i, i + 1});
+  }
   agrees(bytes + "\x12\x00");  // an empty Any more
   agrees(bytes + "\x10\x07");  // the resources' number with another kind of value: an unknown field
 }
