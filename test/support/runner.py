@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -122,6 +123,37 @@ def run_pytest(directory, arguments, count, env, retry):
     print(f"{again.passed} of {failed} passed when tried again; the first failures stand above", flush=True)
 
 
+def run_vm(options, count, seconds):
+    """Builds, then runs what stands on the kernel in virtual machines with other kernels."""
+    sys.path.insert(0, str(ROOT / "test"))
+    from vm import kernels, lane, machine
+    signal.signal(signal.SIGTERM, machine.terminated)
+    directory = (options.build_dir or ROOT / "build").resolve()
+    versions = [options.kernel] if options.kernel else kernels.VERSIONS
+    for version in versions:
+        lacks = kernels.missing(version)
+        if lacks:
+            sys.exit(f"missing: {', '.join(lacks)}: run tools/setup --vm")
+    if not build(directory, False, options.jobs):
+        count.broken.append(f"build of {directory.name}")
+        return
+    for version in versions:
+        step(f"virtual machine with kernel {version}")
+        started = time.monotonic()
+        with tempfile.TemporaryDirectory() as scratch:
+            for name, report, passed in lane.run(directory, version, pathlib.Path(scratch)):
+                before = count.failed
+                if report is None:
+                    count.add(*((1, 0) if passed else (0, 1)))
+                elif report.name.endswith("ctest.xml"):
+                    count_ctest(report, count)
+                else:
+                    count_pytest(ElementTree.parse(report).getroot(), count)
+                if not passed and count.failed == before:
+                    count.broken.append(f"{name} on {version}")
+        seconds[f"kernel {version}"] = time.monotonic() - started
+
+
 def parse(arguments):
     parser = argparse.ArgumentParser(prog="tools/test", description="Builds sluice and runs its tests. Without options: repository "
                                      "rules, unit, BPF, simulation and integration tests. The last line is the count.")
@@ -130,6 +162,9 @@ def parse(arguments):
     parser.add_argument("--sanitize", action="store_true", help="the same in a second build tree with the address and "
                         "undefined-behaviour sanitizers")
     parser.add_argument("--all", action="store_true", help="everything, then everything again with the sanitizers (.ci/run)")
+    parser.add_argument("--vm", action="store_true", help="only what stands on the kernel, in virtual machines with Debian 12's kernels "
+                        "(tools/setup --vm); slow where the processor cannot virtualize")
+    parser.add_argument("--kernel", choices=["6.1", "6.12"], help="with --vm: only this one")
     parser.add_argument("--retry", action="store_true", help="integration cases that fail are tried once more; both outcomes are printed")
     parser.add_argument("--fast", action="store_true", help="leave out what takes more than a few seconds")
     parser.add_argument("--no-setup", action="store_true", help="do not look for missing packages first")
@@ -181,7 +216,9 @@ def main(arguments):
     for tool in ("cmake", "ninja", "ctest"):
         if not shutil.which(tool):
             sys.exit(f"{tool} is missing: run tools/setup")
-    for sanitize in ([False, True] if options.all else [options.sanitize]):
+    if options.vm:
+        run_vm(options, count, seconds)
+    for sanitize in ([] if options.vm else [False, True] if options.all else [options.sanitize]):
         run_tree(options, sanitize, count, seconds)
     print("\n" + ", ".join(f"{what} {spent:.0f} s" for what, spent in seconds.items()))
     if count.broken:

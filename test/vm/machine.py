@@ -96,10 +96,11 @@ class Machine:
             initrd, console = scratch / "initrd", scratch / "console"
             initrd.write_bytes(initramfs(self.kernel))
             console.touch()
-            status = self._attend(self._command(initrd, share, console), share / "status", console, seconds, output)
-            if results is not None:
-                shutil.copytree(share / "results", results, dirs_exist_ok=True)
-            return status
+            try:
+                return self._attend(self._command(initrd, share, console), share / "status", console, seconds, output)
+            finally:
+                if results is not None:
+                    shutil.copytree(share / "results", results, dirs_exist_ok=True)
 
     @staticmethod
     def _attend(command, status, console, seconds, output):
