@@ -118,8 +118,13 @@ Status add_drops(const endpoint::ClusterLoadAssignment& assignment, const FieldP
     return refuse(policy.field("drop_overloads"), "Cluster drop_overloads config has " +
                                                       std::to_string(drops.size()) +
                                                       " categories. Envoy only support one.");
-  if (!drops.empty() && drops[0].drop_percentage().numerator() > 0)
-    out = extensions::to_fraction(drops[0].drop_percentage());
+  if (drops.empty() || drops[0].drop_percentage().numerator() == 0) return {};
+  out = extensions::to_fraction(drops[0].drop_percentage());
+  if (out->numerator > out->denominator)
+    return refuse(policy.field("drop_overloads").item(0).field("drop_percentage"),
+                  "Cluster drop_overloads config is invalid. drop_ratio is above 1 (Numerator " +
+                      std::to_string(out->numerator) + " / Denominator " + std::to_string(out->denominator) +
+                      "). The valid range is 0~1.");
   return {};
 }
 

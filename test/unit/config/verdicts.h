@@ -254,6 +254,13 @@ inline constexpr Row kRows[] = {
     {"load that is dropped", Verdict::accepted,
      CLUSTER("load_assignment: {cluster_name: c, policy: {drop_overloads: [{category: x, drop_percentage: "
              "{numerator: 5}}]}}")},
+    {"a millionth of the load is dropped", Verdict::accepted,
+     CLUSTER("load_assignment: {cluster_name: c, policy: {drop_overloads: [{category: x, drop_percentage: "
+             "{numerator: 1, denominator: MILLION}}]}}")},
+    {"more load is dropped than comes", Verdict::refused,
+     CLUSTER("load_assignment: {cluster_name: c, policy: {drop_overloads: [{category: x, drop_percentage: "
+             "{numerator: 101}}]}}"),
+     "drop_overloads[0].drop_percentage"},
     {"load that is dropped twice", Verdict::refused,
      CLUSTER("load_assignment: {cluster_name: c, policy: {drop_overloads: [{category: x}, {category: y}]}}"),
      "drop_overloads"},
