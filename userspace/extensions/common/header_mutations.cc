@@ -6,14 +6,6 @@ namespace {
 using http::HeaderMap;
 using Append = model::HeaderRules::Append;
 
-std::string value_of(const std::string& literal, const model::HeaderFormatter* formatter,
-                     const ext::StreamInfo& info) {
-  if (!formatter) return literal;
-  std::string out;
-  formatter->format(info, out);
-  return out;
-}
-
 // Fields that the proxy knows by name stay one, their values joined by a comma, as in Envoy's map.
 void add_field(HeaderMap& headers, const std::string& name, std::string_view value) {
   const http::Name id = http::find_name(name);
@@ -50,6 +42,14 @@ void apply(const RemoveOnMatch& rule, HeaderMap& headers, const ext::StreamInfo&
 }
 
 }  // namespace
+
+std::string value_of(const std::string& literal, const model::HeaderFormatter* formatter,
+                     const ext::StreamInfo& info) {
+  if (!formatter) return literal;
+  std::string out;
+  formatter->format(info, out);
+  return out;
+}
 
 void apply(const std::vector<Mutation>& mutations, HeaderMap& headers, const ext::StreamInfo& info) {
   for (const Mutation& m : mutations) std::visit([&](const auto& rule) { apply(rule, headers, info); }, m);

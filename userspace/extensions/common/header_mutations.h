@@ -20,6 +20,9 @@ struct RemoveOnMatch {
 };
 using Mutation = std::variant<model::HeaderRules::Add, Remove, RemoveOnMatch>;
 
+// What is to be set: `literal`, or what `formatter` makes of the stream; null: it is a literal.
+std::string value_of(const std::string& literal, const model::HeaderFormatter* formatter,
+                     const ext::StreamInfo& info);
 // In order.
 void apply(const std::vector<Mutation>& mutations, http::HeaderMap& headers, const ext::StreamInfo& info);
 

@@ -10,14 +10,6 @@ namespace {
 using http::HeaderMap;
 using Append = model::HeaderRules::Append;
 
-std::string value_of(const std::string& literal, const model::HeaderFormatter* formatter,
-                     const ext::StreamInfo& info) {
-  if (!formatter) return literal;
-  std::string out;
-  formatter->format(info, out);
-  return out;
-}
-
 void apply(const QueryMutation& m, http::QueryParameters& parameters, const ext::StreamInfo& info) {
   auto named = [&](const auto& p) { return p.first == m.name; };
   if (m.remove) {
