@@ -194,6 +194,27 @@ bool Router::can_replay() const {
   return !body_passed_ && !response_started_;
 }
 
+bool Router::allowed(RetryState::Verdict verdict) {
+  switch (verdict) {
+    case Verdict::yes:
+      return true;
+    case Verdict::overflow:
+      info().flags.set(ResponseFlag::upstream_overflow);
+      return false;
+    case Verdict::exhausted:
+      info().flags.set(ResponseFlag::upstream_retry_limit_exceeded);
+      return false;
+    case Verdict::no:
+      return false;
+  }
+  return false;
+}
+
+bool Router::may_retry(ResetReason reason) {
+  return retry_ && can_replay() &&
+         allowed(retry_->on_reset(reason, sent_, cluster_, action_->priority, context_->random()));
+}
+
 // On a fresh connection at once, and nobody needs to know: nothing of the request reached the server, or the server closed
 // a connection that was kept alive as the request came to it. The latter is for requests that do no more when they are
 // done twice (RFC 9110 section 9.2.2, RFC 9112 section 9.3.1), and that no retry policy looks after.
@@ -226,20 +247,7 @@ void Router::upstream_reset(ResetReason reason, std::string_view transport_failu
   // Once it has answered, a host has done well, whatever comes after; gRPC says so only at the end.
   if (try_ && (!response_started_ || report_grpc_late_))
     try_->report(connecting ? ext::TryResult::connect_failed : ext::TryResult::reset);
-  if (retry_ && can_replay()) {
-    switch (retry_->on_reset(reason, sent_, cluster_, action_->priority, context_->random())) {
-      case Verdict::yes:
-        return retry_later();
-      case Verdict::overflow:
-        info().flags.set(ResponseFlag::upstream_overflow);
-        break;
-      case Verdict::exhausted:
-        info().flags.set(ResponseFlag::upstream_retry_limit_exceeded);
-        break;
-      case Verdict::no:
-        break;
-    }
-  }
+  if (may_retry(reason)) return retry_later();
   const uint16_t status = reason == ResetReason::protocol_error ? 502 : 503;
   charge_abort(status, dropped);
   info().flags.set(flag_of(reason));
@@ -329,21 +337,9 @@ void Router::try_timed_out(stats::Counter& counter, std::string_view details) {
   counter.add();
   if (try_span_) try_span_->outcome.flags.set(ResponseFlag::upstream_request_timeout);
   try_->report(ext::TryResult::timeout);
-  if (retry_ && can_replay()) {
-    switch (
-        retry_->on_reset(ResetReason::local_reset, sent_, cluster_, action_->priority, context_->random())) {
-      case Verdict::yes:
-        timeout_retry_ = true;
-        return retry_later();
-      case Verdict::overflow:
-        info().flags.set(ResponseFlag::upstream_overflow);
-        break;
-      case Verdict::exhausted:
-        info().flags.set(ResponseFlag::upstream_retry_limit_exceeded);
-        break;
-      case Verdict::no:
-        break;
-    }
+  if (may_retry(ResetReason::local_reset)) {
+    timeout_retry_ = true;
+    return retry_later();
   }
   charge_abort(timeout_status_, false);
   timed_out(details, ext::TryResult::timeout);
@@ -352,21 +348,7 @@ void Router::try_timed_out(stats::Counter& counter, std::string_view details) {
 void Router::on_max_duration(io::Timer& timer) {
   Router& self = *timer.owner<Router>();
   self.cluster_->http_stats().upstream_rq_max_duration_reached.add();
-  if (self.retry_ && self.can_replay()) {
-    switch (self.retry_->on_reset(ResetReason::local_reset, self.sent_, self.cluster_, self.action_->priority,
-                                  self.context_->random())) {
-      case Verdict::yes:
-        return self.retry_later();
-      case Verdict::overflow:
-        self.info().flags.set(ResponseFlag::upstream_overflow);
-        break;
-      case Verdict::exhausted:
-        self.info().flags.set(ResponseFlag::upstream_retry_limit_exceeded);
-        break;
-      case Verdict::no:
-        break;
-    }
-  }
+  if (self.may_retry(ResetReason::local_reset)) return self.retry_later();
   self.info().flags.set(ResponseFlag::upstream_max_stream_duration);
   self.local_reply(self.request_complete_ == MonotonicTime{} ? 408 : 504,
                    "upstream max stream duration reached", "upstream_max_stream_duration_reached");

@@ -80,6 +80,9 @@ class Router final : public ext::HttpFilter, private ext::HttpTry::Callbacks, pr
   void retry_later();
   void retry_now();
   bool can_replay() const;
+  // Whether there is to be another try; why there is none goes into the record.
+  bool allowed(RetryState::Verdict verdict);
+  bool may_retry(http::ResetReason reason);  // behind a try that has ended so
   bool sends_again(http::ResetReason reason) const;
   const model::RouteAction::Upgrade* terminates_connect() const;
   Buffer proxy_header();

@@ -11,9 +11,7 @@
 
 namespace sluice::extensions::router {
 
-using ext::ResponseFlag;
 using http::Name;
-using Verdict = RetryState::Verdict;
 
 namespace {
 
@@ -138,23 +136,13 @@ void Router::report_host(uint16_t status, const http::HeaderMap& headers, bool e
 
 bool Router::retries(const http::HeaderMap& headers, uint16_t status) {
   if (!retry_ || !can_replay()) return false;
-  switch (retry_->on_response(headers, status, cluster_, action_->priority, context_->random(),
-                              context_->loop().wall_now())) {
-    case Verdict::yes:
-      try_->report(ext::TryResult::reset);
-      cluster_->code_stats().retry.charge(status, !(grpc_ && config().suppress_grpc_failure_code_stats));
-      retry_later();
-      return true;
-    case Verdict::overflow:
-      info().flags.set(ResponseFlag::upstream_overflow);
-      return false;
-    case Verdict::exhausted:
-      info().flags.set(ResponseFlag::upstream_retry_limit_exceeded);
-      return false;
-    case Verdict::no:
-      return false;
-  }
-  return false;
+  if (!allowed(retry_->on_response(headers, status, cluster_, action_->priority, context_->random(),
+                                   context_->loop().wall_now())))
+    return false;
+  try_->report(ext::TryResult::reset);
+  cluster_->code_stats().retry.charge(status, !(grpc_ && config().suppress_grpc_failure_code_stats));
+  retry_later();
+  return true;
 }
 
 // ---- internal redirects ----
