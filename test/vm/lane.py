@@ -10,7 +10,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 _SLOWNESS = 10  # how much longer tests may wait in a machine that is emulated
 _STEP_SECONDS = 1800
 # Integration: what stands on the kernel. Cases on Envoy say nothing about it; those that load or wait for long are not for emulation.
-_FILES = ("test_interception.py", "test_outbound.py", "test_inbound.py", "test_http_connection_manager.py", "test_tls.py::test_client_certificates")
+_FILES = ("test_interception.py", "test_outbound.py", "test_inbound.py", "test_http_connection_manager.py", "test_tls.py::test_client_certificates",
+          "test_ktls.py")
 _SELECT = "not envoy and not iptables"
 
 
@@ -24,7 +25,7 @@ def steps(build):
     test = ROOT / "test"
     return [
         ("sluicectl check", [build / "bin" / "sluicectl", "check"], None),
-        ("event loop", _ctest(build, "^io_test$", "io.ctest.xml"), "io.ctest.xml"),
+        ("event loop, connections, TLS by the kernel", _ctest(build, "^(io_test|net_test|tls_test)$", "io.ctest.xml"), "io.ctest.xml"),
         ("BPF", _ctest(build, "^(bpf_decisions_test|redirect_bpf_test)$", "bpf.ctest.xml"), "bpf.ctest.xml"),
         ("quick start", [ROOT / "tools" / "quickstart", "--no-setup", "--no-build"], None),
         ("integration", ["/usr/bin/python3", "-m", "pytest", "-c", test / "pytest.ini", "--rootdir", test, "-v", "--no-header", "--tb=short",
