@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <string_view>
 
 #include "core/fd.h"
 #include "core/log.h"
@@ -109,12 +110,6 @@ bool given_to_tcp_exactly(int fd, uint64_t& n) {
     if (before == after) return true;
   }
   return false;
-}
-
-uint64_t netns_cookie(int fd) {
-  uint64_t cookie = 0;
-  socklen_t size = sizeof(cookie);
-  return getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size) == 0 ? cookie : 0;
 }
 
 class SystemKernelTls final : public KernelTls {
@@ -216,6 +211,12 @@ class SystemKernelTls final : public KernelTls {
 };
 
 }  // namespace
+
+uint64_t netns_cookie(int fd) {
+  uint64_t cookie = 0;
+  socklen_t size = sizeof(cookie);
+  return getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size) == 0 ? cookie : 0;
+}
 
 KernelTlsKeys::~KernelTlsKeys() {
   wipe(key.data(), key.size());

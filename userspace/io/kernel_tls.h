@@ -6,7 +6,6 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "io/loop.h"
 
@@ -65,8 +64,10 @@ struct KernelTlsSupport {
 };
 // Tries it on a connection to itself; may make the kernel load its module.
 KernelTlsSupport probe_kernel_tls();
-// Network devices of this thread's network namespace with tls-hw-tx-offload on.
-std::vector<std::string> tls_offload_devices();
+// Network devices of this thread's network namespace with tls-hw-tx-offload on, as "eth0, eth1"; "": none.
+std::string tls_offload_devices();
+// SO_NETNS_COOKIE of a socket; 0: the kernel does not say.
+uint64_t netns_cookie(int fd);
 // Is it there without asking for the module to be loaded?
 bool kernel_tls_loaded();
 // Logs what follows from it.

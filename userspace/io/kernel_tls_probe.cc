@@ -10,14 +10,12 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <string_view>
+#include <vector>
 
 #include "core/fd.h"
 #include "core/log.h"
 #include "io/kernel_tls.h"
-
-#ifndef SO_NETNS_COOKIE
-#define SO_NETNS_COOKIE 71
-#endif
 
 namespace sluice::io {
 namespace {
@@ -104,13 +102,13 @@ KernelTlsSupport probe_kernel_tls() {
   return support;
 }
 
-std::vector<std::string> tls_offload_devices() {
-  std::vector<std::string> found;
+std::string tls_offload_devices() {
+  std::string found;
   const Fd fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   struct if_nameindex* devices = fd.valid() ? if_nameindex() : nullptr;
   if (!devices) return found;
   for (const struct if_nameindex* d = devices; d->if_name; ++d)
-    if (offloads(fd.get(), d->if_name)) found.emplace_back(d->if_name);
+    if (offloads(fd.get(), d->if_name)) found += (found.empty() ? "" : ", ") + std::string(d->if_name);
   if_freenameindex(devices);
   return found;
 }
@@ -127,16 +125,16 @@ KernelTlsUse choose_kernel_tls(KernelTlsMode mode) {
   if (mode == KernelTlsMode::off) return use;
   std::string devices;
   if (mode == KernelTlsMode::automatic) {
-    for (const std::string& d : tls_offload_devices()) devices += (devices.empty() ? "" : ", ") + d;
+    devices = tls_offload_devices();
     if (devices.empty()) return use;  // the module need not even be loaded
   }
   const KernelTlsSupport support = probe_kernel_tls();
   if (mode == KernelTlsMode::automatic) {
-    use.use = use.devices_only = support.available && support.renews;
-    use.renews = support.renews;
     const Fd own(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    socklen_t size = sizeof(use.netns_cookie);
-    if (getsockopt(own.get(), SOL_SOCKET, SO_NETNS_COOKIE, &use.netns_cookie, &size) != 0) use.use = false;
+    use.netns_cookie = netns_cookie(own.get());
+    use.devices_only = support.available && support.renews;
+    use.use = use.devices_only && use.netns_cookie != 0;
+    use.renews = support.renews;
     if (use.use)
       SLUICE_LOG(io, info, "kTLS: connections that leave by {} are encrypted there if it takes TLS 1.3",
                  devices);

@@ -167,8 +167,7 @@ CheckItem check_io_uring() {
 
 // Nothing depends on it: sluiced encrypts for itself wherever it runs. Said, so that nobody has to look it up.
 CheckItem check_ktls() {
-  std::string devices;
-  for (const std::string& d : io::tls_offload_devices()) devices += (devices.empty() ? "" : ", ") + d;
+  const std::string devices = io::tls_offload_devices();
   const std::string cards = devices.empty() ? "no network device encrypts" : devices + " can encrypt";
   // Not probed where that would load the module.
   if (!io::kernel_tls_loaded())
