@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 // A message's bytes, field by field: for who need not make a message of them.
@@ -67,6 +68,18 @@ inline bool take_field(std::string_view& bytes, Field& out) {
   bytes.remove_prefix(length);
   out.whole = from.substr(0, from.size() - bytes.size());
   return true;
+}
+
+inline void append_varint(std::string& out, uint64_t value) {
+  for (; value >= 0x80; value >>= 7) out += static_cast<char>(value | 0x80);
+  out += static_cast<char>(value);
+}
+
+// A length-delimited field.
+inline void append_field(std::string& out, uint64_t number, std::string_view content) {
+  append_varint(out, number << 3 | static_cast<uint64_t>(Kind::bytes));
+  append_varint(out, content.size());
+  out += content;
 }
 
 }  // namespace sluice::config::wire

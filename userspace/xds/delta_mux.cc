@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "config/wire.h"
 #include "core/log.h"
-#include "core/xxhash.h"
 #include "envoy/service/discovery/v3/discovery.pb.h"
 #include "xds/resource.h"
 
@@ -16,87 +16,147 @@ namespace discovery = envoy::service::discovery::v3;
 struct DeltaMux::State : Type {
   using Type::Type;
 
-  // Nothing: not there (yet).
-  std::map<std::string, std::optional<std::string>> requested;
-  std::map<std::string, std::string> by_wildcard;
-  // No longer asked for by name while there is a wildcard: the server will say whether that has it.
-  std::map<std::string, std::string> ambiguous;
-  std::set<std::string> added, removed;  // to be told
+  enum class Because : uint8_t {
+    nothing,  // it is not held
+    requested,  // asked for by name
+    wildcard,
+    // No longer asked for by name while there is a wildcard: the server will say whether that has it.
+    ambiguous,
+  };
+  enum class Tell : uint8_t { nothing, subscribe, unsubscribe };
+  struct Held {
+    Because because = Because::nothing;
+    Tell tell = Tell::nothing;
+    bool listed = false;  // in `changed`
+    std::optional<std::string> version;  // nothing: not there (yet)
+    uint64_t seen = 0;  // the response that named it last
+  };
+  using Entry = ByName<Held>::value_type;
+  ByName<Held> held;
+  std::vector<Entry*> changed;  // since the last request: to be told, or forgotten
+  size_t telling = 0;  // entries with something to be told
+  size_t requested = 0;
+  bool wildcard = false;  // "*" is requested
   bool legacy_wildcard = true;  // never asked for a name: a first request without names means everything
   bool sent = false;  // on this stream
 
-  bool wildcard() const { return requested.contains("*"); }
-
+  Entry& entry(std::string_view name) {
+    const auto at = held.find(name);
+    return at != held.end() ? *at : *held.try_emplace(std::string(name)).first;
+  }
   void change(const Interest& interest) {
     for (const std::string& name : interest.added) {
       if (name != "*") legacy_wildcard = false;
-      std::optional<std::string> version;
-      for (auto* map : {&by_wildcard, &ambiguous}) {
-        if (auto node = map->extract(name); node) version = std::move(node.mapped());
-      }
-      requested[name] = std::move(version);
-      removed.erase(name);
-      added.insert(name);
+      Entry& e = entry(name);
+      if (e.second.because == Because::requested) e.second.version.reset();
+      request(e);
+      tell(e, Tell::subscribe);
     }
     for (const std::string& name : interest.removed) {
-      const auto at = requested.find(name);
-      added.erase(name);
-      if (at == requested.end()) continue;
-      if (wildcard() && name != "*" && at->second) ambiguous[name] = *at->second;
-      requested.erase(at);
-      removed.insert(name);
+      const auto at = held.find(name);
+      if (at == held.end()) continue;
+      Entry& e = *at;
+      if (e.second.tell == Tell::subscribe) tell(e, Tell::nothing);
+      if (e.second.because != Because::requested) continue;
+      const bool may_stay = wildcard && name != "*" && e.second.version;
+      --requested;
+      set(e, may_stay ? Because::ambiguous : Because::nothing);
+      tell(e, Tell::unsubscribe);
       legacy_wildcard = false;
-      if (name == "*") by_wildcard.clear(), ambiguous.clear();
+      if (name != "*") continue;
+      wildcard = false;
+      for (Entry& other : held) {
+        if (other.second.because > Because::requested) set(other, Because::nothing);
+      }
     }
   }
 
   bool wants_to_send() const {
     if (!asked) return false;
-    if (!added.empty() || !removed.empty()) return sent || !requested.empty() || legacy_wildcard;
-    return !sent && (!requested.empty() || (legacy_wildcard && watches > 0));
+    if (telling > 0) return sent || requested > 0 || legacy_wildcard;
+    return !sent && (requested > 0 || (legacy_wildcard && watches > 0));
   }
 
-  const std::string* held(const std::string& name) const {
-    if (const auto at = requested.find(name); at != requested.end())
-      return at->second ? &*at->second : nullptr;
-    if (const auto at = by_wildcard.find(name); at != by_wildcard.end()) return &at->second;
-    if (const auto at = ambiguous.find(name); at != ambiguous.end()) return &at->second;
-    return nullptr;
-  }
-
-  void hold(const std::string& name, const std::string& version) {
-    if (const auto at = requested.find(name); at != requested.end()) {
-      at->second = version;
-    } else if (wildcard()) {
-      by_wildcard[name] = version;
-      ambiguous.erase(name);
+  void hold(Entry& e, std::string_view version) {
+    Held& h = e.second;
+    if (h.because != Because::requested) {
+      if (!wildcard) return;
+      h.because = Because::wildcard;
     }
+    if (h.version)
+      h.version->assign(version);
+    else
+      h.version.emplace(version);
   }
 
-  void drop(const std::string& name) {
-    if (const auto at = requested.find(name); at != requested.end()) {
-      at->second.reset();
-    } else if (ambiguous.erase(name) == 0) {
-      by_wildcard.erase(name);
-    }
+  void drop(Entry& e) {
+    if (e.second.because == Because::requested)
+      e.second.version.reset();
+    else
+      set(e, Because::nothing);
   }
 
-  void first_request(discovery::DeltaDiscoveryRequest& request) {
+  void first_request(discovery::DeltaDiscoveryRequest& request_message) {
     bool legacy = legacy_wildcard;
     if (legacy)
-      requested.emplace("*", std::nullopt);
+      request(entry("*"));
     else
-      legacy = added.empty() && removed.empty() && requested.size() == 1 && wildcard();
-    auto& versions = *request.mutable_initial_resource_versions();
-    for (const auto& [name, version] : requested) {
-      if (version) versions[name] = *version;
-      added.insert(name);
+      legacy = telling == 0 && requested == 1 && wildcard;
+    auto& versions = *request_message.mutable_initial_resource_versions();
+    for (Entry& e : held) {
+      if (e.second.version) versions[e.first] = *e.second.version;
+      const bool subscribe = e.second.because == Because::requested && !legacy;
+      tell(e, subscribe ? Tell::subscribe : Tell::nothing);
     }
-    for (const auto& [name, version] : by_wildcard) versions[name] = version;
-    for (const auto& [name, version] : ambiguous) versions[name] = version;
-    if (legacy) added.clear();
-    removed.clear();
   }
+
+  // What is to be told, as fields of a request, sorted; it is told then.
+  std::string take_changes() {
+    constexpr uint64_t kSubscribe = 3, kUnsubscribe = 4;  // of a DeltaDiscoveryRequest
+    std::ranges::sort(changed, {}, [](const Entry* e) -> const std::string& { return e->first; });
+    std::string out;
+    for (Entry* e : changed) {
+      if (const Tell what = e->second.tell; what != Tell::nothing)
+        config::wire::append_field(out, what == Tell::subscribe ? kSubscribe : kUnsubscribe, e->first);
+      e->second.tell = Tell::nothing;
+      e->second.listed = false;
+      if (e->second.because == Because::nothing) held.erase(held.find(e->first));
+    }
+    changed.clear();
+    telling = 0;
+    return out;
+  }
+
+  // To be looked at with the next request.
+  void list(Entry& e) {
+    if (!std::exchange(e.second.listed, true)) changed.push_back(&e);
+  }
+
+ private:
+  void request(Entry& e) {
+    if (e.second.because == Because::requested) return;
+    e.second.because = Because::requested;
+    ++requested;
+    if (e.first == "*") wildcard = true;
+  }
+  void set(Entry& e, Because because) {
+    e.second.because = because;
+    if (because != Because::nothing) return;
+    e.second.version.reset();
+    list(e);
+  }
+  void tell(Entry& e, Tell what) {
+    telling += (what != Tell::nothing) - (e.second.tell != Tell::nothing);
+    e.second.tell = what;
+    list(e);
+  }
+};
+
+// What is made of one response.
+struct DeltaMux::Response : Read {
+  explicit Response(Read read) : Read(std::move(read)) {}
+  std::vector<State::Entry*> entries;  // of its resources, so far as they were read
+  std::vector<State::Entry*> removed;
 };
 
 DeltaMux::DeltaMux(Transport& transport, const Options& options)
@@ -119,12 +179,16 @@ void DeltaMux::on_resumed(Type&) {
 }
 
 void DeltaMux::on_expired(Type& type, const std::vector<std::string>& names) {
-  for (const std::string& name : names) static_cast<State&>(type).drop(name);
+  auto& state = static_cast<State&>(type);
+  for (const std::string& name : names) {
+    if (const auto at = state.held.find(name); at != state.held.end()) state.drop(*at);
+  }
 }
 
 void DeltaMux::on_open() {
   node_.begin();
   acks_.clear();
+  coming_ = {};
   for (const auto& type : types()) static_cast<State&>(*type).sent = false;
   flush();
 }
@@ -157,10 +221,7 @@ void DeltaMux::flush() {
 void DeltaMux::send(State& state, const Ack* ack) {
   discovery::DeltaDiscoveryRequest request;
   if (!std::exchange(state.sent, true)) state.first_request(request);
-  for (const std::string& name : state.added) request.add_resource_names_subscribe(name);
-  for (const std::string& name : state.removed) request.add_resource_names_unsubscribe(name);
-  state.added.clear();
-  state.removed.clear();
+  const std::string changes = state.take_changes();
   request.set_type_url(std::string(type_url(state.type)));
   if (ack != nullptr) {
     request.set_response_nonce(ack->nonce);
@@ -169,72 +230,73 @@ void DeltaMux::send(State& state, const Ack* ack) {
       request.mutable_error_detail()->set_message(nack_text(ack->error));
     }
   }
-  transport_.send(request, {node_.next()});
+  transport_.send(request, {node_.next(), changes});
+}
+
+Status DeltaMux::read_all(State& state, const TakenDelta& taken, std::string_view bytes,
+                          const discovery::DeltaDiscoveryResponse& rest, Response& into) {
+  into.entries.reserve(taken.size());
+  for (size_t i = 0; i < taken.size(); ++i) {
+    const DeltaResource r = taken.resource(i, bytes);
+    into.entries.push_back(&state.entry(r.name));
+    State::Held& held = into.entries.back()->second;
+    if (std::exchange(held.seen, into.number) == into.number)
+      return Error{"duplicate name " + std::string(r.name) + " found among added/updated resources"};
+    if (!r.has_resource && held.version == r.version) continue;  // a heartbeat
+    if (!r.has_resource && r.has_aliases) continue;  // an alias that leads nowhere
+    if (r.url != rest.type_url())
+      return Error{"type URL " + std::string(r.url) +
+                   " embedded in an individual Any does not match the message-wide type URL " +
+                   rest.type_url() + " in DeltaDiscoveryResponse"};
+    SLUICE_TRY(read(state, r.name, r.version, r.value, r.hash, into));
+  }
+  for (const std::string& name : rest.removed_resources()) {
+    into.removed.push_back(&state.entry(name));
+    if (std::exchange(into.removed.back()->second.seen, into.number) == into.number)
+      return Error{"duplicate name " + name + " found in the union of added+removed resources"};
+    into.update.removed.push_back(name);
+  }
+  return {};
 }
 
 Status DeltaMux::on_message(std::string_view bytes, MonotonicTime now) {
-  discovery::DeltaDiscoveryResponse response;
-  if (!response.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
+  discovery::DeltaDiscoveryResponse rest;  // without its resources, which stay where they are
+  TakenDelta taken = std::exchange(coming_, {});
+  if (!taken.finish(bytes) || !rest.ParseFromString(taken.rest))
     return Error{"the control plane sent " + std::to_string(bytes.size()) +
                  " bytes that are no DeltaDiscoveryResponse"};
-  auto* state = static_cast<State*>(asked_type(response.type_url()));
+  auto* state = static_cast<State*>(asked_type(rest.type_url()));
   if (state == nullptr) return {};
-  if (response.has_control_plane()) note_control_plane(response.control_plane());
+  if (rest.has_control_plane()) note_control_plane(rest.control_plane());
 
-  Read read = begin_read(now);
-  Update& update = read.update;
-  update.delta = true;
-  update.version = response.system_version_info();
-  std::unordered_set<std::string_view> names;
-  auto heartbeat = [&](const discovery::Resource& r) {
-    const std::string* version = state->held(r.name());
-    return !r.has_resource() && version != nullptr && *version == r.version();
-  };
-  auto read_all = [&]() -> Status {
-    for (const auto& r : response.resources()) {
-      if (!names.insert(r.name()).second)
-        return Error{"duplicate name " + r.name() + " found among added/updated resources"};
-      if (heartbeat(r)) continue;
-      if (!r.has_resource() && r.aliases_size() > 0) continue;  // an alias that leads nowhere
-      if (r.resource().type_url() != response.type_url())
-        return Error{"type URL " + r.resource().type_url() +
-                     " embedded in an individual Any does not match the message-wide type URL " +
-                     response.type_url() + " in DeltaDiscoveryResponse"};
-      SLUICE_TRY(this->read(*state, r.name(), r.version(), r.resource().value(),
-                            xxhash64(r.resource().value()), read));
-    }
-    for (const std::string& name : response.removed_resources()) {
-      if (!names.insert(name).second)
-        return Error{"duplicate name " + name + " found in the union of added+removed resources"};
-      update.removed.push_back(name);
-    }
-    return {};
-  };
-  Status outcome = read_all();
+  Response response(begin_read(now));
+  response.update.delta = true;
+  response.update.version = rest.system_version_info();
+  Status outcome = read_all(*state, taken, bytes, rest, response);
   if (!outcome) {
     outcome = reject(*state, std::move(outcome).error());
-  } else {
-    outcome = deliver(*state, read);
-    if (outcome) {
-      for (const auto& r : response.resources()) {
-        if (!state->wildcard() && !state->requested.contains(r.name())) continue;
-        set_expiry(*state, r.name(),
-                   r.has_ttl() ? std::optional<Duration>(std::chrono::seconds(r.ttl().seconds()) +
-                                                         std::chrono::nanoseconds(r.ttl().nanos()))
-                               : std::nullopt,
-                   now);
-        state->hold(r.name(), r.version());
-      }
-      for (const std::string& name : response.removed_resources()) {
-        state->drop(name);
-        state->expiries.erase(name);
-      }
+  } else if (outcome = deliver(*state, response); outcome) {
+    for (size_t i = 0; i < taken.size(); ++i) {
+      State::Entry& e = *response.entries[i];
+      if (!state->wildcard && e.second.because != State::Because::requested) continue;
+      const DeltaResource r = taken.resource(i, bytes);
+      set_expiry(*state, r.name, r.ttl, now);
+      state->hold(e, r.version);
+    }
+    for (State::Entry* e : response.removed) {
+      state->drop(*e);
+      state->expiries.erase(e->first);
     }
   }
-  Ack ack{state, response.nonce(), outcome ? "" : outcome.error().message};
+  for (const auto* all : {&response.entries, &response.removed}) {
+    for (State::Entry* e : *all) {
+      if (e->second.because == State::Because::nothing) state->list(*e);  // made for this response
+    }
+  }
+  Ack ack{state, rest.nonce(), outcome ? "" : outcome.error().message};
   if (!outcome)
-    SLUICE_LOG(config, warn, "{} of version {} refused: {}", response.type_url(),
-               response.system_version_info(), ack.error);
+    SLUICE_LOG(config, warn, "{} of version {} refused: {}", rest.type_url(), rest.system_version_info(),
+               ack.error);
   acks_.push_back(std::move(ack));
   flush();
   return {};

@@ -1,13 +1,11 @@
 #pragma once
 
 #include <deque>
-#include <map>
 #include <memory>
-#include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
+#include "xds/delta_response.h"
 #include "xds/mux.h"
 
 namespace sluice::xds {
@@ -21,6 +19,7 @@ class DeltaMux final : public Mux {
 
   void on_open() override;
   Status on_message(std::string_view bytes, MonotonicTime now) override;
+  void on_part(std::string_view begun, size_t total) override { coming_.take(begun, total); }
   void flush() override;
 
  private:
@@ -34,10 +33,14 @@ class DeltaMux final : public Mux {
   void on_interest(Type& type, const Interest& change) override;
   void on_resumed(Type& type) override;
   void on_expired(Type& type, const std::vector<std::string>& names) override;
+  struct Response;
+  Status read_all(State& state, const TakenDelta& taken, std::string_view bytes,
+                  const envoy::service::discovery::v3::DeltaDiscoveryResponse& rest, Response& into);
   void send(State& state, const Ack* ack);
 
   std::deque<Ack> acks_;
   NodeField node_;
+  TakenDelta coming_;  // of the message that is not all there yet
 };
 
 }  // namespace sluice::xds

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "config/protos.h"
 #include "config/wire.h"
@@ -83,8 +84,8 @@ std::optional<std::string_view> name_of(std::string_view bytes) {
   return name;
 }
 
-void TakenApart::take(std::string_view begun, size_t total) {
-  constexpr uint64_t kResources = 2;
+void TakenResponse::take(std::string_view begun, size_t total) {
+  constexpr uint64_t kResources = 2;  // DiscoveryResponse's and DeltaDiscoveryResponse's
   constexpr size_t kReserveMax = 8192;  // the control plane does not choose what is reserved
   std::string_view left = begun.substr(done_);
   for (Field field; !broken_ && !left.empty(); done_ = begun.size() - left.size()) {
@@ -93,8 +94,8 @@ void TakenApart::take(std::string_view begun, size_t total) {
       rest += field.whole;
       continue;
     }
-    if (resources.empty())  // the others are likely to be about as large
-      resources.reserve(std::min(total / field.whole.size() + 1, kReserveMax));
+    if (!std::exchange(begun_, true))  // the others are likely to be about as large
+      reserve(std::min(total / field.whole.size() + 1, kReserveMax));
     broken_ = !take_resource(field.content, static_cast<size_t>(field.content.data() - begun.data()));
   }
 }
@@ -108,13 +109,17 @@ bool TakenApart::take_resource(std::string_view any, size_t at) {
     if (field.number == kTypeUrl && field.kind == Kind::bytes) url = field.content;
     if (field.number == kValue && field.kind == Kind::bytes) value = field.content;
   }
-  if (urls.empty() || urls.back() != url) urls.emplace_back(url);
   resources.push_back(
-      {at + static_cast<size_t>(value.data() - from), value.size(), xxhash64(value), urls.size() - 1});
+      {at + static_cast<size_t>(value.data() - from), value.size(), xxhash64(value), index_of(url)});
   return true;
 }
 
-bool TakenApart::finish(std::string_view response) {
+size_t TakenResponse::index_of(std::string_view url) {
+  if (urls.empty() || urls.back() != url) urls.emplace_back(url);
+  return urls.size() - 1;
+}
+
+bool TakenResponse::finish(std::string_view response) {
   take(response, response.size());
   return !broken_ && done_ == response.size();
 }

@@ -26,9 +26,36 @@ std::optional<std::string_view> name_of(std::string_view bytes);
 Result<std::shared_ptr<const google::protobuf::Message>> unpack(
     const Resource& resource, const std::shared_ptr<google::protobuf::Arena>& arena);
 
-// A DiscoveryResponse taken apart where it lies, as it comes: a push of megabytes is not copied to find that most of it is
-// known, and what has just come is still in the cache.
-class TakenApart {
+// A response taken apart where it lies, as it comes: a push of megabytes is not copied to find that most of it is known, and
+// what has just come is still in the cache.
+class TakenResponse {
+ public:
+  // So much of a response of `total` bytes is there, from its beginning: as before, and more.
+  void take(std::string_view begun, size_t total);
+  // All of it is. False: it is no message.
+  bool finish(std::string_view response);
+
+  std::vector<std::string> urls;  // of resources; runs of them share one
+  std::string rest;  // the fields that are no resources, to be parsed
+
+ protected:
+  TakenResponse() = default;
+  ~TakenResponse() = default;
+  TakenResponse(TakenResponse&&) = default;
+  TakenResponse& operator=(TakenResponse&&) = default;
+  size_t index_of(std::string_view url);  // in `urls`
+
+ private:
+  // One resource's field, `at` in the response. False: it is no message.
+  virtual bool take_resource(std::string_view bytes, size_t at) = 0;
+  virtual void reserve(size_t resources) = 0;
+  size_t done_ = 0;  // bytes
+  bool begun_ = false;  // a resource has come
+  bool broken_ = false;
+};
+
+// A DiscoveryResponse.
+class TakenApart final : public TakenResponse {
  public:
   struct Item {
     size_t at, size;  // of an Any's value, in the response
@@ -36,19 +63,11 @@ class TakenApart {
     size_t url;  // the Any's type_url, in `urls`
     std::string_view value(std::string_view response) const { return response.substr(at, size); }
   };
-  // So much of a response of `total` bytes is there, from its beginning: as before, and more.
-  void take(std::string_view begun, size_t total);
-  // All of it is. False: it is no message.
-  bool finish(std::string_view response);
-
   std::vector<Item> resources;
-  std::vector<std::string> urls;  // runs of resources share one
-  std::string rest;  // the other fields, to be parsed
 
  private:
-  bool take_resource(std::string_view any, size_t at);
-  size_t done_ = 0;  // bytes
-  bool broken_ = false;
+  bool take_resource(std::string_view any, size_t at) override;
+  void reserve(size_t n) override { resources.reserve(n); }
 };
 
 }  // namespace sluice::xds

@@ -227,5 +227,68 @@ TEST_CASE("delta: times to live and heartbeats") {
   CHECK(names_of(sent[0].resource_names_subscribe()) == Names{"a"});
 }
 
+TEST_CASE("delta: resources that nobody asked for are not held, nor is what was refused or has gone") {
+  Rig rig;
+  FakeWatcher watcher;
+  rig.open();
+  auto watch = rig.mux.watch(ResourceType::cluster, {"a"}, watcher);
+  rig.flush();
+  for (int round = 0; round < 3; ++round) {
+    REQUIRE(rig.receive(rig.clusters("n1", {{"a", "1"}, {"other", "1"}}, {"third"})).ok());
+    CHECK(watcher.names == Names{"a"});
+    REQUIRE(rig.receive(rig.clusters("n2", {{"other", "1"}, {"other", "2"}})).ok());
+    CHECK(!rig.transport.take().back().error_detail().message().empty());
+  }
+  // A heartbeat is one of what is held alone.
+  auto heartbeat = rig.clusters("n3", {{"other", "1"}});
+  heartbeat.mutable_resources(0)->clear_resource();
+  REQUIRE(rig.receive(heartbeat).ok());
+  CHECK(rig.transport.take().back().error_detail().message().find("type URL  embedded") == 0);
+  rig.open();
+  CHECK(initial(rig.transport.take()[0]) == Versions{{"a", "1"}});
+  REQUIRE(rig.receive(rig.clusters("n4", {}, {"a"})).ok());
+  rig.open();
+  auto sent = rig.transport.take();
+  CHECK(initial(sent.back()).empty());
+  CHECK(names_of(sent.back().resource_names_subscribe()) == Names{"a"});
+}
+
+TEST_CASE("delta: without an explicit wildcard any more, what it brought is not held; names stay") {
+  Rig rig;
+  FakeWatcher all, one;
+  rig.open();
+  auto wildcard = rig.mux.watch(ResourceType::cluster, {"*"}, all);
+  auto named = rig.mux.watch(ResourceType::cluster, {"a", "b"}, one);
+  rig.flush();
+  REQUIRE(rig.receive(rig.clusters("n1", {{"a", "1"}, {"b", "1"}, {"c", "1"}})).ok());
+  named->set_names({"a"});  // "b" may be the wildcard's too
+  wildcard.reset();
+  rig.transport.take();
+  auto sent = rig.flush();
+  REQUIRE(sent.size() == 1);
+  CHECK(names_of(sent[0].resource_names_unsubscribe()) == Names{"*", "b"});
+  rig.open();
+  sent = rig.transport.take();
+  CHECK(initial(sent[0]) == Versions{{"a", "1"}});
+  CHECK(names_of(sent[0].resource_names_subscribe()) == Names{"a"});
+}
+
+TEST_CASE("delta: a response that comes in parts, and one that a new stream cuts off") {
+  Rig rig;
+  FakeWatcher watcher;
+  rig.open();
+  auto watch = rig.mux.watch(ResourceType::cluster, {}, watcher);
+  rig.flush();
+  const std::string whole = rig.clusters("n1", {{"a", "1"}, {"b", "1"}}).SerializeAsString();
+  for (size_t n = 0; n <= whole.size(); n += 7)
+    rig.mux.on_part(std::string_view(whole).substr(0, n), whole.size());
+  REQUIRE(rig.mux.on_message(whole, {}).ok());
+  CHECK(watcher.names == Names{"a", "b"});
+  rig.mux.on_part(std::string_view(whole).substr(0, whole.size() - 9), whole.size());
+  rig.open();
+  REQUIRE(rig.receive(rig.clusters("n2", {{"c", "1"}})).ok());
+  CHECK(watcher.names == Names{"c"});
+}
+
 }  // namespace
 }  // namespace sluice::xds

@@ -1,0 +1,98 @@
+#include "xds/delta_response.h"
+
+#include "config/wire.h"
+#include "core/xxhash.h"
+
+namespace sluice::xds {
+
+using config::wire::Field;
+using config::wire::Kind;
+using config::wire::take_field;
+
+namespace {
+
+// Text that needs no look at its UTF-8, which protobuf insists on.
+bool is_ascii(std::string_view text) {
+  unsigned char all = 0;
+  for (const char c : text) all |= static_cast<unsigned char>(c);
+  return all < 0x80;
+}
+
+}  // namespace
+
+bool TakenDelta::take_plain(std::string_view bytes, const char* response, Item& item, std::string_view& url) {
+  constexpr uint64_t kVersion = 1, kResource = 2, kName = 3;  // of a Resource
+  constexpr uint64_t kTypeUrl = 1, kValue = 2;  // of an Any
+  const auto span = [&](std::string_view s) {
+    return Span{static_cast<size_t>(s.data() - response), s.size()};
+  };
+  bool resource = false;
+  for (Field field; !bytes.empty();) {
+    if (!take_field(bytes, field) || field.kind != Kind::bytes) return false;
+    if (field.number == kName && is_ascii(field.content)) {
+      item.name = span(field.content);
+    } else if (field.number == kVersion && is_ascii(field.content)) {
+      item.version = span(field.content);
+    } else if (field.number == kResource) {
+      resource = true;  // there again, what it says is merged into what the one before says
+      for (std::string_view any = field.content; !any.empty();) {
+        if (!take_field(any, field) || field.kind != Kind::bytes) return false;
+        if (field.number == kTypeUrl && is_ascii(field.content))
+          url = field.content;
+        else if (field.number == kValue)
+          item.value = span(field.content);
+        else
+          return false;
+      }
+    } else {
+      return false;
+    }
+  }
+  return resource;
+}
+
+bool TakenDelta::take_resource(std::string_view bytes, size_t at) {
+  const char* const response = bytes.data() - at;
+  std::string_view url;
+  Item item;
+  if (take_plain(bytes, response, item, url)) {
+    item.hash = xxhash64(item.value.in({response, at + bytes.size()}));
+    item.url = index_of(url);
+  } else {
+    auto& parsed = parsed_.emplace_back();
+    if (!parsed.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return false;
+    item = {.name = {},
+            .version = {},
+            .value = {},
+            .hash = xxhash64(parsed.resource().value()),
+            .parsed = &parsed};
+  }
+  items_.push_back(item);
+  return true;
+}
+
+DeltaResource TakenDelta::resource(size_t i, std::string_view response) const {
+  const Item& item = items_[i];
+  if (item.parsed == nullptr)
+    return {.name = item.name.in(response),
+            .version = item.version.in(response),
+            .has_resource = true,
+            .url = urls[item.url],
+            .value = item.value.in(response),
+            .hash = item.hash,
+            .ttl = {}};
+  const auto& r = *item.parsed;
+  DeltaResource out{.name = r.name(),
+                    .version = r.version(),
+                    .has_resource = r.has_resource(),
+                    .has_aliases = r.aliases_size() > 0,
+                    .url = r.resource().type_url(),
+                    .value = r.resource().value(),
+                    .hash = item.hash,
+                    .ttl = {}};
+  if (r.has_ttl())
+    out.ttl = std::chrono::seconds(r.ttl().seconds()) + std::chrono::nanoseconds(r.ttl().nanos());
+  return out;
+}
+
+}  // namespace sluice::xds
