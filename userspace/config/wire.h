@@ -11,7 +11,7 @@ namespace sluice::config::wire {
 enum class Kind : uint8_t { varint = 0, fixed64 = 1, bytes = 2, fixed32 = 5 };
 
 // Takes a varint off the front; false: the bytes end in it.
-inline bool take_varint(std::string_view& bytes, uint64_t& value) {
+[[gnu::always_inline]] inline bool take_varint(std::string_view& bytes, uint64_t& value) {
   if (!bytes.empty() && static_cast<unsigned char>(bytes[0]) < 0x80) {  // nearly all
     value = static_cast<unsigned char>(bytes[0]);
     bytes.remove_prefix(1);

@@ -188,7 +188,7 @@ void DeltaMux::on_expired(Type& type, const std::vector<std::string>& names) {
 void DeltaMux::on_open() {
   node_.begin();
   acks_.clear();
-  coming_ = {};
+  coming_.reset();
   for (const auto& type : types()) static_cast<State&>(*type).sent = false;
   flush();
 }
@@ -233,11 +233,17 @@ void DeltaMux::send(State& state, const Ack* ack) {
   transport_.send(request, {node_.next(), changes});
 }
 
-Status DeltaMux::read_all(State& state, const TakenDelta& taken, std::string_view bytes,
+// Also the last part.
+size_t DeltaMux::on_part(std::string_view begun, size_t) {
+  if (!coming_) coming_ = std::make_unique<TakenDelta>();
+  return coming_->take(begun);
+}
+
+Status DeltaMux::read_all(State& state, const TakenDelta& taken,
                           const discovery::DeltaDiscoveryResponse& rest, Response& into) {
   into.entries.reserve(taken.size());
   for (size_t i = 0; i < taken.size(); ++i) {
-    const DeltaResource r = taken.resource(i, bytes);
+    const DeltaResource r = taken.resource(i);
     into.entries.push_back(&state.entry(r.name));
     State::Held& held = into.entries.back()->second;
     if (std::exchange(held.seen, into.number) == into.number)
@@ -261,25 +267,27 @@ Status DeltaMux::read_all(State& state, const TakenDelta& taken, std::string_vie
 
 Status DeltaMux::on_message(std::string_view bytes, MonotonicTime now) {
   discovery::DeltaDiscoveryResponse rest;  // without its resources, which stay where they are
-  TakenDelta taken = std::exchange(coming_, {});
-  if (!taken.finish(bytes) || !rest.ParseFromString(taken.rest))
-    return Error{"the control plane sent " + std::to_string(bytes.size()) +
-                 " bytes that are no DeltaDiscoveryResponse"};
+  const bool whole = on_part(bytes, bytes.size()) == bytes.size();
+  const std::unique_ptr<const TakenDelta> coming = std::move(coming_);
+  const TakenDelta& taken = *coming;
+  if (!whole || !rest.ParseFromString(taken.rest))
+    return Error{"the control plane sent bytes that are no DeltaDiscoveryResponse"};
   auto* state = static_cast<State*>(asked_type(rest.type_url()));
   if (state == nullptr) return {};
   if (rest.has_control_plane()) note_control_plane(rest.control_plane());
 
-  Response response(begin_read(now));
+  Response response(begin_read());
+  response.at = now;
   response.update.delta = true;
   response.update.version = rest.system_version_info();
-  Status outcome = read_all(*state, taken, bytes, rest, response);
+  Status outcome = read_all(*state, taken, rest, response);
   if (!outcome) {
     outcome = reject(*state, std::move(outcome).error());
   } else if (outcome = deliver(*state, response); outcome) {
     for (size_t i = 0; i < taken.size(); ++i) {
       State::Entry& e = *response.entries[i];
       if (!state->wildcard && e.second.because != State::Because::requested) continue;
-      const DeltaResource r = taken.resource(i, bytes);
+      const DeltaResource r = taken.resource(i);
       set_expiry(*state, r.name, r.ttl, now);
       state->hold(e, r.version);
     }

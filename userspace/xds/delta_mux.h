@@ -19,7 +19,7 @@ class DeltaMux final : public Mux {
 
   void on_open() override;
   Status on_message(std::string_view bytes, MonotonicTime now) override;
-  void on_part(std::string_view begun, size_t total) override { coming_.take(begun, total); }
+  size_t on_part(std::string_view begun, size_t left) override;
   void flush() override;
 
  private:
@@ -34,13 +34,13 @@ class DeltaMux final : public Mux {
   void on_resumed(Type& type) override;
   void on_expired(Type& type, const std::vector<std::string>& names) override;
   struct Response;
-  Status read_all(State& state, const TakenDelta& taken, std::string_view bytes,
+  Status read_all(State& state, const TakenDelta& taken,
                   const envoy::service::discovery::v3::DeltaDiscoveryResponse& rest, Response& into);
   void send(State& state, const Ack* ack);
 
   std::deque<Ack> acks_;
   NodeField node_;
-  TakenDelta coming_;  // of the message that is not all there yet
+  std::unique_ptr<TakenDelta> coming_;  // of the message that is not all there yet
 };
 
 }  // namespace sluice::xds

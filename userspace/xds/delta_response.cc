@@ -20,19 +20,18 @@ bool is_ascii(std::string_view text) {
 
 }  // namespace
 
-bool TakenDelta::take_plain(std::string_view bytes, const char* response, Item& item, std::string_view& url) {
+TakenDelta::TakenDelta() : arena_(arena_options()) {}
+
+bool TakenDelta::take_plain(std::string_view bytes, Item& item, std::string_view& url) {
   constexpr uint64_t kVersion = 1, kResource = 2, kName = 3;  // of a Resource
   constexpr uint64_t kTypeUrl = 1, kValue = 2;  // of an Any
-  const auto span = [&](std::string_view s) {
-    return Span{static_cast<size_t>(s.data() - response), s.size()};
-  };
   bool resource = false;
   for (Field field; !bytes.empty();) {
     if (!take_field(bytes, field) || field.kind != Kind::bytes) return false;
     if (field.number == kName && is_ascii(field.content)) {
-      item.name = span(field.content);
+      item.name = field.content;
     } else if (field.number == kVersion && is_ascii(field.content)) {
-      item.version = span(field.content);
+      item.version = field.content;
     } else if (field.number == kResource) {
       resource = true;  // there again, what it says is merged into what the one before says
       for (std::string_view any = field.content; !any.empty();) {
@@ -40,7 +39,7 @@ bool TakenDelta::take_plain(std::string_view bytes, const char* response, Item& 
         if (field.number == kTypeUrl && is_ascii(field.content))
           url = field.content;
         else if (field.number == kValue)
-          item.value = span(field.content);
+          item.value = field.content;
         else
           return false;
       }
@@ -51,15 +50,15 @@ bool TakenDelta::take_plain(std::string_view bytes, const char* response, Item& 
   return resource;
 }
 
-bool TakenDelta::take_resource(std::string_view bytes, size_t at) {
-  const char* const response = bytes.data() - at;
+bool TakenDelta::take_resource(std::string_view bytes) {
+  bytes = copy_to(arena_, bytes);
   std::string_view url;
   Item item;
-  if (take_plain(bytes, response, item, url)) {
-    item.hash = xxhash64(item.value.in({response, at + bytes.size()}));
+  if (take_plain(bytes, item, url)) {
+    item.hash = xxhash64(item.value);
     item.url = index_of(url);
   } else {
-    auto& parsed = parsed_.emplace_back();
+    auto& parsed = *google::protobuf::Arena::CreateMessage<envoy::service::discovery::v3::Resource>(&arena_);
     if (!parsed.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return false;
     item = {.name = {},
             .version = {},
@@ -71,14 +70,14 @@ bool TakenDelta::take_resource(std::string_view bytes, size_t at) {
   return true;
 }
 
-DeltaResource TakenDelta::resource(size_t i, std::string_view response) const {
+DeltaResource TakenDelta::resource(size_t i) const {
   const Item& item = items_[i];
   if (item.parsed == nullptr)
-    return {.name = item.name.in(response),
-            .version = item.version.in(response),
+    return {.name = item.name,
+            .version = item.version,
             .has_resource = true,
             .url = urls[item.url],
-            .value = item.value.in(response),
+            .value = item.value,
             .hash = item.hash,
             .ttl = {}};
   const auto& r = *item.parsed;

@@ -102,6 +102,7 @@ void GrpcStream::close() {
   headers_.reset();
   in_.clear();
   in_.shrink_to_fit();
+  left_.reset();
 }
 
 void GrpcStream::closed(int64_t status, std::string why) {
@@ -132,35 +133,49 @@ void GrpcStream::on_data(Buffer& data, bool end_stream) {
 
 bool GrpcStream::take_messages() {
   size_t at = 0;
-  while (in_.size() - at >= kPrefix) {
-    const auto* p = reinterpret_cast<const unsigned char*>(in_.data() + at);
-    const uint64_t length = uint64_t{p[1]} << 24 | p[2] << 16 | p[3] << 8 | p[4];
-    if (p[0] != 0) {
-      closed(kInternal, "a message says that it is compressed, which was not offered");
-      return false;
-    }
-    if (length > message_max_) {
-      closed(kResourceExhausted, "a message of " + std::to_string(length) + " bytes is larger than " +
-                                     std::to_string(message_max_) +
-                                     " (max_receive_message_length, or the limit without it)");
-      return false;
-    }
-    if (in_.size() - at - kPrefix < length) {
+  while (take_prefix(at)) {
+    const std::string_view there = std::string_view(in_).substr(at, *left_);
+    if (there.size() < *left_) {
+      const size_t done = callbacks_.on_part(there, *left_);
       // A push of megabytes is not copied over and over while it comes. Beyond that a length is not taken on trust.
-      in_.reserve(std::min(at + kPrefix + length, kReserveMax));
-      callbacks_.on_part(std::string_view(in_).substr(at + kPrefix), length);
+      if (done == 0) in_.reserve(std::min(at + *left_, kReserveMax));
+      at += done;
+      *left_ -= done;
       break;
     }
-    const Status taken = callbacks_.on_message(std::string_view(in_).substr(at + kPrefix, length));
+    const Status taken = callbacks_.on_message(there);
     if (!try_) return false;  // closed in there
     if (!taken) {
       closed(kInternal, taken.error().message);
       return false;
     }
-    at += kPrefix + length;
+    at += *left_;
+    left_.reset();
   }
+  if (!try_) return false;
   in_.erase(0, at);
   if (in_.empty() && in_.capacity() > (1u << 16)) in_.shrink_to_fit();
+  return true;
+}
+
+// Whether it is known how long the message at `at` is; a prefix is passed over. Closes where it is wrong.
+bool GrpcStream::take_prefix(size_t& at) {
+  if (left_) return true;
+  if (in_.size() - at < kPrefix) return false;
+  const auto* p = reinterpret_cast<const unsigned char*>(in_.data() + at);
+  const uint64_t length = uint64_t{p[1]} << 24 | p[2] << 16 | p[3] << 8 | p[4];
+  if (p[0] != 0) {
+    closed(kInternal, "a message says that it is compressed, which was not offered");
+    return false;
+  }
+  if (length > message_max_) {
+    closed(kResourceExhausted, "a message of " + std::to_string(length) + " bytes is larger than " +
+                                   std::to_string(message_max_) +
+                                   " (max_receive_message_length, or the limit without it)");
+    return false;
+  }
+  at += kPrefix;
+  left_ = length;
   return true;
 }
 

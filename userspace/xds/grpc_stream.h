@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -19,10 +20,11 @@ class GrpcStream final : private ext::HttpTry::Callbacks, private http::StreamRe
  public:
   class Callbacks {
    public:
-    // So much of a message of `total` bytes is there, from its beginning. The rest follows, or on_closed, or our close().
-    virtual void on_part(std::string_view begun, size_t total) {}
+    // So much is there of the `left` bytes of a message. How many of these, from the beginning, are done with: they are
+    // not given again, here or in on_message. The rest follows, or on_closed, or our close().
+    virtual size_t on_part(std::string_view begun, size_t left) { return 0; }
     virtual void on_open() = 0;  // send() may be called; the peer need not have answered yet
-    // A whole message. An error ends the call: it is reset, on_closed follows.
+    // The message is all there: what on_part left of it. An error ends the call: it is reset, on_closed follows.
     virtual Status on_message(std::string_view bytes) = 0;
     // The call ended, or could not begin. `status`: of gRPC (14: UNAVAILABLE). Not for our own close().
     virtual void on_closed(int64_t status, std::string_view why) = 0;
@@ -54,6 +56,7 @@ class GrpcStream final : private ext::HttpTry::Callbacks, private http::StreamRe
   void end(const http::HeaderMap* trailers);
   void closed(int64_t status, std::string why);
   bool take_messages();  // false: the call is over
+  bool take_prefix(size_t& at);
   void begin();
   http::HeaderMapPtr make_request() const;
   static void begin_now(io::TurnEnd& hook);
@@ -72,6 +75,8 @@ class GrpcStream final : private ext::HttpTry::Callbacks, private http::StreamRe
   http::HeaderMapPtr headers_;
   uint16_t http_status_ = 0;
   std::string in_;
+  std::optional<uint64_t>
+      left_;  // bytes of the message that in_ begins with; nothing: its prefix is not there yet
 };
 
 }  // namespace sluice::xds

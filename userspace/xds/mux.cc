@@ -30,12 +30,17 @@ Mux::Type& Mux::type_state(ResourceType type) {
   return found != types_.end() ? **found : *types_.emplace_back(make_type(type));
 }
 
-Mux::Type* Mux::asked_type(std::string_view url) {
+Mux::Type* Mux::find_type(std::string_view url) const {
   const auto type = type_of(url);
   const auto found = std::ranges::find_if(types_, [&](const auto& t) { return t->type == type && t->asked; });
-  if (found != types_.end()) return found->get();
-  SLUICE_LOG(config, warn, "ignoring a response for {}, which nobody subscribes to", url);
-  return nullptr;
+  return found != types_.end() ? found->get() : nullptr;
+}
+
+Mux::Type* Mux::asked_type(std::string_view url) {
+  Type* const found = find_type(url);
+  if (found == nullptr)
+    SLUICE_LOG(config, warn, "ignoring a response for {}, which nobody subscribes to", url);
+  return found;
 }
 
 std::unique_ptr<Watch> Mux::watch(ResourceType type, const std::unordered_set<std::string>& names,
@@ -62,12 +67,12 @@ void Mux::set_names(WatchImpl& watch, const std::unordered_set<std::string>& nam
   std::vector<std::string> wanted(names.begin(), names.end());
   std::ranges::sort(wanted);
   Interest change;
-  for (const std::string& name : watch.names) rouse(type, type.names.find(name)->second);
+  for (const std::string& name : watch.names) rouse(type, name, type.names.find(name)->second);
   // What is added comes first: a name that passes from one watch to another is never unwanted.
   for (const std::string& name : wanted) {
     if (std::ranges::binary_search(watch.names, name)) continue;
     Name& known = type.names[name];
-    rouse(type, known);
+    rouse(type, name, known);
     auto& list = known.watches;
     if (list.empty()) change.added.push_back(name);
     list.push_back(&watch);
@@ -139,20 +144,18 @@ bool is_transient(ResourceType type) {
   return type == ResourceType::cluster || type == ResourceType::endpoints;
 }
 
-std::shared_ptr<google::protobuf::Arena> make_arena() {
-  google::protobuf::ArenaOptions options;
-  options.start_block_size = 16 << 10;
-  options.max_block_size = 1 << 20;
-  return std::make_shared<google::protobuf::Arena>(options);
-}
-
 }  // namespace
 
-Mux::Read Mux::begin_read(MonotonicTime now) {
+Mux::Read Mux::begin_read() {
   Read read;
-  read.number = ++reads_;
-  read.at = now;
+  if (++reads_ == 0) ++reads_;
+  read.number = reads_;
   return read;
+}
+
+google::protobuf::Arena& Mux::arena_of(Read& read) {
+  if (!read.arena) read.arena = std::make_shared<google::protobuf::Arena>(arena_options());
+  return *read.arena;
 }
 
 Status Mux::read(Type& type, std::string_view name, std::string_view version, std::string_view bytes,
@@ -163,7 +166,7 @@ Status Mux::read(Type& type, std::string_view name, std::string_view version, st
   if (known == type.names.end() || known->second.accepted != out.hash) {
     if (type.type == ResourceType::endpoints) out.assignment = config::read_plain_assignment(bytes);
     if (!out.assignment) {
-      if (is_transient(type.type) && !into.arena) into.arena = make_arena();
+      if (is_transient(type.type)) arena_of(into);
       SLUICE_ASSIGN(out.message, unpack(out, is_transient(type.type) ? into.arena : nullptr));
     }
     if (known == type.names.end()) {
@@ -179,7 +182,7 @@ Status Mux::read(Type& type, std::string_view name, std::string_view version, st
 void Mux::forget(Type& type, std::string_view name) {
   const auto at = type.names.find(name);
   if (at == type.names.end()) return;
-  rouse(type, at->second);
+  rouse(type, name, at->second);
   if (std::exchange(at->second.accepted, std::nullopt)) --type.accepted;
   type.idle.push_back(at->first);
 }
@@ -220,19 +223,35 @@ void Mux::calm(Type& type, Name& name, const Resource& resource) {
   watch.same = type.same.count;
 }
 
-void Mux::rouse(Type& type, Name& name) {
+void Mux::rouse(Type& type, std::string_view key, Name& name) {
   if (!name.quiet) return;
   tell_count(type, name);
   name.quiet = false;
+  if (type.passing != 0 && type.quiet.find(*name.accepted)->mark == type.passing)
+    type.passed.emplace_back(key);
   type.quiet.remove(*name.accepted);
 }
 
 void Mux::rouse_all(Type& type) {
   type.quiet.for_each([&](auto& slot) {
-    tell_count(type, *slot.value);
-    slot.value->quiet = false;
+    tell_count(type, type.quiet.value(slot));
+    type.quiet.value(slot).quiet = false;
   });
   type.quiet = {};
+  type.passed_all = true;
+}
+
+void Mux::begin_passing(Type& type, const Read& read) {
+  type.passing = read.number;
+  type.passed.clear();
+  type.passed_all = false;
+}
+
+bool Mux::end_passing(Type& type, Read& read) {
+  type.passing = 0;
+  if (type.passed_all) return read.same == 0 || type.watches == 0;
+  read.same -= type.passed.size();
+  return std::ranges::none_of(type.passed, [&](const std::string& name) { return type.wanted(name); });
 }
 
 void Mux::tell_count(const Type& type, const Name& name) {
@@ -243,7 +262,8 @@ void Mux::tell_count(const Type& type, const Name& name) {
 }
 
 void Mux::tell_counts() {
-  for (const auto& type : types_) type->quiet.for_each([&](auto& slot) { tell_count(*type, *slot.value); });
+  for (const auto& type : types_)
+    type->quiet.for_each([&](auto& slot) { tell_count(*type, type->quiet.value(slot)); });
 }
 
 // The quiet ones of a response, of which most have all of them.
@@ -253,8 +273,8 @@ void Mux::count_same(Type& type, const Read& read) {
   if (read.same < type.quiet.size()) {
     type.quiet.for_each([&](auto& slot) {
       if (slot.mark == read.number) return;
-      tell_count(type, *slot.value);
-      slot.value->watches.front()->same = count;
+      tell_count(type, type.quiet.value(slot));
+      type.quiet.value(slot).watches.front()->same = count;
     });
   }
   type.same = {count, read.update.version, read.at};
@@ -273,7 +293,7 @@ Status Mux::deliver(Type& type, Read& read) {
   } const same(type, read);
   read.update.same = read.same > 0 ? &same : nullptr;
   const Update& update = read.update;
-  for (Name* name : read.names) rouse(type, *name);
+  for (size_t i = 0; i < read.names.size(); ++i) rouse(type, update.resources[i].name, *read.names[i]);
   count_same(type, read);
   delivering_ = true;
   std::string errors;

@@ -88,8 +88,9 @@ class Mux {
   void on_closed();  // an open stream ended, or none could be had
   // An error: that was no message of the protocol; reset the stream.
   virtual Status on_message(std::string_view bytes, MonotonicTime now) = 0;
-  // So much of the next message, of `total` bytes, is there, from its beginning; may be left out, changes nothing.
-  virtual void on_part(std::string_view begun, size_t total) {}
+  // So much is there of the `left` bytes of the next message. How many of these, from the beginning, are done with:
+  // neither on_part nor on_message is given them again. May be left out.
+  virtual size_t on_part(std::string_view begun, size_t left) { return 0; }
   virtual void flush() = 0;
   void on_time(MonotonicTime now);
   // Tells watchers what has only been counted yet: somebody looks at statistics.
@@ -112,7 +113,7 @@ class Mux {
         accepted;  // the hash of what was accepted last: bytes like those need no unpacking
     uint64_t told = 0;  // the delivery in which its watches had their turn
     bool quiet = false;  // in Type::quiet
-    uint64_t again = 0;  // the response that brought it last, if it was quiet and a wildcard's
+    uint32_t again = 0;  // the response that brought it last, if it was quiet and a wildcard's
   };
   struct Type {
     explicit Type(ResourceType t) : type(t) {}
@@ -131,6 +132,10 @@ class Mux {
     // Update::same. Marked with the response that brought it last.
     bool may_be_quiet = false;
     SameIndex<Name> quiet;
+    // The response that passes over quiet ones as it comes, and those of them that are not quiet any more.
+    uint32_t passing = 0;
+    std::vector<std::string> passed;
+    bool passed_all = false;  // every one
     struct {
       uint64_t count = 0;
       std::string version;  // of the last
@@ -152,6 +157,7 @@ class Mux {
   virtual void on_resumed(Type& type) = 0;
   virtual void on_expired(Type& type, const std::vector<std::string>& names) = 0;
 
+  Type* find_type(std::string_view url) const;  // null: nobody has asked
   // The type that a response is for; null: nobody has asked, and the log says so.
   Type* asked_type(std::string_view url);
   // In order of their first watch, which is Envoy's of its types.
@@ -162,14 +168,19 @@ class Mux {
   struct Read {
     Update update;
     std::vector<Name*> names;  // of update.resources
-    Arena arena;  // what is unpacked lies in it
-    uint64_t number = 0;  // of the response
+    Arena arena;  // what is unpacked lies in it, and bytes that were kept
+    uint32_t number = 0;  // of the response, never 0
     size_t same = 0;  // quiet ones that have come again: these are not in `update`
     MonotonicTime at{};
   };
-  Read begin_read(MonotonicTime now);
+  Read begin_read();
+  static google::protobuf::Arena& arena_of(Read& read);
   // Whether bytes of this hash are a quiet one's again: then that is all there is to do.
   bool read_same(Type& type, uint64_t hash, Read& into);
+  // Between these two read_same() may be asked before the response is all there. False: who has asked for a resource
+  // since would have needed bytes that were passed over.
+  void begin_passing(Type& type, const Read& read);
+  bool end_passing(Type& type, Read& read);
   // One more: unpacked where its bytes, of this hash, are new. Passed over if nobody wants it.
   Status read(Type& type, std::string_view name, std::string_view version, std::string_view bytes,
               uint64_t hash, Read& into);
@@ -189,14 +200,15 @@ class Mux {
   void arm();
   static void note_accepted(Type& type, const Read& read);
   static void calm(Type& type, Name& name, const Resource& resource);  // quiet from now on, if it may
-  static void rouse(Type& type, Name& name);
+  static void rouse(Type& type, std::string_view key, Name& name);
   static void rouse_all(Type& type);
   static void tell_count(const Type& type, const Name& name);  // of a quiet one
   static void count_same(Type& type, const Read& read);
   static void forget(Type& type, std::string_view name);  // what was accepted of it
   static void sweep(Type& type);
 
-  uint64_t deliveries_ = 0, reads_ = 0;
+  uint64_t deliveries_ = 0;
+  uint32_t reads_ = 0;
   bool delivering_ = false;
   std::vector<std::unique_ptr<Type>> types_;
   std::unordered_map<WatchImpl*, std::shared_ptr<WatchImpl>> watches_;
@@ -233,7 +245,7 @@ inline bool Mux::read_same(Type& type, uint64_t hash, Read& into) {
   // Given twice: the first counts, but for a wildcard's subscriber, who may refuse that.
   if (std::exchange(slot->mark, into.number) == into.number) return type.wildcards.empty();
   ++into.same;
-  if (!type.wildcards.empty()) slot->value->again = into.number;
+  if (!type.wildcards.empty()) type.quiet.value(*slot).again = into.number;
   return true;
 }
 

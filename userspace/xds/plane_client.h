@@ -47,7 +47,7 @@ class PlaneClient final : private Mux::Transport, private GrpcStream::Callbacks 
   void wake_at(MonotonicTime when) override;
   // GrpcStream::Callbacks
   void on_open() override;
-  void on_part(std::string_view begun, size_t total) override { mux_->on_part(begun, total); }
+  size_t on_part(std::string_view begun, size_t left) override { return mux_->on_part(begun, left); }
   Status on_message(std::string_view bytes) override;
   void on_closed(int64_t status, std::string_view why) override;
 

@@ -84,44 +84,49 @@ std::optional<std::string_view> name_of(std::string_view bytes) {
   return name;
 }
 
-void TakenResponse::take(std::string_view begun, size_t total) {
-  constexpr uint64_t kResources = 2;  // DiscoveryResponse's and DeltaDiscoveryResponse's
-  constexpr size_t kReserveMax = 8192;  // the control plane does not choose what is reserved
-  std::string_view left = begun.substr(done_);
-  for (Field field; !broken_ && !left.empty(); done_ = begun.size() - left.size()) {
-    if (!take_field(left, field)) return;  // not all of it is there, or never will be
-    if (field.number != kResources || field.kind != Kind::bytes) {
-      rest += field.whole;
-      continue;
-    }
-    if (!std::exchange(begun_, true))  // the others are likely to be about as large
-      reserve(std::min(total / field.whole.size() + 1, kReserveMax));
-    broken_ = !take_resource(field.content, static_cast<size_t>(field.content.data() - begun.data()));
-  }
+google::protobuf::ArenaOptions arena_options() {
+  google::protobuf::ArenaOptions options;
+  options.start_block_size = 16 << 10;
+  options.max_block_size = 1 << 20;
+  return options;
 }
 
-bool TakenApart::take_resource(std::string_view any, size_t at) {
+std::string_view copy_to(google::protobuf::Arena& arena, std::string_view bytes) {
+  char* const copy = google::protobuf::Arena::CreateArray<char>(&arena, bytes.size());
+  bytes.copy(copy, bytes.size());
+  return {copy, bytes.size()};
+}
+
+size_t TakenResponse::take(std::string_view bytes) {
+  constexpr uint64_t kResources = 2;  // DiscoveryResponse's and DeltaDiscoveryResponse's
+  std::string_view left = bytes;
+  for (Field field; !broken_ && !left.empty();) {
+    std::string_view behind = left;
+    if (!take_field(behind, field)) break;  // not all of it is there, or never will be
+    if (field.number != kResources || field.kind != Kind::bytes)
+      rest += field.whole;
+    else if (broken_ = !take_resource(field.content); broken_)
+      break;
+    left = behind;
+  }
+  return bytes.size() - left.size();
+}
+
+bool TakenApart::take_resource(std::string_view any) {
   constexpr uint64_t kTypeUrl = 1, kValue = 2;
-  const char* const from = any.data();
-  std::string_view url, value(from, 0);
+  std::string_view url, value;
   for (Field field; !any.empty();) {
     if (!take_field(any, field)) return false;
     if (field.number == kTypeUrl && field.kind == Kind::bytes) url = field.content;
     if (field.number == kValue && field.kind == Kind::bytes) value = field.content;
   }
-  resources.push_back(
-      {at + static_cast<size_t>(value.data() - from), value.size(), xxhash64(value), index_of(url)});
+  resources.push_back({value, xxhash64(value), index_of(url)});
   return true;
 }
 
 size_t TakenResponse::index_of(std::string_view url) {
   if (urls.empty() || urls.back() != url) urls.emplace_back(url);
   return urls.size() - 1;
-}
-
-bool TakenResponse::finish(std::string_view response) {
-  take(response, response.size());
-  return !broken_ && done_ == response.size();
 }
 
 Result<std::shared_ptr<const google::protobuf::Message>> unpack(

@@ -26,14 +26,17 @@ std::optional<std::string_view> name_of(std::string_view bytes);
 Result<std::shared_ptr<const google::protobuf::Message>> unpack(
     const Resource& resource, const std::shared_ptr<google::protobuf::Arena>& arena);
 
+// An arena for what one push brings, and a copy of bytes in one.
+google::protobuf::ArenaOptions arena_options();
+std::string_view copy_to(google::protobuf::Arena& arena, std::string_view bytes);
+
 // A response taken apart where it lies, as it comes: a push of megabytes is not copied to find that most of it is known, and
 // what has just come is still in the cache.
 class TakenResponse {
  public:
-  // So much of a response of `total` bytes is there, from its beginning: as before, and more.
-  void take(std::string_view begun, size_t total);
-  // All of it is. False: it is no message.
-  bool finish(std::string_view response);
+  // What comes next of a response, behind what was done with so far. How many bytes it is done with; all that do not end
+  // in the middle of a field, if the response is a message.
+  size_t take(std::string_view bytes);
 
   std::vector<std::string> urls;  // of resources; runs of them share one
   std::string rest;  // the fields that are no resources, to be parsed
@@ -41,16 +44,11 @@ class TakenResponse {
  protected:
   TakenResponse() = default;
   ~TakenResponse() = default;
-  TakenResponse(TakenResponse&&) = default;
-  TakenResponse& operator=(TakenResponse&&) = default;
   size_t index_of(std::string_view url);  // in `urls`
 
  private:
-  // One resource's field, `at` in the response. False: it is no message.
-  virtual bool take_resource(std::string_view bytes, size_t at) = 0;
-  virtual void reserve(size_t resources) = 0;
-  size_t done_ = 0;  // bytes
-  bool begun_ = false;  // a resource has come
+  // One resource's field. False: it is no message.
+  virtual bool take_resource(std::string_view bytes) = 0;
   bool broken_ = false;
 };
 
@@ -58,16 +56,14 @@ class TakenResponse {
 class TakenApart final : public TakenResponse {
  public:
   struct Item {
-    size_t at, size;  // of an Any's value, in the response
+    std::string_view value;  // an Any's, in the bytes that were given
     uint64_t hash;  // of that
     size_t url;  // the Any's type_url, in `urls`
-    std::string_view value(std::string_view response) const { return response.substr(at, size); }
   };
-  std::vector<Item> resources;
+  std::vector<Item> resources;  // the user's to shorten
 
  private:
-  bool take_resource(std::string_view any, size_t at) override;
-  void reserve(size_t n) override { resources.reserve(n); }
+  bool take_resource(std::string_view any) override;
 };
 
 }  // namespace sluice::xds

@@ -24,9 +24,12 @@ struct SotwMux::State : Type {
   bool names_changed = false;
 };
 
-// What is made of one response.
+// What is made of one response, as it comes. A quiet resource's bytes are dropped at once: a push of megabytes in which
+// little has changed takes little memory, and stays in the cache.
 struct SotwMux::Response : Read {
   explicit Response(Read read) : Read(std::move(read)) {}
+  TakenApart taken;  // without the dropped ones; views of the arena, or of the last bytes
+  State* of = nullptr;  // whose resources are dropped: the first one's
   std::vector<std::shared_ptr<const discovery::Resource>> wrapped;  // hold bytes that the update looks into
   std::vector<std::pair<std::string_view, std::optional<Duration>>> ttls;
   bool heartbeats = false;
@@ -55,7 +58,8 @@ void SotwMux::on_resumed(Type& type) {
 
 void SotwMux::on_open() {
   node_.begin();
-  coming_ = {};
+  if (coming_ && coming_->of != nullptr) end_passing(*coming_->of, *coming_);
+  coming_.reset();
   for (const auto& type : types()) {
     auto& state = static_cast<State&>(*type);
     state.nonce.clear();
@@ -109,6 +113,11 @@ void SotwMux::send(State& state) {
   transport_.send(request, {node_.next(), state.resource_names});
 }
 
+static Error wrong_url(std::string_view url, ResourceType type) {
+  return {std::string(url) + " does not match the message-wide type URL " + std::string(type_url(type)) +
+          " in DiscoveryResponse"};
+}
+
 Status SotwMux::read_one(State& state, std::string_view url, std::string_view value, uint64_t hash,
                          Response& into) {
   const std::string_view wanted_url = type_url(state.type);
@@ -131,12 +140,11 @@ Status SotwMux::read_one(State& state, std::string_view url, std::string_view va
     url = wrapped->resource().type_url();
     value = wrapped->resource().value();
     hash = xxhash64(value);
+    // One without a name has the one in its bytes.
+    if (name.empty() && url == wanted_url && state.expiries.empty() && read_same(state, hash, into))
+      return {};
   }
-  // A wrapped one without a name has the one in its bytes.
-  if (name.empty() && url == wanted_url && state.expiries.empty() && read_same(state, hash, into)) return {};
-  if (url != wanted_url)
-    return Error{std::string(url) + " does not match the message-wide type URL " + std::string(wanted_url) +
-                 " in DiscoveryResponse"};
+  if (url != wanted_url) return wrong_url(url, state.type);
   if (name.empty()) {
     const auto found = name_of(value);
     if (!found)
@@ -147,27 +155,60 @@ Status SotwMux::read_one(State& state, std::string_view url, std::string_view va
   return read(state, name, version, value, hash, into);
 }
 
-Status SotwMux::read_all(State& state, const TakenApart& taken, std::string_view bytes, Response& into) {
-  constexpr size_t kAhead = 8;  // look-ups under way at once: each would wait for the memory alone
-  const auto& all = taken.resources;
-  const bool names_needed = !state.expiries.empty();
-  std::optional<size_t> right_url;
-  for (size_t i = 0; i < all.size(); ++i) {
-    if (i + kAhead < all.size()) state.quiet.prefetch(all[i + kAhead].hash);
-    // The name is in the bytes.
-    if (right_url == all[i].url && !names_needed && read_same(state, all[i].hash, into)) continue;
-    SLUICE_TRY(read_one(state, taken.urls[all[i].url], all[i].value(bytes), all[i].hash, into));
-    if (taken.urls[all[i].url] == type_url(state.type)) right_url = all[i].url;
+// Goes on with the response that comes. How many of the bytes it is done with; what is kept of them are views.
+size_t SotwMux::take(std::string_view bytes) {
+  if (!coming_) coming_ = std::make_unique<Response>(begin_read());
+  TakenApart& taken = coming_->taken;
+  const size_t before = taken.resources.size();
+  const size_t done = taken.take(bytes);
+  if (coming_->of == nullptr && !taken.urls.empty()) {
+    if (Type* const type = find_type(taken.urls.front())) {
+      coming_->of = static_cast<State*>(type);
+      begin_passing(*type, *coming_);
+    }
   }
+  // With times to live the names are needed.
+  if (coming_->of == nullptr || !coming_->of->expiries.empty()) return done;
+  constexpr size_t kAhead = 8;  // look-ups under way at once: each would wait for the memory alone
+  auto to = taken.resources.begin() + static_cast<ptrdiff_t>(before);
+  for (size_t i = before; i < taken.resources.size(); ++i) {
+    if (i + kAhead < taken.resources.size()) coming_->of->quiet.prefetch(taken.resources[i + kAhead].hash);
+    if (taken.resources[i].url == 0 && read_same(*coming_->of, taken.resources[i].hash, *coming_)) continue;
+    *to++ = taken.resources[i];
+  }
+  taken.resources.erase(to, taken.resources.end());
+  return done;
+}
+
+size_t SotwMux::on_part(std::string_view begun, size_t) {
+  const size_t before = coming_ ? coming_->taken.resources.size() : 0;
+  const size_t done = take(begun);
+  auto& resources = coming_->taken.resources;
+  for (size_t i = before; i < resources.size(); ++i)
+    resources[i].value = copy_to(arena_of(*coming_), resources[i].value);
+  return done;
+}
+
+Status SotwMux::read_all(State& state, Response& into) {
+  const auto& taken = into.taken;
+  if (into.same > 0 && into.of != &state) return wrong_url(taken.urls.front(), state.type);
+  for (const auto& item : taken.resources)
+    SLUICE_TRY(read_one(state, taken.urls[item.url], item.value, item.hash, into));
   return {};
 }
 
 Status SotwMux::on_message(std::string_view bytes, MonotonicTime now) {
+  const bool whole = take(bytes) == bytes.size();
+  const std::unique_ptr<Response> coming = std::move(coming_);
+  Response& read = *coming;
   discovery::DiscoveryResponse response;  // without its resources, which stay where they are
-  TakenApart taken = std::exchange(coming_, {});
-  if (!taken.finish(bytes) || !response.ParseFromString(taken.rest))
-    return Error{"the control plane sent " + std::to_string(bytes.size()) +
-                 " bytes that are no DiscoveryResponse"};
+  if (!whole || !response.ParseFromString(read.taken.rest))
+    return Error{"the control plane sent bytes that are no DiscoveryResponse"};
+  if (read.of != nullptr && !end_passing(*read.of, read)) {
+    // As if nothing had ever come: the next stream's first response is to have all there is.
+    read.of->request.clear_version_info();
+    return Error{"resources were asked for while a response that brings them was read"};
+  }
   Type* type = asked_type(response.type_url());
   if (type == nullptr) return {};
   auto& state = static_cast<State&>(*type);
@@ -175,16 +216,16 @@ Status SotwMux::on_message(std::string_view bytes, MonotonicTime now) {
   state.nonce = response.nonce();
   if (state.watches == 0) {
     // The last watch went while this was on its way. Resources for nobody are not acknowledged, as in Envoy.
-    if (taken.resources.empty())
+    if (read.taken.resources.empty() && read.same == 0)
       state.request.set_version_info(response.version_info());
     else
       want_request(state);
     return {};
   }
 
-  Response read(begin_read(now));
+  read.at = now;
   read.update.version = response.version_info();
-  Status outcome = read_all(state, taken, bytes, read);
+  Status outcome = read_all(state, read);
   if (!outcome) {
     outcome = reject(state, std::move(outcome).error());
   } else {

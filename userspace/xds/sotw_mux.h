@@ -16,7 +16,7 @@ class SotwMux final : public Mux {
 
   void on_open() override;
   Status on_message(std::string_view bytes, MonotonicTime now) override;
-  void on_part(std::string_view begun, size_t total) override { coming_.take(begun, total); }
+  size_t on_part(std::string_view begun, size_t left) override;
   void flush() override;
 
  private:
@@ -26,14 +26,15 @@ class SotwMux final : public Mux {
   void on_resumed(Type& type) override;
   void on_expired(Type&, const std::vector<std::string>&) override {}
   struct Response;
+  size_t take(std::string_view bytes);
   Status read_one(State& state, std::string_view type_url, std::string_view value, uint64_t hash,
                   Response& into);
-  Status read_all(State& state, const TakenApart& taken, std::string_view bytes, Response& into);
+  Status read_all(State& state, Response& into);
   void want_request(State& state);
   void send(State& state);
 
   NodeField node_;
-  TakenApart coming_;  // of the message that is not all there yet
+  std::unique_ptr<Response> coming_;  // the one that is not all there yet
 };
 
 }  // namespace sluice::xds

@@ -280,11 +280,9 @@ TEST_CASE("delta: a response that comes in parts, and one that a new stream cuts
   auto watch = rig.mux.watch(ResourceType::cluster, {}, watcher);
   rig.flush();
   const std::string whole = rig.clusters("n1", {{"a", "1"}, {"b", "1"}}).SerializeAsString();
-  for (size_t n = 0; n <= whole.size(); n += 7)
-    rig.mux.on_part(std::string_view(whole).substr(0, n), whole.size());
-  REQUIRE(rig.mux.on_message(whole, {}).ok());
+  REQUIRE(feed(rig.mux, whole, {}, 7).ok());
   CHECK(watcher.names == Names{"a", "b"});
-  rig.mux.on_part(std::string_view(whole).substr(0, whole.size() - 9), whole.size());
+  rig.mux.on_part(whole.substr(0, whole.size() - 9), whole.size());
   rig.open();
   REQUIRE(rig.receive(rig.clusters("n2", {{"c", "1"}})).ok());
   CHECK(watcher.names == Names{"c"});

@@ -21,14 +21,15 @@ void check_agrees(std::string_view input, const std::vector<size_t>& parts = {})
   discovery::DeltaDiscoveryResponse whole, rest;
   const bool parsed = whole.ParseFromArray(input.data(), static_cast<int>(input.size()));
   TakenDelta taken;
-  for (const size_t n : parts) taken.take(std::string(input.substr(0, n)), input.size());
-  const bool made = taken.finish(input) && rest.ParseFromString(taken.rest);
+  std::deque<std::string> given;
+  const bool made = take_apart(taken, input, parts, given) && rest.ParseFromString(taken.rest);
+  given.clear();  // nobody looks at it any more
   CHECK(made == parsed);
   if (!made || !parsed) return;
   CHECK(rest.resources().empty());
   REQUIRE(static_cast<int>(taken.size()) == whole.resources_size());
   for (int i = 0; i < whole.resources_size(); ++i) {
-    const DeltaResource is = taken.resource(static_cast<size_t>(i), input);
+    const DeltaResource is = taken.resource(static_cast<size_t>(i));
     const discovery::Resource& wanted = whole.resources(i);
     CHECK(is.name == wanted.name());
     CHECK(is.version == wanted.version());

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -105,6 +107,42 @@ inline google::protobuf::Any any_of(const std::string& url, std::string bytes) {
   out.set_type_url(url);
   out.set_value(std::move(bytes));
   return out;
+}
+
+// A message as a stream gives it: `step` more bytes each time (0: all at once), and what the mux is done with never again.
+// `between`, after each part, is told how many bytes have come.
+inline Status feed(Mux& mux, const std::string& bytes, MonotonicTime now, size_t step,
+                   const std::function<void(size_t)>& between = {}) {
+  size_t done = 0;
+  for (size_t there = step; step > 0 && there < bytes.size(); there += step) {
+    done += mux.on_part(std::string(bytes, done, there - done), bytes.size() - done);
+    REQUIRE(done <= there);
+    if (between) between(there);
+  }
+  return mux.on_message(bytes.substr(done), now);
+}
+
+// For a rig's constructor: its test runs with messages that come whole and with others that come in parts.
+inline size_t any_step() {
+  size_t step = 0;
+  SUBCASE("messages come whole") {}
+  SUBCASE("messages come byte by byte") {
+    step = 1;
+  }
+  SUBCASE("messages come in parts") {
+    step = 150;
+  }
+  return step;
+}
+
+// A response taken apart as it comes: up to `parts` in turn, then to its end. What was given lies in `given`.
+inline bool take_apart(TakenResponse& taken, std::string_view input, std::vector<size_t> parts,
+                       std::deque<std::string>& given) {
+  size_t done = 0;
+  parts.push_back(input.size());
+  for (const size_t n : parts)
+    if (n >= done) done += taken.take(given.emplace_back(input.substr(done, n - done)));
+  return done == input.size();
 }
 
 inline Mux::Options options(bool node_once = false) {

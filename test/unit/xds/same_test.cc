@@ -19,7 +19,7 @@ google::protobuf::Any assignment(const std::string& name, uint32_t dropped = 0) 
 }
 
 struct Rig {
-  Rig() : mux(transport, options()) {
+  explicit Rig(size_t s = any_step()) : mux(transport, options()), step(s) {
     a.counts = b.counts = c.counts = true;
     transport.is_open = true;
     mux.on_open();
@@ -35,7 +35,7 @@ struct Rig {
     r.set_nonce(version);
     for (const auto& any : resources) *r.add_resources() = any;
     at += std::chrono::seconds(1);
-    REQUIRE(mux.on_message(r.SerializeAsString(), at).ok());
+    REQUIRE(feed(mux, r.SerializeAsString(), at, step).ok());
     const auto sent = transport.take();
     REQUIRE(!sent.empty());
     CHECK(sent.back().response_nonce() == version);
@@ -47,6 +47,7 @@ struct Rig {
   FakeWatcher a, b, c;
   std::vector<std::unique_ptr<Watch>> watches;
   MonotonicTime at{};
+  const size_t step;
 };
 
 TEST_CASE("same again: counted, in any order, and told when asked for; what changed is told at once") {
@@ -173,7 +174,7 @@ struct WildcardRig {
     r.set_type_url(kClusters);
     r.set_version_info(version);
     for (const auto& any : resources) *r.add_resources() = any;
-    REQUIRE(mux.on_message(r.SerializeAsString(), {}).ok());
+    REQUIRE(feed(mux, r.SerializeAsString(), {}, step).ok());
     const auto sent = transport.take();
     REQUIRE(sent.size() == 1);
     return !sent.back().has_error_detail();
@@ -182,6 +183,7 @@ struct WildcardRig {
   SotwMux mux;
   FakeWatcher all;
   std::unique_ptr<Watch> watch;
+  const size_t step = any_step();
 };
 
 TEST_CASE("same again: a wildcard's subscriber gets what changed, and can ask for the rest") {
@@ -244,6 +246,126 @@ TEST_CASE("same again: a wildcard's subscriber sees what is given twice, and all
   CHECK(rig.all.names == Names{"a", "b"});
 }
 
+discovery::DiscoveryResponse response(const std::string& url,
+                                      const std::vector<google::protobuf::Any>& resources) {
+  discovery::DiscoveryResponse r;
+  for (const auto& any : resources) *r.add_resources() = any;
+  r.set_type_url(url);
+  r.set_version_info("v9");
+  r.set_nonce("n9");
+  return r;
+}
+
+// Once `passed` of the message's bytes have come.
+std::function<void(size_t)> once_at(size_t passed, std::function<void()> f) {
+  return [passed, f = std::move(f), done = false](size_t come) mutable {
+    if (come >= passed && !std::exchange(done, true)) f();
+  };
+}
+
+struct PassingRig : Rig {
+  PassingRig() : Rig(0) {
+    transport.take();
+    REQUIRE(receive("v1", {assignment("a"), assignment("b"), assignment("c")}));
+  }
+  // "a" and "b" are passed over, then f runs, then the rest comes.
+  Status with(std::function<void()> f) {
+    const auto r = response(kEndpoints, {assignment("a"), assignment("b"), assignment("c", 1)});
+    auto first = response("", {assignment("a"), assignment("b")});
+    first.clear_nonce();  // which is behind them
+    return feed(mux, r.SerializeAsString(), at, 1, once_at(first.ByteSizeLong(), std::move(f)));
+  }
+};
+
+TEST_CASE(
+    "same again: what goes while a response comes that brings it is not counted, and nothing else is lost") {
+  PassingRig rig;
+  REQUIRE(rig.with([&] { rig.watches.erase(rig.watches.begin()); }).ok());
+  CHECK(rig.c.updates == 2);
+  rig.mux.tell_counts();
+  CHECK(rig.a.same == 0);
+  CHECK(rig.b.same == 1);
+  // Nothing is known of it any more.
+  rig.watches.push_back(rig.mux.watch(ResourceType::endpoints, {"a"}, rig.a));
+  REQUIRE(rig.receive("v10", {assignment("a"), assignment("b"), assignment("c", 1)}));
+  CHECK(rig.a.updates == 2);
+  CHECK(rig.b.updates == 1);
+}
+
+TEST_CASE("same again: whoever asks for what has been passed over gets it from another stream") {
+  PassingRig rig;
+  FakeWatcher late;
+  std::unique_ptr<Watch> watch;
+  SUBCASE("one more of the same name") {
+    CHECK(!rig.with([&] { watch = rig.mux.watch(ResourceType::endpoints, {"b"}, late); }).ok());
+  }
+  SUBCASE("a name that had gone") {
+    CHECK(!rig.with([&] {
+                rig.watches.erase(rig.watches.begin() + 1);
+                watch = rig.mux.watch(ResourceType::endpoints, {"b"}, late);
+              })
+               .ok());
+  }
+  SUBCASE("a wildcard") {
+    CHECK(!rig.with([&] { watch = rig.mux.watch(ResourceType::endpoints, {}, late); }).ok());
+  }
+  SUBCASE("a name that is not among them") {
+    CHECK(rig.with([&] { watch = rig.mux.watch(ResourceType::endpoints, {"d"}, late); }).ok());
+    CHECK(rig.c.updates == 2);
+    return;
+  }
+  CHECK(rig.c.updates == 1);
+  rig.transport.take();
+  rig.mux.on_open();
+  const auto sent = rig.transport.take();
+  REQUIRE(sent.size() == 1);
+  CHECK(sent[0].version_info() == "");  // whatever the server believes
+  CHECK(sent[0].response_nonce() == "");
+  REQUIRE(
+      feed(rig.mux,
+           response(kEndpoints, {assignment("a"), assignment("b"), assignment("c", 1)}).SerializeAsString(),
+           rig.at, 0)
+          .ok());
+  CHECK(late.updates == 1);
+  CHECK(rig.c.updates == 2);
+}
+
+TEST_CASE("same again: a stream that ends in a response leaves nothing of it") {
+  PassingRig rig;
+  const std::string bytes =
+      response(kEndpoints, {assignment("a"), assignment("b", 1), assignment("c", 1)}).SerializeAsString();
+  for (const size_t cut : {bytes.size() / 2, bytes.size() - 1}) {
+    rig.mux.on_part(bytes.substr(0, cut), bytes.size());
+    rig.mux.on_closed();
+    rig.mux.on_open();
+  }
+  rig.transport.take();
+  REQUIRE(rig.receive("v2", {assignment("a"), assignment("b"), assignment("c")}));
+  CHECK(rig.a.updates + rig.b.updates + rig.c.updates == 3);
+  rig.mux.tell_counts();
+  CHECK(rig.a.same + rig.b.same + rig.c.same == 3);
+}
+
+TEST_CASE(
+    "same again: a response that turns out to be for another type is refused, whatever was passed over") {
+  PassingRig rig;
+  FakeWatcher clusters;
+  auto watch = rig.mux.watch(ResourceType::cluster, {}, clusters);
+  rig.mux.flush();
+  rig.transport.take();
+  REQUIRE(
+      feed(rig.mux, response(kClusters, {assignment("a"), assignment("b")}).SerializeAsString(), rig.at, 1)
+          .ok());
+  const auto sent = rig.transport.take();
+  REQUIRE(sent.size() == 1);
+  CHECK(sent[0].type_url() == kClusters);
+  CHECK(sent[0].error_detail().message() ==
+        kEndpoints + " does not match the message-wide type URL " + kClusters + " in DiscoveryResponse");
+  CHECK(clusters.rejected == 1);
+  rig.mux.tell_counts();
+  CHECK(rig.a.same == 0);
+}
+
 TEST_CASE("same index: what a map would say, whatever was added and removed") {
   Random random(7);
   SameIndex<int> index;
@@ -265,11 +387,11 @@ TEST_CASE("same index: what a map would say, whatever was added and removed") {
       auto* slot = index.find(wanted);
       const auto at = model.find(wanted);
       REQUIRE((slot != nullptr) == (at != model.end()));
-      if (slot != nullptr) REQUIRE(slot->value == at->second);
+      if (slot != nullptr) REQUIRE(&index.value(*slot) == at->second);
     }
   }
   size_t n = 0;
-  index.for_each([&](auto& slot) { n += model.contains(slot.hash); });
+  index.for_each([&](auto& slot) { n += model.at(slot.hash) == &index.value(slot); });
   CHECK(n == model.size());
 }
 

@@ -27,7 +27,7 @@ struct Rig {
     r.set_nonce(nonce);
     r.mutable_control_plane()->set_identifier("plane");
     for (const auto& any : resources) *r.add_resources() = any;
-    return mux.on_message(r.SerializeAsString(), now);
+    return feed(mux, r.SerializeAsString(), now, step);
   }
   Status clusters(const std::string& version, const std::string& nonce, const Names& names) {
     std::vector<google::protobuf::Any> all;
@@ -36,6 +36,7 @@ struct Rig {
   }
   FakeTransport<discovery::DiscoveryRequest> transport;
   SotwMux mux;
+  const size_t step = any_step();
 };
 
 google::protobuf::Any wrapped(const std::string& name, const std::string& version, int ttl_seconds,
