@@ -12,6 +12,7 @@
 #include "envoy/config/route/v3/route_components.pb.h"
 #include "extensions/common/proto_matchers.h"
 #include "extensions/common/proto_rate_limit.h"
+#include "extensions/common/proto_util.h"
 
 namespace sluice::config {
 
@@ -20,7 +21,7 @@ namespace proto = envoy::config::route::v3;
 
 namespace {
 
-using VirtualHostPtr = std::unique_ptr<const model::VirtualHost>;
+using VirtualHostPtr = std::shared_ptr<const model::VirtualHost>;
 
 model::VirtualHost::RequireTls to_require_tls(proto::VirtualHost::TlsRequirementType in) {
   using RequireTls = model::VirtualHost::RequireTls;
@@ -52,9 +53,10 @@ Status add_virtual_clusters(const proto::VirtualHost& in, const FieldPath& path,
 
 Result<VirtualHostPtr> to_virtual_host(const proto::VirtualHost& in, const RouteContext& context,
                                        const FieldPath& path) {
-  auto out = std::make_unique<model::VirtualHost>();
+  auto out = std::make_shared<model::VirtualHost>();
   out->name = in.name();
-  out->domains.assign(in.domains().begin(), in.domains().end());
+  out->domains.reserve(static_cast<size_t>(in.domains_size()));
+  for (const std::string& domain : in.domains()) out->domains.push_back(extensions::to_lower(domain));
   out->require_tls = to_require_tls(in.require_tls());
   SLUICE_TRY(add_header_rules(in, path, out->header_rules));
   SLUICE_TRY(add_filter_configs(in, context, path, out->filter_configs));
@@ -106,7 +108,11 @@ TextPairs metadata_text(const envoy::config::core::v3::Metadata& in) {
 
 Status check_cluster(const std::string& name, const RouteContext& context, std::string_view what,
                      const FieldPath& path) {
-  if (!context.has_cluster || name.empty() || context.has_cluster(name)) return {};
+  if (!context.has_cluster || name.empty()) return {};
+  if (context.has_cluster(name)) {
+    if (context.outside != nullptr) context.outside->clusters.push_back(name);
+    return {};
+  }
   return refuse(path,
                 "unknown " + std::string(what) + " '" + name + "' (validate_clusters: false allows it)");
 }
@@ -152,36 +158,50 @@ Result<model::FilterConfigs::Entry> to_filter_config(const pb::Any& in, const st
   return out;
 }
 
-Result<std::shared_ptr<const model::RouteConfig>> translate(const proto::RouteConfiguration& in,
-                                                            FactoryContext& factory, bool validate_clusters,
-                                                            const FieldPath& path) {
-  RouteContext context{.factory = factory};
+Result<TranslatedRoutes> translate_unindexed(const proto::RouteConfiguration& in, FactoryContext& factory,
+                                             bool validate_clusters, const FieldPath& path) {
+  TranslatedRoutes all;
+  all.config = std::make_shared<model::RouteConfig>();
+  RouteContext context{.factory = factory, .outside = &all.outside};
   if (value_or(in.has_validate_clusters(), in.validate_clusters(), validate_clusters))
     context.has_cluster = factory.has_cluster();
   context.max_direct_response_bytes =
       value_or(in.has_max_direct_response_body_size_bytes(), in.max_direct_response_body_size_bytes(),
                context.max_direct_response_bytes);
-  auto out = std::make_shared<model::RouteConfig>();
-  out->name = in.name();
-  SLUICE_TRY(add_header_rules(in, path, out->header_rules));
-  SLUICE_TRY(add_filter_configs(in, context, path, out->filter_configs));
-  SLUICE_TRY(add_mirrors(in, context, path, out->mirrors));
-  out->most_specific_header_mutations_wins = in.most_specific_header_mutations_wins();
-  out->ignore_port_in_host_matching = in.ignore_port_in_host_matching();
-  out->ignore_path_parameters_in_path_matching = in.ignore_path_parameters_in_path_matching();
-  out->vhost_header = extensions::to_lower(in.vhost_header());
+  uint64_t files = extensions::files_read();
+  auto new_files = [&files] { return std::exchange(files, extensions::files_read()) != files; };
+  model::RouteConfig& out = *all.config;
+  out.name = in.name();
+  SLUICE_TRY(add_header_rules(in, path, out.header_rules));
+  SLUICE_TRY(add_filter_configs(in, context, path, out.filter_configs));
+  SLUICE_TRY(add_mirrors(in, context, path, out.mirrors));
+  out.most_specific_header_mutations_wins = in.most_specific_header_mutations_wins();
+  out.ignore_port_in_host_matching = in.ignore_port_in_host_matching();
+  out.ignore_path_parameters_in_path_matching = in.ignore_path_parameters_in_path_matching();
+  out.vhost_header = extensions::to_lower(in.vhost_header());
   for (const std::string& name : in.internal_only_headers())
-    out->internal_only_headers.push_back(extensions::to_lower(name));
-  out->hash = hash_of(in);
+    out.internal_only_headers.push_back(extensions::to_lower(name));
+  all.outside.files = new_files();
   const FieldPath hosts = path.field("virtual_hosts");
-  out->virtual_hosts.reserve(static_cast<size_t>(in.virtual_hosts_size()));
+  out.virtual_hosts.reserve(static_cast<size_t>(in.virtual_hosts_size()));
+  all.hosts.reserve(static_cast<size_t>(in.virtual_hosts_size()));
   for (int i = 0; i < in.virtual_hosts_size(); ++i) {
+    context.outside = &all.hosts.emplace_back();
     SLUICE_ASSIGN(auto host,
                   to_virtual_host(in.virtual_hosts(i), context, hosts.item(static_cast<size_t>(i))));
-    out->virtual_hosts.push_back(std::move(host));
+    out.virtual_hosts.push_back(std::move(host));
+    context.outside->files = new_files();
   }
-  if (auto indexed = out->index(); !indexed.ok()) return refuse(hosts, indexed.error().message);
-  return std::shared_ptr<const model::RouteConfig>(std::move(out));
+  return all;
+}
+
+Result<std::shared_ptr<const model::RouteConfig>> translate(const proto::RouteConfiguration& in,
+                                                            FactoryContext& factory, bool validate_clusters,
+                                                            const FieldPath& path) {
+  SLUICE_ASSIGN(const TranslatedRoutes made, translate_unindexed(in, factory, validate_clusters, path));
+  if (auto indexed = made.config->index(); !indexed.ok())
+    return refuse(path.field("virtual_hosts"), indexed.error().message);
+  return std::shared_ptr<const model::RouteConfig>(made.config);
 }
 
 }  // namespace sluice::config

@@ -3,7 +3,8 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "config/factory_context.h"
 #include "config/path.h"
@@ -26,10 +27,17 @@ class Any;
 
 namespace sluice::config {
 
+// What a translation took from outside of its message and of the RouteConfiguration.
+struct FromOutside {
+  std::vector<std::string> clusters;  // that have to exist (validate_clusters)
+  bool files = false;
+};
+
 struct RouteContext {
   FactoryContext& factory;
   HasCluster has_cluster = {};  // empty: routes may name any cluster (validate_clusters: false)
   uint32_t max_direct_response_bytes = 4096;
+  FromOutside* outside = nullptr;  // null: nobody wants to know
 };
 
 // `validate_clusters`: what holds where the message does not say (Envoy: true for routes that stand in the connection
@@ -37,6 +45,16 @@ struct RouteContext {
 Result<std::shared_ptr<const model::RouteConfig>> translate(
     const envoy::config::route::v3::RouteConfiguration& in, FactoryContext& context, bool validate_clusters,
     const FieldPath& path);
+
+// The same without RouteConfig::index(), and what of the world around it is in it.
+struct TranslatedRoutes {
+  std::shared_ptr<model::RouteConfig> config;
+  FromOutside outside;  // of what stands beside the virtual hosts
+  std::vector<FromOutside> hosts;
+};
+Result<TranslatedRoutes> translate_unindexed(const envoy::config::route::v3::RouteConfiguration& in,
+                                             FactoryContext& context, bool validate_clusters,
+                                             const FieldPath& path);
 
 // Its parts, one file each.
 Result<model::Route> to_route(const envoy::config::route::v3::Route& in, const RouteContext& context,

@@ -166,71 +166,42 @@ bool wants_tls(const VirtualHost& host, const http::HeaderMap& headers) {
   return host.require_tls == VirtualHost::RequireTls::all || headers.get(Name::x_envoy_internal) != "true";
 }
 
-const VirtualHost* find_wildcard(const std::vector<RouteConfig::Wildcards>& tables, std::string_view host,
-                                 bool suffix, size_t& lookups) {
-  for (const auto& table : tables) {
-    if (table.length >= host.size()) continue;  // "*.a.com" is not ".a.com"
-    ++lookups;
-    const auto found =
-        table.hosts.find(suffix ? host.substr(host.size() - table.length) : host.substr(0, table.length));
-    if (found != table.hosts.end()) return found->second;
-  }
-  return nullptr;
+Status add_domains(const VirtualHost& host, const std::string& config, DomainTable::Builder& builder) {
+  const std::string* const twice = builder.add(host);
+  if (twice == nullptr) return {};
+  if (*twice == "*") return Error{"Only a single wildcard domain is permitted in route " + config};
+  return Error{"Only unique values for domains are permitted. Duplicate entry of domain " + *twice +
+               " in route " + config};
 }
 
 }  // namespace
 
 Status RouteConfig::index() {
-  std::map<size_t, Wildcards, std::greater<>> by_suffix, by_prefix;
   size_t count = 0;
   for (const auto& host : virtual_hosts) count += host->domains.size();
-  exact.reserve(count);
-  for (const auto& host : virtual_hosts) {
-    for (const std::string& domain : host->domains) {
-      std::string& text = domains.emplace_back(domain);
-      std::transform(text.begin(), text.end(), text.begin(), lower);
-      std::string_view name = text;
-      bool fresh = true;
-      if (name == "*") {
-        if (any != nullptr) return Error{"Only a single wildcard domain is permitted in route " + this->name};
-        any = host.get();
-      } else if (name.starts_with('*')) {
-        Wildcards& table = by_suffix[name.size() - 1];
-        fresh = table.hosts.emplace(name.substr(1), host.get()).second;
-      } else if (name.ends_with('*')) {
-        Wildcards& table = by_prefix[name.size() - 1];
-        fresh = table.hosts.emplace(name.substr(0, name.size() - 1), host.get()).second;
-      } else {
-        fresh = exact.emplace(name, host.get()).second;
-      }
-      if (!fresh)
-        return Error{"Only unique values for domains are permitted. Duplicate entry of domain " + text +
-                     " in route " + this->name};
-    }
-  }
-  auto flatten = [](auto& from, std::vector<Wildcards>& to) {
-    for (auto& [length, table] : from) {
-      table.length = length;
-      to.push_back(std::move(table));
-    }
-  };
-  flatten(by_suffix, suffixes);
-  flatten(by_prefix, prefixes);
+  DomainTable::Builder builder(count);
+  for (const auto& host : virtual_hosts) SLUICE_TRY(add_domains(*host, name, builder));
+  domains = std::move(builder).build();
+  return {};
+}
+
+Status RouteConfig::index(const RouteConfig& before, std::span<const VirtualHost* const> gone,
+                          std::span<const VirtualHost* const> come) {
+  DomainTable::Builder builder(before.domains);
+  for (const VirtualHost* host : gone) builder.remove(*host);
+  for (const VirtualHost* host : come) SLUICE_TRY(add_domains(*host, name, builder));
+  domains = std::move(builder).build();
   return {};
 }
 
 const VirtualHost* RouteConfig::find_virtual_host(std::string_view authority, size_t* lookups) const {
-  if (exact.empty() && suffixes.empty() && prefixes.empty()) return any;
+  if (domains.empty()) return domains.any();
   if (authority.data() == nullptr) return nullptr;
   if (ignore_port_in_host_matching) authority = authority.substr(0, port_start(authority));
-  const LowerCase host(authority);
-  size_t asked = 1;
-  const VirtualHost* out = nullptr;
-  if (const auto found = exact.find(host.text()); found != exact.end()) out = found->second;
-  if (out == nullptr) out = find_wildcard(suffixes, host.text(), true, asked);
-  if (out == nullptr) out = find_wildcard(prefixes, host.text(), false, asked);
+  size_t asked = 0;
+  const VirtualHost* out = domains.find(LowerCase(authority).text(), asked);
   if (lookups != nullptr) *lookups += asked;
-  return out != nullptr ? out : any;
+  return out != nullptr ? out : domains.any();
 }
 
 std::optional<RouteMatch> RouteConfig::match(const RouteInput& in, bool* tls_redirect) const {

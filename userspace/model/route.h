@@ -1,13 +1,12 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -18,6 +17,7 @@
 #include "core/time.h"
 #include "http/header_map.h"
 #include "model/dependency.h"
+#include "model/domain_table.h"
 #include "model/matchers.h"
 #include "model/rate_limit.h"
 #include "model/retry_policy.h"
@@ -218,7 +218,7 @@ struct VirtualCluster {
 struct VirtualHost {
   enum class RequireTls : uint8_t { none, external_only, all };
   std::string name;
-  std::vector<std::string> domains;
+  std::vector<std::string> domains;  // in lower case
   std::vector<Route> routes;
   RequireTls require_tls = RequireTls::none;
   std::vector<VirtualCluster> virtual_clusters;
@@ -257,10 +257,10 @@ struct RouteMatch {
   const RouteAction* action() const { return std::get_if<RouteAction>(&route->action); }
 };
 
-// RouteConfiguration.
+// RouteConfiguration. Versions of one share the virtual hosts that are the same in both.
 struct RouteConfig {
   std::string name;
-  std::vector<std::unique_ptr<const VirtualHost>> virtual_hosts;
+  std::vector<std::shared_ptr<const VirtualHost>> virtual_hosts;
   HeaderRulesPair header_rules;
   FilterConfigs filter_configs;
   bool most_specific_header_mutations_wins = false;
@@ -269,7 +269,6 @@ struct RouteConfig {
   std::string vhost_header;  // in lower case; "" : :authority
   std::vector<std::string> internal_only_headers;
   std::vector<MirrorPolicy> mirrors;
-  uint64_t hash = 0;  // of the resource it came from
 
   // Nothing: no virtual host, or no route of it, matches. Where the virtual host wants TLS and the request came without
   // (x-forwarded-proto says), the route found is a redirect to https, and `tls_redirect` is set.
@@ -278,18 +277,12 @@ struct RouteConfig {
   // tables were asked.
   const VirtualHost* find_virtual_host(std::string_view authority, size_t* lookups = nullptr) const;
 
-  // Makes the tables below from virtual_hosts; once, last. A domain that stands twice (Envoy's words): an error.
+  // Makes `domains` from virtual_hosts; once, last. A domain that stands twice (Envoy's words): an error.
   Status index();
-
-  // Domains in lower case, views of `domains`.
-  struct Wildcards {
-    size_t length;  // without "*"
-    std::unordered_map<std::string_view, const VirtualHost*> hosts;
-  };
-  std::unordered_map<std::string_view, const VirtualHost*> exact;
-  std::vector<Wildcards> suffixes, prefixes;  // the longest first
-  const VirtualHost* any = nullptr;
-  std::deque<std::string> domains;
+  // The same where virtual_hosts are those of `before` without `gone`, and with `come`: what is equal is shared.
+  Status index(const RouteConfig& before, std::span<const VirtualHost* const> gone,
+               std::span<const VirtualHost* const> come);
+  DomainTable domains;
 };
 
 // Where a connection manager takes its routes from: fixed, or discovered. Workers ask for the generation with every

@@ -26,8 +26,8 @@ inline std::string text(const http::HeaderMap& map) {
 }
 
 // A virtual host that forwards everything to the cluster of its name.
-inline std::unique_ptr<VirtualHost> host(const std::string& name, std::vector<std::string> domains) {
-  auto out = std::make_unique<VirtualHost>();
+inline std::shared_ptr<VirtualHost> host(const std::string& name, std::vector<std::string> domains) {
+  auto out = std::make_shared<VirtualHost>();
   out->name = name;
   out->domains = std::move(domains);
   Route& route = out->routes.emplace_back();
@@ -38,7 +38,7 @@ inline std::unique_ptr<VirtualHost> host(const std::string& name, std::vector<st
   return out;
 }
 
-inline std::shared_ptr<RouteConfig> config(std::unique_ptr<const VirtualHost> only) {
+inline std::shared_ptr<RouteConfig> config(std::shared_ptr<const VirtualHost> only) {
   auto out = std::make_shared<RouteConfig>();
   out->virtual_hosts.push_back(std::move(only));
   if (!out->index().ok()) return nullptr;

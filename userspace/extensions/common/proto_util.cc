@@ -9,6 +9,14 @@
 
 namespace sluice::extensions {
 
+namespace {
+thread_local uint64_t files = 0;
+}
+
+uint64_t files_read() {
+  return files;
+}
+
 Result<std::string> read_data_source(const envoy::config::core::v3::DataSource& source,
                                      std::string_view path) {
   using Source = envoy::config::core::v3::DataSource;
@@ -18,6 +26,7 @@ Result<std::string> read_data_source(const envoy::config::core::v3::DataSource& 
     case Source::kInlineBytes:
       return source.inline_bytes();
     case Source::kFilename: {
+      ++files;
       std::ifstream in(source.filename(), std::ios::binary);
       if (!in) return errno_error(errno, std::string(path) + ".filename: " + source.filename());
       std::ostringstream out;

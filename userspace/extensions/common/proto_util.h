@@ -2,6 +2,7 @@
 
 #include <google/protobuf/duration.pb.h>
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -22,5 +23,7 @@ inline Duration to_duration(const google::protobuf::Duration& d) {
 // The bytes of an envoy.config.core.v3.DataSource: inline, from a file or from the environment.
 Result<std::string> read_data_source(const envoy::config::core::v3::DataSource& source,
                                      std::string_view path);
+// So many of them this thread has read from files: what was made meanwhile may be out of date where it did not change.
+uint64_t files_read();
 
 }  // namespace sluice::extensions
