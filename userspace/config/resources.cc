@@ -58,6 +58,12 @@ Result<std::shared_ptr<const model::RouteConfig>> Resources::routes(const Messag
                    FieldPath());
 }
 
+std::shared_ptr<const model::RouteConfig> Resources::next_routes(
+    RouteVersions& versions, std::shared_ptr<const std::string> bytes) const {
+  FactoryContext made = context();
+  return versions.next(std::move(bytes), honoured_, made);
+}
+
 Result<model::ScopedRoute> Resources::scoped_route(const Message& message) const {
   SLUICE_TRY(check(message));
   FactoryContext made = context();

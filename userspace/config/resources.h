@@ -5,6 +5,7 @@
 
 #include "config/factory_context.h"
 #include "config/honoured.h"
+#include "config/route_versions.h"
 #include "config/translate.h"
 #include "config/translate_secret.h"
 #include "core/result.h"
@@ -50,6 +51,9 @@ class Resources {
   Result<std::shared_ptr<const model::Assignment>> assignment(const google::protobuf::Message& message) const;
   Result<std::shared_ptr<const model::Listener>> listener(const google::protobuf::Message& message) const;
   Result<std::shared_ptr<const model::RouteConfig>> routes(const google::protobuf::Message& message) const;
+  // See RouteVersions::next().
+  std::shared_ptr<const model::RouteConfig> next_routes(RouteVersions& versions,
+                                                        std::shared_ptr<const std::string> bytes) const;
   // Of an envoy.config.route.v3.ScopedRouteConfiguration.
   Result<model::ScopedRoute> scoped_route(const google::protobuf::Message& message) const;
 

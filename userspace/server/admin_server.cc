@@ -229,8 +229,8 @@ admin::Discovered AdminServer::discovered() {
     for (const auto& v : views) {
       DiscoveredResource& r = to.emplace_back();
       r.name = v.name;
-      r.active = {v.version, v.at, v.message};
-      r.refused = {v.refused_version, v.refused_at, v.refused_message};
+      r.active = {v.version, v.at, v.message(v.bytes)};
+      r.refused = {v.refused_version, v.refused_at, v.message(v.refused_bytes)};
       r.why_refused = v.refused;
     }
   };

@@ -6,6 +6,12 @@ stats::Scope RouteKey::scope(const stats::Scope& root) const {
   return root.scope("http").scope(stat_prefix).scope("rds").scope(name);
 }
 
+std::shared_ptr<const model::RouteConfig> RouteKey::next(const config::Resources& resources,
+                                                         Versions& versions,
+                                                         const std::shared_ptr<const std::string>& bytes) {
+  return resources.next_routes(versions, bytes);
+}
+
 Result<std::shared_ptr<const model::RouteConfig>> RouteKey::make(
     const config::Resources& resources, const google::protobuf::Message& message) const {
   return resources.routes(message);

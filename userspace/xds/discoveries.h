@@ -29,6 +29,11 @@ struct FilterKey {
   stats::Scope scope(const stats::Scope& root) const;
   std::shared_ptr<const Value> fallback() const { return request.fallback; }
   bool ready_with_fallback() const { return request.ready_with_fallback; }
+  struct Versions {};
+  static std::shared_ptr<const Value> next(const config::Resources&, Versions&,
+                                           const std::shared_ptr<const std::string>&) {
+    return nullptr;
+  }
   Result<std::shared_ptr<const Value>> make(const config::Resources& resources,
                                             const google::protobuf::Message& message) const;
 };

@@ -96,9 +96,11 @@ Status FileSubscription::apply(const google::protobuf::Message& message) {
                       .version = response.version_info(),
                       .bytes = any.value(),
                       .hash = xxhash64(any.value())};
-    auto unpacked = resource.unpack();
-    if (!unpacked) return std::move(unpacked).error().prefixed("resources[" + std::to_string(i) + "]");
-    resource.message = std::move(unpacked).value();
+    if (!reads_bytes(type_)) {
+      auto unpacked = resource.unpack();
+      if (!unpacked) return std::move(unpacked).error().prefixed("resources[" + std::to_string(i) + "]");
+      resource.message = std::move(unpacked).value();
+    }
     update.resources.push_back(std::move(resource));
   }
   if (type_ == ResourceType::secret && update.resources.empty()) {

@@ -164,8 +164,9 @@ Status Mux::read(Type& type, std::string_view name, std::string_view version, st
   if (!type.wanted(known == type.names.end() ? nullptr : &known->second)) return {};
   Resource out{.type = type.type, .name = name, .version = version, .bytes = bytes, .hash = hash};
   if (known == type.names.end() || known->second.accepted != out.hash) {
+    out.is_new = true;
     if (type.type == ResourceType::endpoints) out.assignment = config::read_plain_assignment(bytes);
-    if (!out.assignment) {
+    if (!out.assignment && !reads_bytes(type.type)) {
       if (is_transient(type.type)) arena_of(into);
       SLUICE_ASSIGN(out.message, unpack(out, is_transient(type.type) ? into.arena : nullptr));
     }
@@ -199,7 +200,7 @@ void Mux::note_accepted(Type& type, const Read& read) {
   for (size_t i = 0; i < resources.size(); ++i) {
     Name& name = *read.names[i];
     if (!type.wanted(&name)) continue;  // not any more
-    if (resources[i].is_new() && !std::exchange(name.accepted, resources[i].hash)) ++type.accepted;
+    if (resources[i].is_new && !std::exchange(name.accepted, resources[i].hash)) ++type.accepted;
     if (type.may_be_quiet) calm(type, name, resources[i]);
   }
   for (const std::string& name : read.update.removed) forget(type, name);

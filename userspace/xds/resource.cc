@@ -59,6 +59,10 @@ std::string_view type_url(ResourceType type) {
   return entry(type).url;
 }
 
+bool reads_bytes(ResourceType type) {
+  return type == ResourceType::route;
+}
+
 std::optional<ResourceType> type_of(std::string_view url) {
   for (size_t i = 0; i < kResourceTypes; ++i) {
     if (kTypes[i].url == url) return static_cast<ResourceType>(i);

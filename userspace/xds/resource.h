@@ -22,6 +22,10 @@ std::string_view ads_method(bool delta);
 // The name of a resource without unpacking it: in every type it is the first field. Nothing: no message.
 std::optional<std::string_view> name_of(std::string_view bytes);
 
+// Whether those who get resources of this type look at the bytes, of which most are known to them: they have no message
+// before somebody asks for it.
+bool reads_bytes(ResourceType type);
+
 // As Resource::unpack. With an arena the message lives in that, and whoever keeps the message keeps all of it.
 Result<std::shared_ptr<const google::protobuf::Message>> unpack(
     const Resource& resource, const std::shared_ptr<google::protobuf::Arena>& arena);

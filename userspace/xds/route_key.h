@@ -26,6 +26,9 @@ struct RouteKey {
   stats::Scope scope(const stats::Scope& root) const;
   std::shared_ptr<const Value> fallback() const { return nullptr; }
   bool ready_with_fallback() const { return false; }
+  using Versions = config::RouteVersions;
+  static std::shared_ptr<const Value> next(const config::Resources& resources, Versions& versions,
+                                           const std::shared_ptr<const std::string>& bytes);
   Result<std::shared_ptr<const Value>> make(const config::Resources& resources,
                                             const google::protobuf::Message& message) const;
 };

@@ -50,12 +50,13 @@ struct Resource {
   std::string_view version = {};  // its own (delta), or that of the response it came with
   std::string_view bytes = {};
   uint64_t hash = 0;  // of `bytes`: equal resources have equal ones, which need no message
-  // Its type's message. Unpacked already, unless bytes like these were accepted last time: then here and now.
+  // Its type's message. Unpacked already, unless bytes like these were accepted last time or its subscribers read bytes
+  // (reads_bytes): then here and now.
   Result<std::shared_ptr<const google::protobuf::Message>> unpack() const;
   std::shared_ptr<const google::protobuf::Message> message = nullptr;
   // Endpoints that are plain, in the place of `message`: checked and translated (config::read_plain_assignment).
   std::shared_ptr<const model::Assignment> assignment = nullptr;
-  bool is_new() const { return message != nullptr || assignment != nullptr; }
+  bool is_new = false;  // to the stream: its bytes are not those that were accepted last
 };
 
 // Those of a state-of-the-world response whose bytes are those that were accepted last.

@@ -19,15 +19,23 @@
 
 namespace sluice::xds {
 
-// For /config_dump: what of one resource is in force, and what was refused last.
+// For /config_dump: what of one resource is in force, and what was refused last. A resource is kept as it came.
 struct WatchView {
+  using Bytes = std::shared_ptr<const std::string>;
+  ResourceType type{};
   std::string name, version;
   WallTime at{};
-  std::shared_ptr<const google::protobuf::Message> message;  // null: none yet
+  Bytes bytes;  // null: none yet
   std::string refused;  // why; "": it was not
   std::string refused_version;
   WallTime refused_at{};
-  std::shared_ptr<const google::protobuf::Message> refused_message;
+  Bytes refused_bytes;
+  // Null: there is none.
+  std::shared_ptr<const google::protobuf::Message> message(const Bytes& of) const {
+    if (!of) return nullptr;
+    auto made = Resource{.type = type, .name = name, .bytes = *of}.unpack();
+    return made.ok() ? std::move(made).value() : nullptr;
+  }
 };
 
 struct WatchHooks {
@@ -40,6 +48,8 @@ struct WatchHooks {
 //   using Source, Value; static constexpr ResourceType kType; model::ConfigSource source; std::string name; operator==
 //   std::string what() const; stats::Scope scope(root) const; std::shared_ptr<const Value> fallback() const;
 //   bool ready_with_fallback() const; Result<std::shared_ptr<const Value>> make(resources, message) const
+//   Versions; static std::shared_ptr<const Value> next(resources, Versions&, bytes): made of what was taken before and of
+//     bytes; null: it has to be made of the whole message
 template <typename Key>
 class Watches {
  public:
@@ -82,7 +92,7 @@ class Watches {
     std::vector<WatchView> out;
     for (const auto& [name, list] : watches_)
       for (const auto& w : list)
-        if (w->view.message || w->view.refused_message) out.push_back(w->view);
+        if (w->view.bytes || w->view.refused_bytes) out.push_back(w->view);
     std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
     return out;
   }
@@ -112,6 +122,7 @@ class Watches {
           fail_(scope_.counter("config_fail")),
           empty_(scope_.counter("update_empty")),
           reload_time_(scope_.gauge("config_reload_time_ms")) {
+      view.type = Key::kType;
       view.name = key.name;
       if (!key.ready_with_fallback()) return;
       current_ = key.fallback();
@@ -155,30 +166,35 @@ class Watches {
 
    private:
     Status take(const Resource& resource) {
-      if (view.message && resource.hash == hash_) {
+      if (view.bytes && resource.hash == hash_) {
         view.version = resource.version;
         view.refused.clear();
-        view.refused_message.reset();
+        view.refused_bytes.reset();
         return {};
       }
-      SLUICE_ASSIGN(auto message, resource.unpack());
-      auto made = key.make(*owner_.resources_, *message);
+      auto bytes = std::make_shared<const std::string>(resource.bytes);
+      Result<std::shared_ptr<const Value>> made = Key::next(*owner_.resources_, versions_, bytes);
+      if (*made == nullptr) {
+        SLUICE_ASSIGN(const auto message, resource.unpack());
+        made = key.make(*owner_.resources_, *message);
+      }
       const WallTime now = owner_.loop_.wall_now();
       if (!made.ok()) {
         fail_.add();
         view.refused = made.error().message;
         view.refused_version = resource.version;
         view.refused_at = now;
-        view.refused_message = std::move(message);
+        view.refused_bytes = std::move(bytes);
         SLUICE_LOG(config, warn, "{} is refused: {}", key.what(), made.error().message);
         return std::move(made).error();
       }
       hash_ = resource.hash;
       view = {};
+      view.type = Key::kType;
       view.name = key.name;
       view.version = resource.version;
       view.at = now;
-      view.message = std::move(message);
+      view.bytes = std::move(bytes);
       reload_.add();
       reload_time_.set(static_cast<uint64_t>(
           std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count()));
@@ -208,6 +224,7 @@ class Watches {
     stats::Counter reload_, fail_, empty_;
     stats::Gauge reload_time_;
     std::shared_ptr<const Value> current_;
+    typename Key::Versions versions_;
     uint64_t hash_ = 0;
     std::unique_ptr<Subscription> subscription_;
   };

@@ -62,7 +62,7 @@ struct FakeWatcher final : Watcher {
     names.clear();
     for (const Resource& r : u.resources) {
       names.emplace_back(r.name);
-      unpacked += r.is_new();
+      unpacked += r.is_new;
     }
     same_count = u.same != nullptr ? u.same->count() : 0;
     same_names.clear();

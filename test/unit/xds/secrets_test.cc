@@ -14,42 +14,12 @@
 #include "extensions/access_loggers/file/log_manager.h"
 #include "sluice/ext/registry.h"
 #include "test/support/test_ca.h"
+#include "test/unit/xds/fake_factory.h"
 
 namespace sluice::xds {
 namespace {
 
 namespace v3 = envoy::extensions::transport_sockets::tls::v3;
-
-// Hands out subscriptions that a test answers.
-struct FakeFactory final : SubscriptionFactory {
-  struct Made final : Subscription {
-    Made(FakeFactory& f, Subscriber& s) : factory(f), subscriber(s) { ++factory.alive; }
-    ~Made() override {
-      --factory.alive;
-      std::erase(factory.all, this);
-    }
-    void start(const std::unordered_set<std::string>& n) override { names = n; }
-    void set_names(const std::unordered_set<std::string>& n) override { names = n; }
-    FakeFactory& factory;
-    Subscriber& subscriber;
-    std::unordered_set<std::string> names;
-  };
-  Result<std::unique_ptr<Subscription>> subscribe(const model::ConfigSource&, ResourceType type,
-                                                  Subscriber& subscriber, const stats::Scope&) override {
-    CHECK(type == ResourceType::secret);
-    if (!refuse.empty()) return Error{refuse};
-    ++subscribed;
-    auto made = std::make_unique<Made>(*this, subscriber);
-    all.push_back(made.get());
-    return std::unique_ptr<Subscription>(std::move(made));
-  }
-  void pause(ResourceType) override {}
-  void resume(ResourceType) override {}
-
-  std::string refuse;
-  int subscribed = 0, alive = 0;
-  std::vector<Made*> all;
-};
 
 struct Directory {
   Directory() {
@@ -119,7 +89,7 @@ struct Rig {
   access_loggers::FileLogManager logs;
   ext::Registry registry;
   std::unique_ptr<config::Resources> resources;
-  FakeFactory factory;
+  FakeFactory factory{ResourceType::secret};
   std::unique_ptr<Secrets> secrets;
   model::ConfigSource source;
   int ready_calls = 0;
