@@ -124,7 +124,7 @@ const ext::Honoured kCluster[] = {
     {.message = "envoy.config.cluster.v3.Cluster.RoundRobinLbConfig", .fields = "*"},
     {.message = "envoy.config.cluster.v3.Cluster.CommonLbConfig",
      .fields = "healthy_panic_threshold zone_aware_lb_config locality_weighted_lb_config "
-               "consistent_hashing_lb_config ignore_new_hosts_until_first_hc"},
+               "consistent_hashing_lb_config ignore_new_hosts_until_first_hc update_merge_window"},
     {.message = "envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig", .fields = ""},
     {.message = "envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig", .fields = "*"},
     {.message = "envoy.config.core.v3.RuntimeDouble",

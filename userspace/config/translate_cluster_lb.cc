@@ -325,6 +325,7 @@ Status add_load_balancing(const proto::Cluster& in, const FieldPath& path, model
   if (in.common_lb_config().has_healthy_panic_threshold())
     out.healthy_panic_threshold =
         static_cast<uint32_t>(std::lround(in.common_lb_config().healthy_panic_threshold().value()));
+  out.update_merge_window = to_milliseconds(in.common_lb_config().update_merge_window());
   return {};
 }
 

@@ -180,6 +180,7 @@ struct Cluster {
   uint32_t overprovisioning_factor = 140;
   bool weighted_priority_health = false;  // a priority's health counts its hosts' weights
   uint32_t healthy_panic_threshold = 50;  // percent
+  Duration update_merge_window{};  // 0: workers are told of everything at once
   std::optional<Fraction> drop_overload;
   std::optional<OutlierDetection> outlier_detection;
   std::optional<HealthCheck> health_check;

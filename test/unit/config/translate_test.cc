@@ -202,7 +202,7 @@ static_resources:
     lb_policy: LEAST_REQUEST
     least_request_lb_config: {choice_count: 3}
     per_connection_buffer_limit_bytes: 100
-    common_lb_config: {healthy_panic_threshold: {value: 0}, zone_aware_lb_config: {fail_traffic_on_panic: true}}
+    common_lb_config: {healthy_panic_threshold: {value: 0}, update_merge_window: 2.0015s, zone_aware_lb_config: {fail_traffic_on_panic: true}}
     upstream_connection_options: {tcp_keepalive: {keepalive_probes: 1, keepalive_time: 2, keepalive_interval: 3}}
     load_assignment:
       cluster_name: c
@@ -228,6 +228,7 @@ static_resources:
   CHECK(c.lb.choices == 3);
   CHECK(c.buffer_limit == 100);
   CHECK(c.healthy_panic_threshold == 0);
+  CHECK(c.update_merge_window == std::chrono::milliseconds(2001));
   CHECK(c.lb.fail_traffic_on_panic);
   CHECK(c.overprovisioning_factor == 100);
   CHECK(c.socket_options.keep_alive.enabled);

@@ -251,6 +251,10 @@ inline constexpr Row kRows[] = {
          "3}}, " ASSIGNED)},
     {"a local cluster that is not there", Verdict::refused,
      "cluster_manager: {local_cluster_name: d}\n" CLUSTER(ASSIGNED), "local cluster 'd' must be defined"},
+    {"a merge window", Verdict::accepted,
+     CLUSTER("common_lb_config: {update_merge_window: 0.5s}, " ASSIGNED)},
+    {"a negative merge window", Verdict::refused,
+     CLUSTER("common_lb_config: {update_merge_window: -1s}, " ASSIGNED), "expected a positive duration"},
     {"load that is dropped", Verdict::accepted,
      CLUSTER("load_assignment: {cluster_name: c, policy: {drop_overloads: [{category: x, drop_percentage: "
              "{numerator: 5}}]}}")},

@@ -22,6 +22,8 @@ struct ClusterDirectory::Entry final : EndpointDiscovery::Sink, HealthChecker::O
         match_stats(*shared->config, scope),
         table_stats(scope, shared->config->lb.policy),
         zone_stats(scope),
+        merge(d.loop_, shared->config->update_merge_window, d.update_stats_,
+              [this] { directory.deliver(*this); }),
         sweep_timer(d.loop_.timers(), &sweep, this) {
     if (shared->config->lb.subsets) subset_stats.emplace(scope);
   }
@@ -110,6 +112,8 @@ struct ClusterDirectory::Entry final : EndpointDiscovery::Sink, HealthChecker::O
     return std::all_of(needs.begin(), needs.end(), [](const auto& n) { return n->ready(); });
   }
 
+  bool serves() const { return slot != nullptr && slot->active.get() == this; }
+
   ClusterDirectory& directory;
   std::shared_ptr<SharedCluster> shared;
   std::shared_ptr<const model::Cluster>
@@ -120,6 +124,7 @@ struct ClusterDirectory::Entry final : EndpointDiscovery::Sink, HealthChecker::O
   HashTableStats table_stats;
   std::optional<SubsetStats> subset_stats;
   ZoneStats zone_stats;
+  UpdateMerge merge;
   HostSetPtr hosts;
   HostVector members;
   std::shared_ptr<OutlierDetector> outlier;  // may be null
@@ -128,6 +133,7 @@ struct ClusterDirectory::Entry final : EndpointDiscovery::Sink, HealthChecker::O
   std::unique_ptr<EndpointDiscovery::Feed> feed;  // EDS
   bool assigned = false;
   bool warming = false;
+  bool initialized = false;  // what changes from here on is an update
   bool hosts_known = false;  // of no interest once it is warm
   bool first_round = false;  // of health checks; the cluster is not warm before its end
   uint64_t members_total = 0, members_healthy = 0, members_degraded = 0, members_excluded = 0;

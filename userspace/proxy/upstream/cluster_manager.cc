@@ -7,7 +7,6 @@
 #include "core/log.h"
 #include "proxy/upstream/cluster_entry.h"
 #include "proxy/upstream/endpoint_hosts.h"
-#include "proxy/upstream/members.h"
 
 namespace sluice::upstream {
 
@@ -48,6 +47,7 @@ ClusterDirectory::ClusterDirectory(io::Loop& control_loop, stats::Store& store, 
       options_(std::move(options)),
       random_(options_.seed),
       location_{.locality = options_.locality, .proxies = nullptr},
+      update_stats_(store_.root(0).scope("cluster_manager")),
       warming_timer_(loop_.timers(), &warming_timed_out, this),
       check_warm_(&check_warm, this),
       check_needs_(&look_at_needs, this),
@@ -58,11 +58,6 @@ ClusterDirectory::ClusterDirectory(io::Loop& control_loop, stats::Store& store, 
   cluster_removed_ = scope.counter("cluster_removed");
   active_clusters_ = scope.gauge("active_clusters");
   warming_clusters_ = scope.gauge("warming_clusters");
-  cluster_updated_ = scope.counter("cluster_updated");
-  for (const char* name :
-       {"cluster_updated_via_merge", "update_merge_cancelled", "update_out_of_merge_window"}) {
-    scope.counter(name);
-  }
 }
 
 ClusterDirectory::~ClusterDirectory() {
@@ -251,6 +246,7 @@ void ClusterDirectory::start(Entry& e) {
   if (e.dns ? !c.wait_for_warm_on_init : !e.feed) e.begun();
   if (e.dns) e.dns->start();
   if (e.feed) e.feed->start();
+  if (!e.warming) e.initialized = true;
 }
 
 void ClusterDirectory::look_at_needs(io::TurnEnd& hook) {
@@ -275,104 +271,6 @@ void ClusterDirectory::activate(Slot& slot) {
   old.reset();
   count(e);
   if (on_active_) on_active_(e.shared->config->name);
-}
-
-void ClusterDirectory::publish(Entry& entry, const HostVector& hosts) {
-  const model::Cluster& config = *entry.shared->config;
-  entry.set_members(merge_members(config, entry.members, hosts));
-  members_changed(entry);
-}
-
-void ClusterDirectory::members_changed(Entry& entry, bool membership) {
-  const model::Cluster& config = *entry.shared->config;
-  const bool first = entry.hosts->size() == 0;
-  if (membership) entry.stats.membership_change.add();
-  if (entry.health)
-    entry.health->set_hosts(
-        entry.members,
-        config.ignore_new_hosts_until_first_health_check && config.type != ClusterType::static_,
-        config.type == ClusterType::logical_dns && !first);
-  if (entry.outlier) entry.outlier->set_hosts(entry.members);
-  spread(entry);
-}
-
-void ClusterDirectory::hosts_failed(Entry& entry, const HostVector& hosts) {
-  if (hosts.empty()) return;
-  std::lock_guard lock(mutex_);
-  if (entry.slot == nullptr || entry.slot->active.get() != &entry) return;
-  post([name = entry.shared->config->name, hosts](WorkerClusters& w) { w.hosts_failed(name, hosts); });
-}
-
-namespace {
-
-bool same_share(const std::optional<model::Fraction>& a, const std::optional<model::Fraction>& b) {
-  return a.has_value() == b.has_value() &&
-         (!a || (a->numerator == b->numerator && a->denominator == b->denominator));
-}
-
-}  // namespace
-
-void ClusterDirectory::assign(Entry& entry, const model::Assignment& assignment) {
-  HostUpdate update = update_hosts(entry.members, assignment.localities, store_.slots());
-  bool changed = update.changed || !entry.assigned;
-  const model::Cluster& by = *entry.spread_by;
-  if (by.overprovisioning_factor != assignment.overprovisioning_factor ||
-      by.weighted_priority_health != assignment.weighted_priority_health ||
-      !same_share(by.drop_overload, assignment.drop_overload)) {
-    auto other = std::make_shared<model::Cluster>(*entry.shared->config);
-    other->overprovisioning_factor = assignment.overprovisioning_factor;
-    other->weighted_priority_health = assignment.weighted_priority_health;
-    other->drop_overload = assignment.drop_overload;
-    entry.spread_by = std::move(other);
-    changed = true;
-  }
-  entry.assigned = true;
-  const bool merged = entry.shared->config->health_check.has_value();
-  HostVector members =
-      merged ? merge_members(*entry.shared->config, entry.members, update.hosts) : std::move(update.hosts);
-  if (!changed && members == entry.members) return entry.stats.update_no_rebuild.add();
-  const bool membership = update.membership && !(merged && same_hosts(members, entry.members));
-  entry.set_members(std::move(members));
-  members_changed(entry, membership);
-}
-
-void ClusterDirectory::spread(Entry& entry) {
-  spread_alone(entry);
-  if (entry.shared->config->name != options_.local_cluster) return;
-  // How much each zone of any cluster gets depends on where the proxies are.
-  location_.proxies = entry.hosts;
-  for (auto& [name, slot] : entries_) {
-    for (auto* other : {slot.active.get(), slot.next.get()}) {
-      if (other && other != &entry && other->shared->config->lb.by_zones()) spread_alone(*other);
-    }
-  }
-}
-
-void ClusterDirectory::spread_alone(Entry& entry) {
-  if (entry.shared->config->lb.slow_start.window.count() > 0) {
-    for (const HostPtr& h : entry.members) {
-      if (h->health() == model::HealthStatus::healthy &&
-          h->monitor().healthy_since.load(std::memory_order_relaxed) == MonotonicTime{})
-        h->monitor().healthy_since.store(loop_.now(), std::memory_order_relaxed);
-    }
-  }
-  HostSetPtr set = HostSet::make(*entry.spread_by, entry.members, &location_);
-  std::lock_guard lock(mutex_);
-  entry.hosts = set;
-  // A version that warms is told to nobody.
-  if (entry.slot == nullptr || entry.slot->active.get() != &entry) return;
-  count(entry);
-  if (initialized_) cluster_updated_.add();
-  post([name = entry.shared->config->name, set](WorkerClusters& w) { w.set_hosts(name, set); });
-}
-
-void ClusterDirectory::count(Entry& entry) {
-  const HostSet& set = *entry.hosts;
-  entry.zone_stats.count(set.zones.get());
-  entry.count_members(set);
-  entry.count_table(set);
-  if (entry.subset_stats) entry.subset_stats->set(set.subsets);
-  if (entry.shared->config->type != ClusterType::static_) entry.stats.max_host_weight.set(set.max_weight());
 }
 
 Result<net::DnsResolver*> ClusterDirectory::resolver(const model::Cluster& config) {
@@ -407,6 +305,7 @@ void ClusterDirectory::set_warming(Entry& entry, bool warming) {
 
 void ClusterDirectory::warmed(Entry& entry) {
   set_warming(entry, false);
+  entry.initialized = true;
   if (entry.slot != nullptr && entry.slot->next.get() == &entry) activate(*entry.slot);
 }
 

@@ -18,6 +18,7 @@
 #include "proxy/upstream/cluster_view.h"
 #include "proxy/upstream/dns_cluster.h"
 #include "proxy/upstream/endpoint_discovery.h"
+#include "proxy/upstream/update_merge.h"
 
 namespace sluice::upstream {
 
@@ -121,12 +122,16 @@ class ClusterDirectory {
   void start(Entry& entry);
   void activate(Slot& slot);  // its next version serves
   void publish(Entry& entry, const HostVector& hosts);  // other hosts than before
-  // entry.members are others, or (not `membership`) the same as other objects.
-  void members_changed(Entry& entry, bool membership = true);
+  // entry.members are others, or (not `membership`) the same as other objects. `every`: what was said of all priorities
+  // is other too.
+  void members_changed(Entry& entry, bool membership = true, bool every = false);
   void hosts_failed(Entry& entry, const HostVector& hosts);
   void assign(Entry& entry, const model::Assignment& assignment);
   void spread(Entry& entry);  // the same hosts, of another health
-  void spread_alone(Entry& entry);
+  void make_set(Entry& entry);
+  void tell_of(Entry& entry, const std::vector<HostChange>& changes, bool together);
+  void deliver(Entry& entry);  // its hosts to the workers
+  void post_hosts(Entry& entry);
   void count(Entry& entry);
   void view_entry(const Entry& entry, bool discovered, std::vector<ClusterView>& out) const;
   Result<net::DnsResolver*> resolver(const model::Cluster& config);
@@ -142,7 +147,8 @@ class ClusterDirectory {
   Options options_;
   Random random_;
   ProxyLocation location_;
-  stats::Counter cluster_added_, cluster_modified_, cluster_removed_, cluster_updated_;
+  stats::Counter cluster_added_, cluster_modified_, cluster_removed_;
+  UpdateStats update_stats_;
   stats::Gauge active_clusters_, warming_clusters_;
   std::vector<std::pair<net::DnsOptions, std::unique_ptr<net::DnsResolver>>> resolvers_;
   EndpointDiscovery* discovery_ = nullptr;

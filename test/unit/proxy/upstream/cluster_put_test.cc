@@ -1,33 +1,10 @@
 // Clusters one by one: added, changed, warming, gone; endpoints that are discovered.
 #include "proxy/upstream/endpoint_hosts.h"
+#include "test/unit/proxy/upstream/fake_discovery.h"
 #include "test/unit/proxy/upstream/harness.h"
 
 namespace sluice::upstream {
 namespace {
-
-// Endpoints in the hands of the test.
-struct FakeDiscovery final : EndpointDiscovery {
-  struct FakeFeed final : Feed {
-    FakeFeed(FakeDiscovery& d, Sink& s) : discovery(d), sink(s) { discovery.feeds.push_back(this); }
-    ~FakeFeed() override { std::erase(discovery.feeds, this); }
-    void start() override {
-      if (discovery.at_once) give(discovery.at_once);
-    }
-    void give(const std::shared_ptr<const model::Assignment>& assignment) {
-      sink.on_assignment(assignment);
-      sink.on_answered();
-    }
-    FakeDiscovery& discovery;
-    Sink& sink;
-  };
-  Result<std::unique_ptr<Feed>> discover(const std::shared_ptr<const model::Cluster>&, Sink& sink) override {
-    if (refuse) return Error{"no such source"};
-    return std::unique_ptr<Feed>(std::make_unique<FakeFeed>(*this, sink));
-  }
-  std::vector<FakeFeed*> feeds;
-  std::shared_ptr<const model::Assignment> at_once;
-  bool refuse = false;
-};
 
 std::shared_ptr<model::Cluster> fixed(const std::string& name, uint64_t hash,
                                       std::vector<Address> hosts = {}) {
@@ -36,14 +13,6 @@ std::shared_ptr<model::Cluster> fixed(const std::string& name, uint64_t hash,
   c->hash = hash;
   model::Locality& l = c->localities.emplace_back();
   for (Address& a : hosts) l.endpoints.emplace_back().address = a;
-  return c;
-}
-
-std::shared_ptr<model::Cluster> eds(const std::string& name, uint64_t hash) {
-  auto c = std::make_shared<model::Cluster>();
-  c->name = name;
-  c->hash = hash;
-  c->type = model::ClusterType::eds;
   return c;
 }
 
