@@ -49,6 +49,21 @@ TLS = [
     ("idle", "tls_per_1000_kib", "memory of 1,000 idle TLS connections that have carried a request", "less"),
     ("idle", "silent_per_1000_kib", "memory of 1,000 idle TLS connections that have not", "less"),
 ]
+PUSH = [
+    ("push", "sotw_start_cpu_ms", "proxy CPU until it is live, state of the world", "less"),
+    ("push", "delta_start_cpu_ms", "the same, delta", "less"),
+    ("push", "sotw_rss_mib", "memory then, state of the world", "less"),
+    ("push", "sotw_full_cpu_ms", "proxy CPU of a push that changes every endpoint, state of the world", "less"),
+    ("push", "delta_full_cpu_ms", "the same, delta", "less"),
+    ("push", "sotw_one_cpu_ms", "proxy CPU of a push that changes one endpoint, state of the world", "less"),
+    ("push", "delta_one_cpu_ms", "the same, delta", "less"),
+    ("push", "routes_one_cpu_ms", "proxy CPU of a push that changes one virtual host of 5,000", "less"),
+    ("push", "routes_after_rss_mib", "memory after pushes of 5,000 virtual hosts", "less"),
+]
+
+
+def ratio_text(ratio):
+    return f"{ratio:.2f}" if ratio >= 0.095 else f"{ratio:.1g}"
 
 
 def rows_of(headlines, result):
@@ -70,7 +85,7 @@ def rows_of(headlines, result):
             elif lane == "envoy" and cell:
                 cells.append("1")
             else:
-                cells.append(f"{cell['ratio']:.2f}" if cell and "ratio" in cell else "")
+                cells.append(ratio_text(cell["ratio"]) if cell and "ratio" in cell else "")
         rows.append(f"| {words} ({better} is better) | " + " | ".join(cells) + " |")
     return ["", "| | " + " | ".join(lanes) + " |", "|---|" + "---|" * len(lanes), *rows] if rows else []
 
@@ -80,10 +95,11 @@ def table(result):
     about = (f"Measured {result['when'][:10]} on {result['cpus']} cores of {result['cpu'].strip() or 'a virtual machine'}, kernel "
              f"{result['kernel'].split('-')[0]}, TCP congestion control {result['congestion_control']}; one worker each, the proxies of a scenario interleaved in one run, median of the ratios within a round; Envoy = 1. "
              "`direct` is no proxy at all.")
-    tcp, http, tls = (rows_of(rows, result) for rows in (TCP, HTTP, TLS))
+    tcp, http, tls, push = (rows_of(rows, result) for rows in (TCP, HTTP, TLS, PUSH))
     return [about, *(["", "TCP on intercepted traffic (Envoy and HAProxy behind iptables REDIRECT):", *tcp] if tcp else []),
             *(["", "HTTP, as a proxy that is called by its address:", *http] if http else []),
-            *(["", "TLS:", *tls] if tls else [])]
+            *(["", "TLS:", *tls] if tls else []),
+            *(["", "Configuration from a control plane (5,000 clusters of 10 endpoints; 5,000 virtual hosts of 4 routes):", *push] if push else [])]
 
 
 def write(result_path, readme_path):
