@@ -258,6 +258,21 @@ def test_scopes_and_routes_of_files(run_proxy, app, world, kind):
     assert entry["version_info"] == "2"
 
 
+def test_scopes_that_bring_their_routes_need_no_other_source(control_plane, run_proxy, app, delta):
+    def whole(name):
+        return {k: v for k, v in scope(name, route_configuration=routes(name, name)).items() if k != "route_configuration_name"}
+    plane = control_plane()
+    plane.set(whole("a"), version="1")
+    chain = scoped_chain(scoped_rds={"scoped_rds_config_source": own_stream(delta)})
+    proxy = run_proxy({"node": dynamic(delta)["node"], "static_resources": {"clusters": [xds_cluster("127.0.0.1", 18000)],
+                                                                            "listeners": [static(chain)]}})
+    wait_scope(app, "a", "a")
+    plane.set(scope("b", to="r"), version="2")
+    assert plane.wait_nack("scoped_route")
+    assert get(app, "x-scope: a") == "a"
+    proxy.wait_stat(NAME + "update_rejected", 1, more=True)  # it is sent again
+
+
 def inline(name, *key):
     made = scope(name, *key, to="-", route_configuration=routes(name, name))
     del made["@type"], made["route_configuration_name"]

@@ -136,10 +136,9 @@ Result<std::shared_ptr<const model::ScopeSource>> FactoryContext::discover_scope
   request.name = in.name();
   request.stat_prefix = stat_prefix;
   SLUICE_ASSIGN(request.source, to_config_source(in.scoped_rds().scoped_rds_config_source(), source_at));
-  if (!in.has_rds_config_source())
-    return refuse(path.field("rds_config_source"),
-                  "is necessary: where do the routes of the scopes come from?");
-  SLUICE_ASSIGN(request.routes, to_config_source(in.rds_config_source(), path.field("rds_config_source")));
+  if (in.has_rds_config_source()) {
+    SLUICE_ASSIGN(request.routes, to_config_source(in.rds_config_source(), path.field("rds_config_source")));
+  }
   if (!around_.discovery) return refuse(source_at, "there is nothing here that could discover scopes");
   auto scopes = around_.discovery->scopes(request);
   if (!scopes.ok()) return refuse(source_at, scopes.error().message);

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,7 +30,8 @@ using HasCluster = std::function<bool(std::string_view)>;
 
 // What a connection manager with scoped_rds asks for.
 struct ScopesRequest {
-  model::ConfigSource source, routes;
+  model::ConfigSource source;
+  std::optional<model::ConfigSource> routes;  // nothing: of scopes that have theirs with them alone
   std::string name, stat_prefix;  // for statistics and people: "http.<stat_prefix>.scoped_rds.<name>."
 };
 

@@ -159,7 +159,10 @@ class Scopes::Feed final : public Subscriber {
         entry.routes = entry.reader = std::make_shared<model::FixedRoutes>(entry.route.routes);
         continue;
       }
-      const RouteKey key{request.routes, entry.route.route_config_name, request.stat_prefix};
+      if (!request.routes)
+        return Error{"rds_config_source is missing: there is nowhere to get the routes '" +
+                     entry.route.route_config_name + "' of scope '" + name + "' from"};
+      const RouteKey key{*request.routes, entry.route.route_config_name, request.stat_prefix};
       auto routes = owner_.routes_.get(key);
       if (!routes) return std::move(routes).error().prefixed("rds_config_source");
       entry.routes = std::move(*routes);

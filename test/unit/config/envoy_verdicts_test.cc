@@ -1,4 +1,4 @@
-// The tables of verdicts.h, proxy_protocol_verdicts.h and route_verdicts.h, put to a real Envoy.
+// The tables of verdicts.h and its likes, put to a real Envoy.
 #include <doctest/doctest.h>
 #include <unistd.h>
 
@@ -9,6 +9,7 @@
 #include "test/unit/config/envoy.h"
 #include "test/unit/config/proxy_protocol_verdicts.h"
 #include "test/unit/config/route_verdicts.h"
+#include "test/unit/config/scoped_route_verdicts.h"
 #include "test/unit/config/tls_verdicts.h"
 #include "test/unit/config/verdicts.h"
 
@@ -38,6 +39,7 @@ TEST_CASE("a real Envoy says of every configuration what the table says") {
   };
   for (const Row& row : kRows) check(row);
   for (const Row& row : kProxyProtocolRows) check(row);
+  for (const Row& row : kScopedRouteRows) check(row);
 }
 
 TEST_CASE("a real Envoy says of every TLS context what the table says") {

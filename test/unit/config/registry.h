@@ -4,12 +4,14 @@
 #include <string>
 
 #include "extensions/access_loggers/config.h"
+#include "extensions/filters/http/router/config.h"
 #include "extensions/filters/listener/original_dst/config.h"
 #include "extensions/filters/listener/original_src/config.h"
 #include "extensions/filters/listener/proxy_protocol/config.h"
 #include "extensions/filters/listener/tls_inspector/config.h"
 #include "extensions/filters/network/direct_response/config.h"
 #include "extensions/filters/network/echo/config.h"
+#include "extensions/filters/network/http_connection_manager/config.h"
 #include "extensions/filters/network/tcp_proxy/config.h"
 #include "extensions/transport_sockets/tls/config.h"
 #include "extensions/transport_sockets/upstream_proxy_protocol/config.h"
@@ -25,6 +27,8 @@ inline const ext::Registry& registry() {
     r.add(extensions::tcp_proxy::extension());
     r.add(extensions::echo::extension());
     r.add(extensions::direct_response::extension());
+    r.add(extensions::http_connection_manager::extension());
+    r.add(extensions::router::extension());
     r.add(extensions::original_dst::extension());
     r.add(extensions::original_src::extension());
     r.add(extensions::proxy_protocol::extension());

@@ -5,6 +5,7 @@
 #include "config/translate.h"
 #include "test/unit/config/proxy_protocol_verdicts.h"
 #include "test/unit/config/registry.h"
+#include "test/unit/config/scoped_route_verdicts.h"
 #include "test/unit/config/tls_verdicts.h"
 
 namespace sluice::config::test {
@@ -21,6 +22,7 @@ TEST_CASE("what Envoy refuses is refused, what it accepts is accepted or said to
   };
   for (const Row& row : kRows) check(row);
   for (const Row& row : kProxyProtocolRows) check(row);
+  for (const Row& row : kScopedRouteRows) check(row);
 }
 
 void check_tls(const Row& row, const std::string& yaml) {
