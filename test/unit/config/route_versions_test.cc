@@ -138,6 +138,10 @@ TEST_CASE("one of many that changes, comes or goes: all others stay, and most of
   CHECK(shared_with_next() == 1000);
   CHECK(new_pages <= 4);
   CHECK(before->domains.pages() >= 16);
+  auto twice = hosts;
+  twice.insert(twice.begin(), {hosts[500], hosts[500]});
+  twice.erase(twice.begin() + 502);
+  CHECK(rig.next(of(twice)) == nullptr);
   hosts.erase(hosts.begin() + 500, hosts.begin() + 520);  // further than it looks ahead
   CHECK(shared_with_next() == 981);
   std::ranges::reverse(hosts);

@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "core/xxhash.h"
 #include "envoy/config/route/v3/route.pb.h"
 #include "extensions/access_loggers/file/log_manager.h"
@@ -125,6 +128,40 @@ TEST_CASE("routes: what is refused names its place in the whole message, and lea
   CHECK(rig.view().refused_bytes == nullptr);
   REQUIRE(rig.send(routes({{"c", "/c"}, {"a", "/a"}}), "6"));
   CHECK(rig.source->current()->virtual_hosts.at(1) == first->virtual_hosts.at(0));
+}
+
+TEST_CASE("routes: threads look up while versions come and go") {
+  Rig rig;
+  std::vector<std::pair<std::string, std::string>> hosts;
+  for (int i = 0; i < 200; ++i) hosts.emplace_back("host" + std::to_string(i), "/0");
+  REQUIRE(rig.send(routes(hosts), "0"));
+  std::atomic<bool> over = false;
+  std::atomic<int> wrong = 0, changes_seen = 0;
+  auto look = [&, source = rig.source] {
+    uint64_t generation = 0;
+    std::shared_ptr<const model::RouteConfig> config;
+    for (size_t i = 0; !over || config == nullptr; ++i) {
+      if (const uint64_t now = source->generation(); now != generation) {
+        generation = now;
+        config = source->current();
+        ++changes_seen;
+      }
+      const std::string name = "host" + std::to_string(i % 200);
+      const model::VirtualHost* found = config->find_virtual_host(name);
+      if (found == nullptr || found->name != name || !found->routes.at(0).path.regex->full_match("/0"))
+        ++wrong;
+    }
+  };
+  std::vector<std::thread> readers;
+  for (int i = 0; i < 2; ++i) readers.emplace_back(look);
+  for (int version = 1; version <= 300 || (changes_seen < 20 && version < 100'000); ++version) {
+    hosts[static_cast<size_t>(version % 200)].second = "/0|/" + std::to_string(version);
+    std::swap(hosts[0], hosts[static_cast<size_t>(version * 7 % 200)]);
+    CHECK(rig.send(routes(hosts), std::to_string(version)));
+  }
+  over = true;
+  for (auto& reader : readers) reader.join();
+  CHECK(wrong == 0);
 }
 
 TEST_CASE("routes: bytes that are no message") {
