@@ -4,6 +4,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 
 import pytest
 
@@ -336,6 +337,18 @@ def test_server_names(pair, pki, app):
     sides = pair(lambda side: http_config(side, two, one, names=[["chosen.local"], None]))
     names = ["server.local", "second.local", "a.wild.local", "a.b.wild.local", "chosen.local", "nobody.local", None]
     compare(sides, lambda side: {n: talk(app, side.port, client_context(), name=n) for n in names})
+
+
+def test_one_gauge_of_several_certificates_without_name(pair, pki, app):
+    """The last certificate of the last chain: whoever connects first, and whichever ends first."""
+    lives = {days: pki.ca.issue(f"lives-{days}", ["DNS:server.local"], ends=days) for days in (5, 9, 2, 7, 3)}
+    chains = [downstream({"tls_certificates": [pem(lives[days]) for days in chain]}) for chain in ([5, 9], [2], [3, 7])]
+    sides = pair(lambda side: http_config(side, *chains, names=[["first.local"], ["second.local"], None]))
+    names = [None, "second.local", "first.local"]
+    compare(sides, lambda side: [talk(app, side.port, client_context(), name=n) for n in names])
+    for side in sides:
+        (shown,) = (v for k, v in side.proxy.admin.stats().items() if ".unnamed_cert_" in k)
+        assert 6 < (shown - time.time()) / 86400 < 8
 
 
 DETAILS = {"subject": True, "cert": True, "chain": True, "dns": True, "uri": True}

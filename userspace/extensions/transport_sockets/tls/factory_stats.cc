@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <set>
 #include <utility>
 
 #include "io/loop.h"
@@ -159,10 +160,11 @@ void FactoryStats::look_again(uint64_t workload) {
 void FactoryStats::on_context(uint64_t workload, const SecretSet& secrets,
                               const tls::Validation* validation) {
   if (!speaks_) return;
+  std::set<std::string> names;
   auto note = [&](const std::string& name, const auto& summaries) {
     if (!summaries.ok() || summaries->empty()) return;
     expirations_[name][workload] = seconds(summaries->front().not_after);
-    show(name);
+    names.insert(name);
   };
   // Where one of several is missing nobody knows whose the others are.
   if (secrets.certificates.size() == sources_.certificates.size())
@@ -170,6 +172,7 @@ void FactoryStats::on_context(uint64_t workload, const SecretSet& secrets,
       note(sources_.certificates[i].name, tls::summarize(*secrets.certificates[i]));
   if (validation && !validation->trusted_ca.empty())
     note(sources_.validation.name, tls::summarize(validation->trusted_ca));
+  for (const std::string& name : names) show(name);
 }
 
 void FactoryStats::on_forgotten(uint64_t workload) {
@@ -180,8 +183,8 @@ void FactoryStats::on_forgotten(uint64_t workload) {
 void FactoryStats::show(const std::string& name) {
   const auto& by_workload = expirations_[name];
   const auto first = std::ranges::min_element(by_workload, {}, [](const auto& e) { return e.second; });
-  if (first != by_workload.end())
-    certificates_.scope(name).gauge("expiration_unix_time_seconds").set(first->second);
+  if (first == by_workload.end() || std::exchange(shown_[name], first->second) == first->second) return;
+  certificates_.scope(name).gauge("expiration_unix_time_seconds").set(first->second);
 }
 
 }  // namespace sluice::extensions::transport_tls

@@ -48,6 +48,9 @@ class FactoryStats {
   std::vector<uint64_t> seen_;  // updates of each source that is discovered
   // By name: when that of each workload that has connected expires, in seconds since 1970. The earliest is shown.
   std::map<std::string, std::map<uint64_t, uint64_t>> expirations_;
+  // What this one has shown. Chains, and certificates of one context, that have no name share a gauge: as in Envoy, where
+  // a context says it once, when it is made, the last one stands. Whoever connects first changes nothing.
+  std::map<std::string, uint64_t> shown_;
   std::shared_ptr<Inbox> inbox_;  // null: this one does not speak
   std::vector<std::shared_ptr<Observer>> observers_;
 };
