@@ -34,22 +34,22 @@ class Counter {
   Cell* cell_ = nullptr;
 };
 
-// Adds and subtracts per thread; the sum over the threads is the value (modulo 2^63: the top bit of a cell says that it
-// was touched, so that a gauge that has gone back to 0 still counts as used, as in Envoy).
+// Adds and subtracts per thread; the sum over the threads is the value, modulo 2^64. A cell that is 0 was never touched:
+// a gauge that has gone back to 0 still counts as used, as in Envoy.
 class Gauge {
  public:
-  static constexpr uint64_t kTouched = 1ull << 63;
   Gauge() = default;
   explicit Gauge(Cell* cell) : cell_(cell) {}
-  void add(uint64_t n = 1) {
-    cell_->store((cell_->load(std::memory_order_relaxed) + n) | kTouched, std::memory_order_relaxed);
-  }
+  void add(uint64_t n = 1) { set(slot_value() + n); }
   void sub(uint64_t n = 1) { add(-n); }
   // For gauges that a single thread owns.
-  void set(uint64_t v) { cell_->store(v | kTouched, std::memory_order_relaxed); }
-  uint64_t slot_value() const { return cell_->load(std::memory_order_relaxed) & ~kTouched; }
+  void set(uint64_t v) { cell_->store(v + kZero, std::memory_order_relaxed); }
+  uint64_t slot_value() const { return value_of(cell_->load(std::memory_order_relaxed)); }
+  static uint64_t value_of(uint64_t cell) { return cell == 0 ? 0 : cell - kZero; }
 
  private:
+  // How a touched 0 is written. The number that would be written as 0 is none that anything counts to.
+  static constexpr uint64_t kZero = 0x9e3779b97f4a7c15;
   Cell* cell_ = nullptr;
 };
 

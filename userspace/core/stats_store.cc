@@ -280,10 +280,9 @@ void Store::add_to(MetricSnapshot& to, const Ref& m) const {
     case Kind::gauge:
       for (unsigned slot = 0; slot < slots_; ++slot) {
         const uint64_t v = pool.read(m.place, m.index, slot);
-        to.value += v;
-        to.used |= (v & Gauge::kTouched) != 0;
+        to.value += Gauge::value_of(v);
+        to.used |= v != 0;
       }
-      to.value &= ~Gauge::kTouched;
       return;
     case Kind::histogram:
       for (unsigned slot = 0; slot < slots_; ++slot) {

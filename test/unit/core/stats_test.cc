@@ -105,6 +105,8 @@ TEST_CASE("used says whether anybody ever touched it") {
   g.sub();
   CHECK(by_name(store).at("g").used);
   CHECK(by_name(store).at("g").value == 0);
+  g.set(~0ull);  // a hash may have any bits
+  CHECK(by_name(store).at("g").value == ~0ull);
   root.text("t", "v1");
   CHECK(by_name(store).at("t").text == "v1");
 }
