@@ -1,5 +1,7 @@
 #include "xds/file_subscription.h"
 
+#include <deque>
+
 #include "config/load.h"
 #include "core/log.h"
 #include "core/xxhash.h"
@@ -83,19 +85,30 @@ void FileSubscription::read() {
 Status FileSubscription::apply(const google::protobuf::Message& message) {
   const auto& response = static_cast<const discovery::DiscoveryResponse&>(message);
   Update update{.version = response.version_info()};
+  std::deque<discovery::Resource> wrappers;  // the update looks into them
   for (int i = 0; i < response.resources_size(); ++i) {
-    const auto& any = response.resources(i);
+    const google::protobuf::Any* any = &response.resources(i);
     const std::string at = "resources[" + std::to_string(i) + "]: ";
-    if (any.type_url() != type_url(type_))
-      return Error{at + "is a " + any.type_url() + ", this file is for " + std::string(type_url(type_))};
-    const auto name = name_of(any.value());
+    std::string_view own_name, version = response.version_info();
+    if (any->type_url() == kWrapped) {
+      discovery::Resource& wrapper = wrappers.emplace_back();
+      if (!any->UnpackTo(&wrapper)) return Error{at + "its bytes are no message"};
+      if (wrapper.has_ttl())
+        return Error{at + "ttl: nobody sends a file again before it runs out; leave it out"};
+      any = &wrapper.resource();
+      own_name = wrapper.name();
+      version = wrapper.version();
+    }
+    if (any->type_url() != type_url(type_))
+      return Error{at + "is a " + any->type_url() + ", this file is for " + std::string(type_url(type_))};
+    const auto name = own_name.empty() ? name_of(any->value()) : own_name;
     if (!name) return Error{at + "its bytes are no message"};
     if (!names_.empty() && !names_.contains(std::string(*name))) continue;
     Resource resource{.type = type_,
                       .name = *name,
-                      .version = response.version_info(),
-                      .bytes = any.value(),
-                      .hash = xxhash64(any.value())};
+                      .version = version,
+                      .bytes = any->value(),
+                      .hash = xxhash64(any->value())};
     if (!reads_bytes(type_)) {
       auto unpacked = resource.unpack();
       if (!unpacked) return std::move(unpacked).error().prefixed("resources[" + std::to_string(i) + "]");

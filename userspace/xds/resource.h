@@ -26,6 +26,9 @@ std::optional<std::string_view> name_of(std::string_view bytes);
 // before somebody asks for it.
 bool reads_bytes(ResourceType type);
 
+// What a state-of-the-world resource may be wrapped in, with a name, a version and a TTL of its own.
+inline constexpr std::string_view kWrapped = "type.googleapis.com/envoy.service.discovery.v3.Resource";
+
 // As Resource::unpack. With an arena the message lives in that, and whoever keeps the message keeps all of it.
 Result<std::shared_ptr<const google::protobuf::Message>> unpack(
     const Resource& resource, const std::shared_ptr<google::protobuf::Arena>& arena);

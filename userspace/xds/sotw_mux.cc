@@ -11,8 +11,6 @@ namespace sluice::xds {
 
 namespace discovery = envoy::service::discovery::v3;
 
-constexpr std::string_view kWrapped = "type.googleapis.com/envoy.service.discovery.v3.Resource";
-
 struct SotwMux::State : Type {
   explicit State(ResourceType type) : Type(type) { may_be_quiet = true; }
   std::string nonce;

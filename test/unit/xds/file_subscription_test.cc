@@ -31,7 +31,8 @@ struct FakeSubscriber final : Subscriber {
     ++updates;
     version = u.version;
     names.clear();
-    for (const Resource& r : u.resources) names.emplace_back(r.name);
+    versions.clear();
+    for (const Resource& r : u.resources) names.emplace_back(r.name), versions.emplace_back(r.version);
     if (!refuse.empty()) return Error{refuse};
     return {};
   }
@@ -39,7 +40,7 @@ struct FakeSubscriber final : Subscriber {
   int updates = 0, failures = 0;
   FetchFailure failure{};
   std::string version, refuse;
-  Names names;
+  Names names, versions;
 };
 
 std::string yaml(const std::string& version, const Names& names) {
@@ -94,6 +95,28 @@ TEST_CASE("file: read at the start, and when something is renamed onto it") {
   CHECK(rig.subscriber.updates == 2);
   CHECK(rig.stat("cds.update_success") == 2);
   CHECK(rig.stat("cds.update_attempt") == 2);
+}
+
+TEST_CASE("file: resources may be wrapped, with a version of their own, but not with a TTL") {
+  Directory dir;
+  const auto wrapped = [](const std::string& version, const std::string& more) {
+    return "version_info: \"" + version +
+           "\"\nresources:\n- \"@type\": type.googleapis.com/envoy.service.discovery.v3.Resource\n  name: a\n"
+           "  version: own\n" +
+           more +
+           "  resource:\n    \"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster\n    name: a\n";
+  };
+  dir.write("cds.yaml", wrapped("v1", ""));
+  Rig rig;
+  rig.start(dir.file("cds.yaml"));
+  rig.until([&] { return rig.subscriber.updates == 1; });
+  CHECK(rig.subscriber.names == Names{"a"});
+  CHECK(rig.subscriber.versions == Names{"own"});
+  CHECK(rig.subscriber.version == "v1");
+  dir.write("next", wrapped("v2", "  ttl: 5s\n"));
+  dir.rename("next", "cds.yaml");
+  rig.until([&] { return rig.stat("cds.update_rejected") == 1; });
+  CHECK(rig.subscriber.updates == 1);
 }
 
 TEST_CASE("file: a Kubernetes update swaps a link beside the file") {
