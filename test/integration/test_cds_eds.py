@@ -295,14 +295,14 @@ def test_over_a_unix_socket_with_metadata(control_plane, run_proxy, app, webs, w
     plane.set(cluster("web", eds=True), assignment("web", webs("one")))
     top = dynamic(delta, lds=False, set_node_on_first_message_only=True)
     service = top["dynamic_resources"]["ads_config"]["grpc_services"][0]
-    service["initial_metadata"] = [{"key": "x-token", "value": "secret"}]
+    service["initial_metadata"] = [{"key": "x-token", "value": "secret"}, {"key": "x-token-bin", "value": "a secret"}]
     service["envoy_grpc"]["authority"] = "control.example"
     top["node"].update(metadata={"COLOUR": "blue"}, locality={"zone": "z1"})
     port = app.free_port()
     run_proxy(config(port, xds_cluster(path=path), **top))
     assert body_of(app, port, "/web") == "one"
     opened = [e for e in plane.history() if e["kind"] == "open"][0]
-    assert opened["metadata"]["x-token"] == ["secret"]
+    assert opened["metadata"]["x-token"] == ["secret"] and opened["metadata"]["x-token-bin"] == ["a secret"]
     assert opened["metadata"][":authority"] == ["control.example"]
     first, *rest = plane.requests()
     assert first["node"]["metadata"] == {"COLOUR": "blue"}
@@ -453,6 +453,18 @@ def test_what_the_api_source_refuses(kind, world):
     assert done.returncode == 1
     if kind == "sluiced":
         assert "dynamic_resources.cds_config.api_config_source.api_type" in done.stderr
+
+
+@pytest.mark.parametrize("key", [":path", "host", "a b", "connection"])
+def test_metadata_that_cannot_be_sent(kind, world, key):
+    """With the first two Envoy does not start, with the others no stream comes up."""
+    from support import proxies
+    made = {**dynamic(False, lds=False), "static_resources": {"clusters": [xds_cluster(*PLANE)]}}
+    made["dynamic_resources"]["ads_config"]["grpc_services"][0]["initial_metadata"] = [{"key": key, "value": "v"}]
+    done, _ = proxies.validate(world, kind, yamltext.dump(made))
+    assert done.returncode == (0 if kind == "envoy" and key in ("a b", "connection") else 1)
+    if kind == "sluiced":
+        assert "dynamic_resources.ads_config.grpc_services[0].initial_metadata[0].key" in done.stderr
 
 
 def test_load_that_endpoints_say_is_dropped(control_plane, run_proxy, app, webs, delta, kind):

@@ -25,10 +25,6 @@ namespace sluice::config {
 namespace pb = google::protobuf;
 using Field = pb::FieldDescriptor;
 
-namespace {
-
-constexpr std::string_view kRedacted = "[redacted]";
-
 std::string base64(std::string_view bytes) {
   static constexpr char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string out;
@@ -40,6 +36,10 @@ std::string base64(std::string_view bytes) {
   }
   return out;
 }
+
+namespace {
+
+constexpr std::string_view kRedacted = "[redacted]";
 
 class Printer {
  public:

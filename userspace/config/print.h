@@ -1,12 +1,16 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 namespace google::protobuf {
 class Message;
 }
 
 namespace sluice::config {
+
+// RFC 4648, section 4, padded.
+std::string base64(std::string_view bytes);
 
 struct PrintOptions {
   bool pretty = true;                // indented by one blank a level, as Envoy's admin endpoints are

@@ -1,6 +1,7 @@
 #include "config/translate_config_source.h"
 
 #include "config/convert.h"
+#include "config/print.h"
 #include "envoy/config/bootstrap/v3/bootstrap.pb.h"
 #include "envoy/config/core/v3/config_source.pb.h"
 #include "envoy/config/core/v3/grpc_service.pb.h"
@@ -28,6 +29,20 @@ Result<std::string> to_metadata_value(const std::string& in, const FieldPath& pa
     out += in[i];
   }
   return out;
+}
+
+// https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests, Custom-Metadata
+Result<std::string> to_metadata_name(std::string name, const FieldPath& path) {
+  for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  if (name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-_.") != std::string::npos)
+    return refuse(path, "'" + name + "' is no name of metadata: letters, digits, '-', '_' and '.'");
+  for (const char* reserved : {"host", "te", "content-type", "content-length", "connection", "keep-alive",
+                               "proxy-connection", "transfer-encoding", "upgrade"}) {
+    if (name == reserved)
+      return refuse(path, "'" + name + "' is a field of the call itself and may not be set" +
+                              (name == "host" ? "; envoy_grpc.authority may" : ""));
+  }
+  return name;
 }
 
 Result<model::GrpcService> to_grpc_service(const core::GrpcService& in, const FieldPath& path) {
@@ -58,9 +73,9 @@ Result<model::GrpcService> to_grpc_service(const core::GrpcService& in, const Fi
   for (int i = 0; i < in.initial_metadata_size(); ++i) {
     const auto& pair = in.initial_metadata(i);
     const FieldPath item = metadata.item(static_cast<size_t>(i));
+    SLUICE_ASSIGN(std::string name, to_metadata_name(pair.key(), item.field("key")));
     SLUICE_ASSIGN(std::string value, to_metadata_value(pair.value(), item.field("value")));
-    std::string name = pair.key();
-    for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    if (name.ends_with("-bin")) value = base64(value);
     out.initial_metadata.emplace_back(std::move(name), std::move(value));
   }
   return out;
