@@ -319,6 +319,24 @@ def test_told_to_drain_before_there_is_a_listener(control_plane, run_proxy, delt
     assert proxy.admin.get("/server_info")
 
 
+def test_what_was_stopped_is_not_opened_again(control_plane, run_proxy, app, delta):
+    """A push after /drain_listeners would take connections that the end of the proxy then loses."""
+    def inbound(text, name="web", port=PORT, **fields):
+        return listener(http_chain("c", text), name=name, port=port, traffic_direction="INBOUND", **fields)
+    plane = control_plane()
+    plane.set(inbound("one"))
+    proxy = run_proxy(config(delta))
+    wait_answer(app, "one")
+    proxy.admin.post("/drain_listeners?inboundonly")
+    proxy.wait_stat("listener_manager.listener_stopped", 1)
+    plane.set(inbound("two", port=PORT + 1), inbound("new", "new", PORT + 2), listener(http_chain("c", "out"), name="out", port=PORT + 3))
+    plane.wait_ack("listener")
+    wait_answer(app, "out", PORT + 3)
+    assert [get(app, PORT + n) for n in range(3)] == ["", "", ""]
+    stats = proxy.admin.stats()
+    assert stats["listener_manager.listener_added"] == 2 and stats["listener_manager.listener_modified"] == 0
+
+
 def test_other_socket_options_lose_no_connection(control_plane, run_proxy, app, delta, kind):
     """Connections are made while a listener's socket options change again and again: each is served."""
     if kind == "envoy":

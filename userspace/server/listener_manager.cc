@@ -63,6 +63,10 @@ Status ListenerManager::check_address(const model::Listener& listener) const {
 Status ListenerManager::put(std::shared_ptr<const model::Listener> listener, ListenerOrigin origin,
                             const std::function<Status()>& last) {
   const std::string& name = *listener->name;
+  if (stopped(*listener)) {
+    SLUICE_LOG(listener, debug, "{}: listeners of its direction are stopped, it stays as it is", name);
+    return {};
+  }
   auto it = entries_.find(name);
   if (it != entries_.end()) {
     Entry& entry = it->second;
@@ -280,10 +284,13 @@ bool ListenerManager::workloads_notice(const model::Listener* before, const mode
   return !(was && is && same_sockets(*before, *after));
 }
 
+bool ListenerManager::stopped(const model::Listener& l) const {
+  return stopped_ || (inbound_stopped_ && l.direction == model::TrafficDirection::inbound);
+}
+
 void ListenerManager::stop_accepting(bool inbound_only) {
-  auto which = [inbound_only](const model::Listener& l) {
-    return !inbound_only || l.direction == model::TrafficDirection::inbound;
-  };
+  (inbound_only ? inbound_stopped_ : stopped_) = true;
+  auto which = [this](const model::Listener& l) { return stopped(l); };
   for (auto& w : workers_)
     w->call([&](proxy::Worker& me) {
       me.close_sockets([&](const proxy::ListenSocket& s) { return which(*s.listener); },
@@ -291,6 +298,7 @@ void ListenerManager::stop_accepting(bool inbound_only) {
     });
   size_t left = 0;
   for (auto& [name, entry] : entries_) {
+    if (entry.warming.listener && which(*entry.warming.listener)) drop_warming(entry);
     if (!entry.active.listener) continue;
     if (!which(*entry.active.listener)) {
       ++left;
@@ -299,7 +307,6 @@ void ListenerManager::stop_accepting(bool inbound_only) {
     entry.active.sockets.clear();
     stopped_count_.add();
   }
-  stopped_ |= !inbound_only;
   total_active_.set(left);
 }
 

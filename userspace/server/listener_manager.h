@@ -91,6 +91,7 @@ class ListenerManager {
   std::vector<std::shared_ptr<const model::Listener>> active() const;
 
  private:
+  bool stopped(const model::Listener& l) const;
   Status check_address(const model::Listener& listener) const;
   bool opens_here(const model::Listener& listener) const;
   void set_warming(Entry& entry, Version version);
@@ -109,7 +110,7 @@ class ListenerManager {
   std::list<Draining> draining_;
   size_t warming_ = 0;
   uint64_t orders_ = 0;
-  bool started_ = false, stopped_ = false;
+  bool started_ = false, stopped_ = false, inbound_stopped_ = false;
   std::function<void()> on_workload_listeners_;
   io::TurnEnd look_;
   io::Timer drain_timer_;

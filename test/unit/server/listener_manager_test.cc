@@ -195,6 +195,35 @@ TEST_CASE("What was refused is remembered until a good update or a removal") {
   CHECK_FALSE(bed.manager.entries().contains("gone"));
 }
 
+TEST_CASE(
+    "Once stopped, listeners neither come nor change nor begin to serve; those of other directions do") {
+  Bed bed;
+  bed.manager.start();
+  auto inbound = [](const std::string& name, const std::string& content, const std::string& address) {
+    auto l = listener(name, content, address);
+    l->direction = model::TrafficDirection::inbound;
+    return l;
+  };
+  REQUIRE(bed.put(inbound("in", "a", "10.0.0.1:80")).ok());
+  auto routes = std::make_shared<Routes>();
+  auto warms = inbound("warms", "a", "10.0.0.1:81");
+  warms->needs = {routes};
+  REQUIRE(bed.put(warms).ok());
+  bed.manager.stop_accepting(true);
+  CHECK(bed.manager.warm());
+  routes->there = true;
+  REQUIRE(bed.put(inbound("in", "b", "10.0.0.1:80"), "2").ok());
+  REQUIRE(bed.put(inbound("late", "a", "10.0.0.1:82"), "2").ok());
+  REQUIRE(bed.put(listener("out", "a", "10.0.0.1:83"), "2").ok());
+  CHECK(bed.entry("in").active.origin.version == "1");
+  CHECK(bed.manager.entries().count("late") == 0);
+  CHECK_FALSE(bed.entry("warms").active.listener);
+  CHECK(bed.entry("out").active.listener);
+  bed.manager.stop_accepting(false);
+  REQUIRE(bed.put(listener("out", "b", "10.0.0.1:83"), "3").ok());
+  CHECK(bed.entry("out").active.origin.version == "2");
+}
+
 TEST_CASE("Workloads hear of listeners that want other sockets, and of nothing else") {
   Bed bed(true);
   int told = 0;
