@@ -174,8 +174,8 @@ Status DynamicConfig::put_listener(std::shared_ptr<const model::Listener> listen
   return listeners_->put(std::move(listener), std::move(from), check);
 }
 
-void DynamicConfig::remove_listener(const std::string& name) {
-  listeners_->remove(name);
+bool DynamicConfig::remove_listener(const std::string& name) {
+  return listeners_->remove(name);
 }
 
 void DynamicConfig::note_refused_listener(const xds::Resource& resource, const std::string& why) {

@@ -75,7 +75,7 @@ class DynamicConfig final : private xds::ListenerSink, public Identities::SdsClu
   // xds::ListenerSink
   Status put_listener(std::shared_ptr<const model::Listener> listener,
                       const xds::Resource& resource) override;
-  void remove_listener(const std::string& name) override;
+  bool remove_listener(const std::string& name) override;
   void note_refused_listener(const xds::Resource& resource, const std::string& why) override;
   std::vector<std::string> discovered_listeners() const override;
   ListenerOrigin origin(const xds::Resource& resource) const;

@@ -217,7 +217,7 @@ Status ListenerManager::activate(Entry& entry) {
       else if (adjusts)
         w.adjust_sockets(listener);
     });
-    for (size_t g = 0; g < next.sockets.size(); ++g) create_success_.add();
+    create_success_.add();
   }
   if (!fresh_sockets && old.listener && opens_here(*next.listener)) {
     next.sockets = std::move(old.sockets);

@@ -21,11 +21,12 @@ Status Lds::on_update(const Update& update) {
   // Those that go leave their addresses to those that come.
   std::unordered_set<std::string_view> sent;
   for (const Resource& r : update.resources) sent.insert(r.name);
+  bool changed = false;
   if (update.delta) {
-    for (const std::string& name : update.removed) remove(name);
+    for (const std::string& name : update.removed) changed |= remove(name);
   } else {
     for (const std::string& name : sink_.discovered_listeners())
-      if (!sent.contains(name)) remove(name);
+      if (!sent.contains(name)) changed |= remove(name);
   }
   std::string problems;
   std::unordered_set<std::string_view> seen;
@@ -39,6 +40,7 @@ Status Lds::on_update(const Update& update) {
     Status status = put(r);
     if (status) {
       accepted_[name] = r.hash;
+      changed = true;
       continue;
     }
     accepted_.erase(name);
@@ -47,13 +49,10 @@ Status Lds::on_update(const Update& update) {
     SLUICE_LOG(config, warn, "lds: listener {} is refused: {}", r.name, status.error().message);
   }
   factory_.resume(ResourceType::route);
-  Status out;
-  if (problems.empty())
-    version_ = update.version;
-  else
-    out = Error{"Error adding/updating listener(s) " + problems};
+  if (changed) version_ = update.version;
   set_initialized();
-  return out;
+  if (!problems.empty()) return Error{"Error adding/updating listener(s) " + problems};
+  return {};
 }
 
 Status Lds::put(const Resource& resource) {
@@ -62,9 +61,9 @@ Status Lds::put(const Resource& resource) {
   return sink_.put_listener(std::move(listener), resource);
 }
 
-void Lds::remove(const std::string& name) {
+bool Lds::remove(const std::string& name) {
   accepted_.erase(name);
-  sink_.remove_listener(name);
+  return sink_.remove_listener(name);
 }
 
 void Lds::on_failure(FetchFailure) {

@@ -14,7 +14,7 @@ namespace sluice::xds {
 class ListenerSink {
  public:
   virtual Status put_listener(std::shared_ptr<const model::Listener> listener, const Resource& resource) = 0;
-  virtual void remove_listener(const std::string& name) = 0;
+  virtual bool remove_listener(const std::string& name) = 0;  // whether it served or warmed
   // It was refused; what is there of that name stays.
   virtual void note_refused_listener(const Resource& resource, const std::string& why) = 0;
   virtual std::vector<std::string> discovered_listeners() const = 0;
@@ -33,7 +33,7 @@ class Lds final : public Subscriber {
   // The first answer has come (good or bad), or was waited for long enough.
   bool initialized() const { return initialized_; }
   void when_initialized(std::function<void()> f) { on_initialized_ = std::move(f); }
-  const std::string& version() const { return version_; }
+  const std::string& version() const { return version_; }  // of the last update that changed something
 
   Status on_update(const Update& update) override;
   void on_failure(FetchFailure failure) override;
@@ -41,7 +41,7 @@ class Lds final : public Subscriber {
  private:
   void set_initialized();
   Status put(const Resource& resource);
-  void remove(const std::string& name);
+  bool remove(const std::string& name);
 
   SubscriptionFactory& factory_;
   const config::Resources& resources_;

@@ -21,6 +21,7 @@ SubscriptionStats::SubscriptionStats(const stats::Scope& s) : scope(s) {
   init_fetch_timeout = block.counter("init_fetch_timeout");
   update_time = block.gauge("update_time");
   version = block.gauge("version");
+  scope.text("version_text", "");
 }
 
 void SubscriptionStats::accepted(WallTime at, std::string_view version_info, uint64_t updates) {

@@ -55,6 +55,8 @@ class Watches {
  public:
   using Source = typename Key::Source;
   using Value = typename Key::Value;
+  static constexpr bool kRoutes =
+      Key::kType == ResourceType::route;  // they are counted otherwise than filters
 
   Watches(io::Loop& loop, const stats::Scope& root, const WatchHooks& hooks)
       : loop_(loop), root_(root), hooks_(hooks), self_(std::make_shared<Watches*>(this)) {}
@@ -118,10 +120,14 @@ class Watches {
           shared_(std::make_shared<Shared>(key.what())),
           scope_(key.scope(owner.root_)),
           lease_(scope_.lease()),
-          reload_(scope_.counter("config_reload")),
-          fail_(scope_.counter("config_fail")),
-          empty_(scope_.counter("update_empty")),
-          reload_time_(scope_.gauge("config_reload_time_ms")) {
+          reload_(scope_.counter("config_reload")) {
+      if constexpr (kRoutes) {
+        empty_ = scope_.counter("update_empty");
+        reload_time_ = scope_.gauge("config_reload_time_ms");
+      } else {
+        refused_ = scope_.counter("config_fail");
+        scope_.counter("config_conflict");  // never: filters of different types share nothing
+      }
       view.type = Key::kType;
       view.name = key.name;
       if (!key.ready_with_fallback()) return;
@@ -149,7 +155,7 @@ class Watches {
       if (found != update.resources.end()) return take(*found);
       // As Envoy: what is no longer sent stays in force, but for a filter, which its default takes the place of; whoever
       // waits for it need not any more.
-      empty_.add();
+      if constexpr (kRoutes) empty_.add();
       SLUICE_LOG(config, debug, "{} is not in the answer", key.what());
       if (!update.removed.empty() && Key::kRemovable) set(key.fallback());
       set_ready();
@@ -180,7 +186,7 @@ class Watches {
       }
       const WallTime now = owner_.loop_.wall_now();
       if (!made.ok()) {
-        fail_.add();
+        if constexpr (!kRoutes) refused_.add();
         view.refused = made.error().message;
         view.refused_version = resource.version;
         view.refused_at = now;
@@ -196,8 +202,9 @@ class Watches {
       view.at = now;
       view.bytes = std::move(bytes);
       reload_.add();
-      reload_time_.set(static_cast<uint64_t>(
-          std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count()));
+      if constexpr (kRoutes)
+        reload_time_.set(static_cast<uint64_t>(
+            std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count()));
       SLUICE_LOG(config, info, "{} is at version {}", key.what(), view.version);
       set(std::move(*made));
       set_ready();
@@ -221,7 +228,7 @@ class Watches {
     Lent<Source> lent_;  // shared_, to those who keep this
     stats::Scope scope_;
     const stats::Lease lease_;
-    stats::Counter reload_, fail_, empty_;
+    stats::Counter reload_, refused_, empty_;
     stats::Gauge reload_time_;
     std::shared_ptr<const Value> current_;
     typename Key::Versions versions_;

@@ -1,0 +1,60 @@
+"""What statistics and the admin interface say of what is discovered, on Envoy and sluiced: the same of both."""
+import pytest
+
+from support.control_plane import cluster, dynamic, xds_cluster
+from support.wait import wait_until
+from test_lds import PORT, dump, http_chain, listener, route_resource, wait_answer
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture(params=["sotw", "delta"])
+def delta(request):
+    return request.param == "delta"
+
+
+def config(delta, **fields):
+    return {**dynamic(delta, **fields), "static_resources": {"clusters": [xds_cluster("127.0.0.1", 18000)]}}
+
+
+def test_versions(control_plane, run_proxy, app):
+    """A version's hash has 64 bits; before there is one its text is empty; what was applied last is the version of all."""
+    plane = control_plane()
+    plane.hold("route")
+    plane.set(cluster("kept", ("10.0.0.1", 80)), listener(http_chain("c", "kept"), name="kept", port=PORT + 1),
+              listener(http_chain("c", rds="local")), route_resource("one"), version="1")
+    proxy = run_proxy(config(False), wait=False)
+    wait_until(lambda: plane.requests("route"), 10, "routes asked for")
+    stats = proxy.admin.stats()
+    assert stats["cluster_manager.cds.version"] == 13237225503670494420  # xxHash64("1")
+    assert stats["cluster_manager.cds.version_text"] == '"1"'
+    assert stats["http.web.rds.local.version_text"] == '""' and stats["http.web.rds.local.version"] == 0
+    assert "http.web.rds.local.update_empty" in stats and "http.web.rds.local.config_fail" not in stats
+    plane.hold()
+    wait_answer(app, "one")
+    # Good ones of a push that is refused are a version; a push that changes nothing is none.
+    bad = listener(http_chain("c", "bad"), name="bad", port=PORT + 2)
+    bad["filter_chains"][0]["filters"] = [{"name": "nobody"}]
+    plane.set(bad, listener(http_chain("c", "more"), name="more", port=PORT + 3), version="2")
+    plane.wait_nack("listener")
+    assert dump(proxy, "ListenersConfigDump")["version_info"] == "2"
+    plane.remove(listener=["bad"], version="3")
+    plane.wait_ack("listener")
+    assert dump(proxy, "ListenersConfigDump")["version_info"] == "2"
+    assert proxy.admin.stats()["listener_manager.lds.version_text"] == '"3"'
+
+
+def test_listeners_are_made_once_a_worker(control_plane, run_proxy, app, delta):
+    """However they change and however many addresses they have."""
+    plane = control_plane()
+    more = [{"address": {"socket_address": {"address": "0.0.0.0", "port_value": PORT + 1}}}]
+    plane.set(cluster("kept", ("10.0.0.1", 80)), listener(http_chain("c", "one"), additional_addresses=more))
+    proxy = run_proxy(config(delta))
+    wait_answer(app, "one", PORT + 1)
+    proxy.wait_stat("listener_manager.listener_create_success", 1)
+    plane.set(listener(http_chain("c", "two"), additional_addresses=more))
+    wait_answer(app, "two")
+    proxy.wait_stat("listener_manager.listener_in_place_updated", 1)
+    proxy.wait_stat("listener_manager.listener_create_success", 2)
+    plane.set(listener(http_chain("c", "two"), additional_addresses=more, per_connection_buffer_limit_bytes=65536))
+    proxy.wait_stat("listener_manager.listener_create_success", 3)
