@@ -58,3 +58,23 @@ def test_listeners_are_made_once_a_worker(control_plane, run_proxy, app, delta):
     proxy.wait_stat("listener_manager.listener_create_success", 2)
     plane.set(listener(http_chain("c", "two"), additional_addresses=more, per_connection_buffer_limit_bytes=65536))
     proxy.wait_stat("listener_manager.listener_create_success", 3)
+
+
+def test_listeners_share_routes(control_plane, run_proxy, app, delta):
+    """One name of one source is one resource, whatever its listeners are counted as; it lives as long as one of them."""
+    def front(n):
+        made = listener(http_chain("c", rds="shared"), name=f"web-{n}", port=PORT + n)
+        made["filter_chains"][0]["filters"][0]["typed_config"]["stat_prefix"] = f"web-{n}"
+        return made
+    plane = control_plane()
+    plane.set(cluster("kept", ("10.0.0.1", 80)), front(0), front(1), route_resource("one", "shared"))
+    proxy = run_proxy(config(delta), extra=["--drain-time-s", "1"])
+    wait_answer(app, "one"), wait_answer(app, "one", PORT + 1)
+    assert len(dump(proxy, "RoutesConfigDump")["dynamic_route_configs"]) == 1
+    (first,) = {name.split(".rds.")[0] for name in proxy.admin.stats() if ".rds.shared." in name}
+    plane.remove(listener=[first.removeprefix("http.")])
+    left = PORT + (1 if first.endswith("0") else 0)
+    proxy.wait_stat("listener_manager.total_listeners_draining", 1)
+    proxy.wait_stat("listener_manager.total_listeners_draining", 0)
+    plane.set(route_resource("two", "shared"))
+    wait_answer(app, "two", left)

@@ -20,7 +20,8 @@ struct RouteKey {
 
   model::ConfigSource source;
   std::string name, stat_prefix;
-  bool operator==(const RouteKey&) const = default;
+  // Whoever wants these routes shares them, as in Envoy: they are counted where they were wanted first.
+  bool operator==(const RouteKey& other) const { return name == other.name && source == other.source; }
 
   std::string what() const { return "routes '" + name + "' (rds)"; }
   stats::Scope scope(const stats::Scope& root) const;
