@@ -3,7 +3,7 @@ import pytest
 
 from support.control_plane import cluster, dynamic, xds_cluster
 from support.wait import wait_until
-from test_lds import PORT, dump, http_chain, listener, route_resource, wait_answer
+from test_lds import PORT, dump, get, http_chain, listener, route_resource, wait_answer
 
 pytestmark = pytest.mark.root
 
@@ -15,6 +15,12 @@ def delta(request):
 
 def config(delta, **fields):
     return {**dynamic(delta, **fields), "static_resources": {"clusters": [xds_cluster("127.0.0.1", 18000)]}}
+
+
+def refused(proxy):
+    """Clusters of which /config_dump has an error."""
+    found = dump(proxy, "ClustersConfigDump")
+    return [entry for kind in ("dynamic_active_clusters", "dynamic_warming_clusters") for entry in found.get(kind, []) if "error_state" in entry]
 
 
 def test_versions(control_plane, run_proxy, app):
@@ -78,3 +84,17 @@ def test_listeners_share_routes(control_plane, run_proxy, app, delta):
     proxy.wait_stat("listener_manager.total_listeners_draining", 0)
     plane.set(route_resource("two", "shared"))
     wait_answer(app, "two", left)
+
+
+def test_a_refused_version_is_forgotten(control_plane, run_proxy, app, delta):
+    """When the one in force is sent again, as it was."""
+    plane = control_plane()
+    plane.set(cluster("web", ("10.0.0.1", 80)), cluster("kept", ("10.0.0.1", 80)), listener(http_chain("c", "up")))
+    proxy = run_proxy(config(delta))
+    plane.wait_ack("cluster")
+    plane.set(cluster("web", ("no-address", 80)))
+    plane.wait_nack("cluster")
+    assert [entry["error_state"]["details"] for entry in refused(proxy)] != [] or proxy.kind == "envoy"  # Envoy shows none of clusters
+    plane.set(cluster("web", ("10.0.0.1", 80)))
+    plane.wait_ack("cluster")
+    assert refused(proxy) == []

@@ -33,6 +33,7 @@ Status Cds::on_update(const Update& update) {
   // The endpoints of all new clusters are asked for in one request, and old ones only once all is in place.
   factory_.pause(ResourceType::endpoints);
   ++updates_;
+  forget_failures(update);
   std::string errors;
   std::unordered_set<std::string_view> ours;  // names of the bootstrap's clusters, and what came to nothing
   size_t changed = 0, removed = 0, sent = 0;
@@ -45,6 +46,7 @@ Status Cds::on_update(const Update& update) {
       outcome = Error{"duplicate cluster " + std::string(r.name) + " found"};
     } else if (known != dynamic_.end() && known->second.hash == r.hash) {
       known->second.sent = updates_;
+      known->second.failure.reset();
       ++sent;
       continue;
     } else if (outcome = take(r); outcome) {
@@ -55,6 +57,7 @@ Status Cds::on_update(const Update& update) {
       errors += (errors.empty() ? "" : ", ") + std::string(r.name) + ": " + outcome.error().message;
       dynamic_[std::string(r.name)].failure =
           Failure{{std::string(r.bytes), std::string(r.version), loop_.wall_now()}, outcome.error().message};
+      refused_.insert(std::string(r.name));
     }
     if (const auto at = dynamic_.find(r.name); at == dynamic_.end())
       ours.insert(r.name);
@@ -84,6 +87,17 @@ Status Cds::on_update(const Update& update) {
   initialized_ = true;
   if (!errors.empty()) return Error{"Error adding/updating cluster(s) " + errors};
   return {};
+}
+
+// Of those that are again what is in force.
+void Cds::forget_failures(const Update& update) {
+  std::erase_if(refused_, [&](const std::string& name) {
+    const auto at = dynamic_.find(name);
+    if (at == dynamic_.end()) return true;
+    if (update.same == nullptr || !update.same->has(name)) return false;
+    at->second.failure.reset();
+    return true;
+  });
 }
 
 Status Cds::take(const Resource& resource) {

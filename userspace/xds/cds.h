@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "config/resources.h"
 #include "core/stats.h"
@@ -52,6 +53,7 @@ class Cds final : public Subscriber {
   bool takes_same() const override { return ours_ == 0; }
 
  private:
+  void forget_failures(const Update& update);
   Status take(const Resource& resource);
   bool remove(const std::string& name);
   void now_active(const std::string& name);
@@ -64,6 +66,7 @@ class Cds final : public Subscriber {
   stats::Counter config_reload_;
   stats::Gauge config_reload_time_;
   Clusters dynamic_;
+  std::unordered_set<std::string> refused_;  // names whose `failure` may be set
   uint64_t updates_ = 0;
   size_t ours_ = 0;  // of the last update: names of the bootstrap's clusters, which are not in dynamic_
   std::unique_ptr<Subscription> subscription_;
