@@ -1,7 +1,7 @@
 """What statistics and the admin interface say of what is discovered, on Envoy and sluiced: the same of both."""
 import pytest
 
-from support.control_plane import cluster, dynamic, xds_cluster
+from support.control_plane import assignment, cluster, dynamic, lb_endpoints, own_stream, url, xds_cluster
 from support.wait import wait_until
 from test_lds import PORT, dump, get, http_chain, listener, route_resource, wait_answer
 
@@ -15,6 +15,11 @@ def delta(request):
 
 def config(delta, **fields):
     return {**dynamic(delta, **fields), "static_resources": {"clusters": [xds_cluster("127.0.0.1", 18000)]}}
+
+
+def shown(proxy):
+    """The clusters of /clusters, as often as they are there."""
+    return [line.split("::")[0] for line in proxy.admin.get("/clusters").splitlines() if "::added_via_api::" in line]
 
 
 def refused(proxy):
@@ -86,6 +91,26 @@ def test_listeners_share_routes(control_plane, run_proxy, app, delta):
     wait_answer(app, "two", left)
 
 
+def test_clusters_that_warm(control_plane, run_proxy, app, delta):
+    """A cluster is shown when it serves, and once."""
+    plane = control_plane()
+    source = own_stream(delta)  # Envoy takes no other push over ADS while a cluster warms
+    plane.set(cluster("old", eds=source), assignment("old", ("10.0.0.1", 80)), listener(http_chain("c", "up")))
+    proxy = run_proxy(config(delta))
+    wait_until(lambda: "old" in shown(proxy), 10, "a cluster")
+    assert proxy.admin.stat("cluster.old.warming_state") == 0
+    plane.hold("endpoints")
+    plane.set(cluster("new", eds=source), cluster("old", eds={**own_stream(delta), "initial_fetch_timeout": "20s"}), assignment("new", ("10.0.0.2", 80)))
+    proxy.wait_stat("cluster_manager.warming_clusters", 2)
+    assert sorted(shown(proxy)) == ["old", "xds"]
+    stats = proxy.admin.stats()
+    assert stats["cluster.new.warming_state"] == stats["cluster.old.warming_state"] == 1
+    assert stats["cluster.new.version_text"] == '""'
+    plane.hold()
+    proxy.wait_stat("cluster.new.warming_state", 0)
+    assert sorted(shown(proxy)) in (["new", "old", "xds"], ["new", "xds"])
+
+
 def test_a_refused_version_is_forgotten(control_plane, run_proxy, app, delta):
     """When the one in force is sent again, as it was."""
     plane = control_plane()
@@ -98,3 +123,41 @@ def test_a_refused_version_is_forgotten(control_plane, run_proxy, app, delta):
     plane.set(cluster("web", ("10.0.0.1", 80)))
     plane.wait_ack("cluster")
     assert refused(proxy) == []
+
+
+def test_endpoints_as_they_are(control_plane, run_proxy, app, delta):
+    """include_eds: what an assignment says beside the addresses, under the name it is asked for by."""
+    plane = control_plane()
+    first, second = lb_endpoints(("10.0.0.1", 80), ("10.0.0.2", 81))
+    first["endpoint"].update(hostname="one.test", health_check_config={"port_value": 8080, "hostname": "check.test"})
+    first.update(load_balancing_weight=3, metadata={"filter_metadata": {"envoy.lb": {"version": "v1", "number": 5}}})
+    second["health_status"] = "DRAINING"
+    web = cluster("web", eds=True)
+    web["eds_cluster_config"]["service_name"] = "asked"
+    wanted = {"cluster_name": "asked",
+              "endpoints": [{"locality": {"region": "r", "zone": "z"}, "load_balancing_weight": 7, "priority": 0, "lb_endpoints": [first, second]}],
+              "policy": {"overprovisioning_factor": 200, "drop_overloads": [{"category": "some", "drop_percentage": {"numerator": 5}}]}}
+    plane.set(web, {"@type": url("endpoints"), **wanted}, listener(http_chain("c", "up")))
+    proxy = run_proxy(config(delta))
+    proxy.wait_stat("cluster.web.membership_total", 2)
+    found = proxy.admin.json("/config_dump?include_eds&resource=dynamic_endpoint_configs&name_regex=.*")["configs"]
+    (made,) = [entry["endpoint_config"] for entry in found if entry["endpoint_config"]["cluster_name"] == "asked"]
+    assert made["policy"]["overprovisioning_factor"] == 200
+    (drop,) = made["policy"]["drop_overloads"]
+    assert drop["drop_percentage"] == {"numerator": 50000, "denominator": "MILLION"}
+    (locality,) = made["endpoints"]
+    assert locality["locality"] == {"region": "r", "zone": "z"} and locality["load_balancing_weight"] == 7
+    one, two = sorted(locality["lb_endpoints"], key=str)
+    assert one["endpoint"]["hostname"] == "one.test" and one["load_balancing_weight"] == 3
+    assert one["endpoint"]["health_check_config"] == {"port_value": 8080, "hostname": "check.test"}
+    assert one["metadata"] == {"filter_metadata": {"envoy.lb": {"version": "v1", "number": 5}}}
+    assert (one["health_status"], two["health_status"]) == ("HEALTHY", "UNHEALTHY")
+
+
+def test_a_mask_that_fits_nothing(control_plane, run_proxy, app):
+    plane = control_plane()
+    plane.set(cluster("web", ("10.0.0.1", 80)), listener(http_chain("c", "up")))
+    proxy = run_proxy(config(False))
+    wait_until(lambda: get(app) == "up", 10, "a listener")
+    status, _, text = proxy.admin.request("/config_dump?mask=nothing")
+    assert (status, text.strip()) == (400, "FieldMask nothing could not be successfully applied to any configs.")

@@ -306,13 +306,16 @@ void AdminServer::clusters(std::function<void(std::vector<admin::ClusterStatus>)
                                             b.max_retries};
   };
   for (const upstream::ClusterView& v : server_.clusters_->view()) {
-    admin::ClusterStatus c{v.config->name,
-                           v.observability_name,
-                           v.added_via_api,
-                           thresholds(v.config->circuit_breaker[0]),
-                           thresholds(v.config->circuit_breaker[1]),
-                           {},
-                           {}};
+    admin::ClusterStatus c{
+        .name = v.config->name,
+        .observability_name = v.observability_name,
+        .assignment_name = v.config->eds_service_name.empty() ? v.config->name : v.config->eds_service_name,
+        .overprovisioning_factor = v.config->overprovisioning_factor,
+        .drop_overload = v.config->drop_overload,
+        .added_via_api = v.added_via_api,
+        .default_priority = thresholds(v.config->circuit_breaker[0]),
+        .high_priority = thresholds(v.config->circuit_breaker[1]),
+        .hosts = {}};
     if (v.outlier) {
       auto rates = [&](size_t i) {
         return admin::ClusterStatus::SuccessRates{(*v.outlier)[i].average,
@@ -344,8 +347,14 @@ void AdminServer::clusters(std::function<void(std::vector<admin::ClusterStatus>)
       s.canary = d.canary;
       s.weight = d.weight;
       s.priority = d.priority;
-      if (d.locality)
+      if (d.locality) {
         s.region = d.locality->region, s.zone = d.locality->zone, s.sub_zone = d.locality->sub_zone;
+        s.locality_weight = d.locality->weight;
+      }
+      s.health_hostname = d.health_hostname;
+      if (d.health_address && d.health_address->is_ip() && *d.health_address != d.address)
+        s.health_port = d.health_address->port();
+      s.lb_metadata = d.lb_metadata, s.transport_metadata = d.transport_metadata;
       c.hosts.push_back(std::move(s));
     }
     all.push_back(std::move(c));

@@ -300,6 +300,8 @@ void ClusterDirectory::set_warming(Entry& entry, bool warming) {
   entry.warming = warming;
   warming ? ++warming_ : --warming_;
   warming_clusters_.set(warming_);
+  // As Envoy: of those that wait to serve. At the start all serve at once.
+  if (initialized_) entry.stats.warming_state.set(warming ? 1 : 0);
   if (warming_ == 0 && on_warm_) loop_.schedule(check_warm_);
 }
 
@@ -351,7 +353,6 @@ std::vector<ClusterView> ClusterDirectory::view() const {
   std::vector<ClusterView> out;
   for (const auto& [name, slot] : entries_) {
     if (slot.active) view_entry(*slot.active, slot.discovered, out);
-    if (slot.next) view_entry(*slot.next, slot.discovered, out);
   }
   return out;
 }
@@ -360,7 +361,7 @@ void ClusterDirectory::view_entry(const Entry& e, bool discovered, std::vector<C
   const Entry* entry = &e;
   {
     ClusterView& v = out.emplace_back();
-    v.config = entry->shared->config;
+    v.config = entry->spread_by;
     v.observability_name = entry->shared->observability_name;
     v.added_via_api = discovered;
     v.warming = entry->warming;

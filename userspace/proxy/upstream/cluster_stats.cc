@@ -97,7 +97,6 @@ const Layout& traffic_layout() {
              "upstream_rq_active",
              "upstream_rq_pending_active",
              "lb_subsets_active",
-             "warming_state",
          })
       items.push_back({name, Kind::gauge});
     items.push_back({"upstream_cx_connect_ms", Kind::histogram, Unit::milliseconds});
@@ -123,6 +122,7 @@ const Layout& update_layout() {
       {"membership_excluded", Kind::gauge},
       {"max_host_weight", Kind::gauge},
       {"version", Kind::gauge},
+      {"warming_state", Kind::gauge},
       {"lb_recalculate_zone_structures", Kind::counter},
       {"lb_local_cluster_not_ok", Kind::counter},
       {"lb_zone_cluster_too_small", Kind::counter},
@@ -214,6 +214,7 @@ ClusterUpdateStats::ClusterUpdateStats(const stats::Scope& s) {
   SLUICE_GAUGE(membership_degraded);
   SLUICE_GAUGE(membership_excluded);
   SLUICE_GAUGE(max_host_weight);
+  SLUICE_GAUGE(warming_state);
   SLUICE_GAUGE(version);
 #undef SLUICE_COUNTER
 #undef SLUICE_GAUGE

@@ -37,7 +37,7 @@ struct ClusterUpdateStats {
   stats::Counter update_attempt, update_success, update_failure, update_empty, update_no_rebuild,
       membership_change;
   stats::Gauge membership_total, membership_healthy, membership_degraded, membership_excluded,
-      max_host_weight, version;
+      max_host_weight, version, warming_state;
 };
 
 // "lb_subsets_*" of a cluster with lb_subset_config, as far as its hosts decide them. Each subset counts once; Envoy counts

@@ -19,8 +19,9 @@ struct HostView {
       rq_timeout, rq_total;
 };
 
+// What serves: a version that warms is shown by nobody.
 struct ClusterView {
-  std::shared_ptr<const model::Cluster> config;  // name, circuit breakers, type
+  std::shared_ptr<const model::Cluster> config;  // with what an assignment says beside its endpoints
   std::string observability_name;
   bool added_via_api = false;
   bool warming = false;  // its first resolution is not over

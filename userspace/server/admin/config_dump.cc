@@ -2,6 +2,7 @@
 
 #include <google/protobuf/any.pb.h>
 #include <google/protobuf/message.h>
+#include <google/protobuf/util/json_util.h>
 
 #include <algorithm>
 #include <map>
@@ -16,6 +17,7 @@
 #include "envoy/config/route/v3/route.pb.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
 #include "envoy/extensions/transport_sockets/tls/v3/secret.pb.h"
+#include "model/subsets.h"
 
 namespace sluice::admin {
 namespace {
@@ -46,13 +48,30 @@ void set_time(WallTime t, google::protobuf::Timestamp* to) {
   to->set_nanos(static_cast<int32_t>((ms % std::chrono::seconds(1)).count() * 1'000'000));
 }
 
-// What endpoints there are now, in the form in which EDS would have brought them.
+void add_metadata(const char* filter, const model::LbMetadata* from,
+                  envoy::config::endpoint::v3::LbEndpoint* to) {
+  if (from == nullptr) return;
+  auto& fields = *(*to->mutable_metadata()->mutable_filter_metadata())[filter].mutable_fields();
+  for (const auto& field : from->fields) {
+    // It was printed from a Value when it came: it is one.
+    (void)google::protobuf::util::JsonStringToMessage(field.value, &fields[field.key]);
+  }
+}
+
+// What endpoints there are now, in the form in which EDS would have brought them: of metadata what hosts are chosen by.
 std::unique_ptr<v3::EndpointsConfigDump> endpoints_dump(const std::vector<ClusterStatus>& clusters) {
   auto dump = std::make_unique<v3::EndpointsConfigDump>();
   for (const ClusterStatus& c : clusters) {
     envoy::config::endpoint::v3::ClusterLoadAssignment assignment;
-    assignment.set_cluster_name(c.name);
-    assignment.mutable_policy()->mutable_overprovisioning_factor()->set_value(140);
+    assignment.set_cluster_name(c.assignment_name);
+    assignment.mutable_policy()->mutable_overprovisioning_factor()->set_value(c.overprovisioning_factor);
+    if (c.drop_overload && c.drop_overload->numerator > 0) {
+      constexpr uint64_t kMillion = 1'000'000;  // as Envoy, whatever the assignment counts in
+      auto* share = assignment.mutable_policy()->add_drop_overloads()->mutable_drop_percentage();
+      share->set_denominator(envoy::type::v3::FractionalPercent::MILLION);
+      share->set_numerator(
+          static_cast<uint32_t>(c.drop_overload->numerator * kMillion / c.drop_overload->denominator));
+    }
     std::map<std::tuple<uint32_t, std::string, std::string, std::string>,
              envoy::config::endpoint::v3::LocalityLbEndpoints*>
         groups;
@@ -64,6 +83,7 @@ std::unique_ptr<v3::EndpointsConfigDump> endpoints_dump(const std::vector<Cluste
         group->mutable_locality()->set_region(h.region);
         group->mutable_locality()->set_zone(h.zone);
         group->mutable_locality()->set_sub_zone(h.sub_zone);
+        group->mutable_load_balancing_weight()->set_value(h.locality_weight);
       }
       auto* endpoint = group->add_lb_endpoints();
       auto* address = endpoint->mutable_endpoint()->mutable_address();
@@ -74,8 +94,16 @@ std::unique_ptr<v3::EndpointsConfigDump> endpoints_dump(const std::vector<Cluste
         address->mutable_pipe()->set_path(h.address.path());
       }
       endpoint->mutable_endpoint()->set_hostname(h.hostname);
+      auto* check = endpoint->mutable_endpoint()->mutable_health_check_config();
+      check->set_hostname(h.health_hostname);
+      check->set_port_value(h.health_port);
+      add_metadata("envoy.lb", h.lb_metadata.get(), endpoint);
+      add_metadata("envoy.transport_socket_match", h.transport_metadata.get(), endpoint);
       using namespace envoy::config::core::v3;
-      endpoint->set_health_status(!h.healthy ? UNHEALTHY : h.degraded ? DEGRADED : HEALTHY);
+      const bool fails = !h.healthy || h.failed_active_check || h.failed_outlier_check;
+      endpoint->set_health_status(fails                                   ? UNHEALTHY
+                                  : h.degraded || h.degraded_active_check ? DEGRADED
+                                                                          : HEALTHY);
       endpoint->mutable_load_balancing_weight()->set_value(h.weight);
     }
     if (c.added_via_api)
@@ -335,18 +363,20 @@ std::vector<std::string> mask_paths(std::string_view mask) {
 
 struct Query {
   std::string resource;
+  std::string mask_text;
   std::vector<std::string> mask;
   std::optional<Regex> names;  // nothing: all
 };
 
 Response make_dump(const Query& q, std::vector<MessagePtr> dumps) {
   v3::ConfigDump out;
-  bool found = q.resource.empty();
+  bool found = q.resource.empty(), masked = false;
   for (MessagePtr& dump : dumps) {
     if (q.names) keep_names(*q.names, *dump);
     if (q.resource.empty()) {
       // A mask for one kind of dump says nothing about the others: Envoy leaves those out.
       if (!q.mask.empty() && !apply_mask(q.mask, *dump)) continue;
+      masked = true;
       out.add_configs()->PackFrom(*dump);
       continue;
     }
@@ -363,6 +393,8 @@ Response make_dump(const Query& q, std::vector<MessagePtr> dumps) {
       out.add_configs()->PackFrom(*entry);
     }
   }
+  if (q.resource.empty() && !masked)
+    return bad(400, "FieldMask " + q.mask_text + " could not be successfully applied to any configs.");
   if (!found) return bad(404, q.resource + " not found in config dump");
   std::string body = config::to_json(out);
   if (!body.ends_with('\n')) body += '\n';
@@ -405,7 +437,10 @@ bool apply_mask(const std::vector<std::string>& paths, Message& message) {
 }
 
 void config_dump(const Request& request, Reply reply, View& view) {
-  Query q{std::string(request.get("resource")), mask_paths(request.get("mask")), {}};
+  Query q{std::string(request.get("resource")),
+          std::string(request.get("mask")),
+          mask_paths(request.get("mask")),
+          {}};
   if (std::string regex(request.get("name_regex")); !regex.empty()) {
     auto names = Regex::compile(regex);
     if (!names.ok())

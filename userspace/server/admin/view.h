@@ -10,6 +10,7 @@
 
 #include "core/address.h"
 #include "core/time.h"
+#include "model/cluster.h"
 #include "server/options.h"
 
 namespace envoy::config::bootstrap::v3 {
@@ -47,7 +48,11 @@ struct HostStatus {
   bool canary = false;
   uint32_t weight = 1;
   std::string region, zone, sub_zone;
+  uint32_t locality_weight = 0;
   uint32_t priority = 0;
+  std::string health_hostname;  // of active health checks; empty: what the check says
+  uint16_t health_port = 0;  // 0: that of `address`
+  std::shared_ptr<const model::LbMetadata> lb_metadata, transport_metadata;  // may be null
 };
 
 struct ClusterStatus {
@@ -55,6 +60,9 @@ struct ClusterStatus {
     uint32_t max_connections = 1024, max_pending_requests = 1024, max_requests = 1024, max_retries = 3;
   };
   std::string name, observability_name;
+  std::string assignment_name;  // what its endpoints are asked for by
+  uint32_t overprovisioning_factor = 140;
+  std::optional<model::Fraction> drop_overload = {};
   bool added_via_api = false;
   Thresholds default_priority, high_priority;
   struct SuccessRates {
@@ -100,7 +108,7 @@ struct DiscoveredScopes {
   WallTime refused_at{};
 };
 struct Discovered {
-  std::string listeners_version, clusters_version;  // of the last update that was accepted whole
+  std::string listeners_version, clusters_version;  // of the last update that changed something
   std::vector<DiscoveredResource> listeners, clusters, routes, filters;
   std::vector<DiscoveredSecret> secrets;
   std::vector<DiscoveredScopes> scopes;

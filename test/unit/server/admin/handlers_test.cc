@@ -38,7 +38,7 @@ struct FakeView final : admin::View {
   WallTime now() override { return WallTime(std::chrono::seconds(1'800'000'000)); }
   void clusters(std::function<void(std::vector<admin::ClusterStatus>)> done) override {
     admin::ClusterStatus c;
-    c.name = c.observability_name = "dead";
+    c.name = c.observability_name = c.assignment_name = "dead";
     admin::HostStatus h;
     h.address = Address::parse("127.0.0.1:1").value();
     h.cx_connect_fail = h.cx_total = 1;
