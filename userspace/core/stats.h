@@ -195,8 +195,8 @@ class Store {
   friend class Lease;
   class Pool;
   struct Group;
+  class Groups;
   struct Ref;
-  using Groups = std::map<std::string, Group, std::less<>>;
 
   // The slot's cell of a metric, which is made if it is not there. `prefix` and `name` together are its name.
   Cell* cell(std::string_view prefix, std::string_view name, Kind kind, Unit unit, unsigned slot);
@@ -206,18 +206,17 @@ class Store {
   void end_lease(const std::string& prefix);
 
   // Under mutex_:
-  Group& group(std::string_view prefix);
   Pool& pool(const Layout& layout);
   bool leased(std::string_view prefix) const;
   void drop(Group& group);
-  void print(Groups::const_iterator& at, std::optional<Kind> kind, bool used_only,
-             std::vector<MetricSnapshot>& out) const;
+  using SortedGroups = std::vector<Group*>;
+  void print(SortedGroups::const_iterator& at, SortedGroups::const_iterator end, std::optional<Kind> kind,
+             bool used_only, std::vector<MetricSnapshot>& out) const;
   void add_to(MetricSnapshot& to, const Ref& metric) const;
 
   const unsigned slots_;
   mutable std::mutex mutex_;
-  Groups groups_;  // by the part of the names up to their last dot
-  std::map<std::string, uint32_t, std::less<>> leases_;  // prefix → how many
+  const std::unique_ptr<Groups> groups_;
   std::map<const Layout*, std::unique_ptr<Pool>> pools_;
   std::unique_ptr<Pool> singles_;  // of metrics outside layouts
 };

@@ -114,13 +114,8 @@ struct Store::Group {
   };
   std::vector<Part> parts;
   std::vector<Single> singles;  // by name and kind
-  std::map<std::string, std::string, std::less<>> texts;
-  // The first group's, which has no prefix and is always there: all groups. Thousands of prefixes that begin alike are
-  // slow to find in a tree.
-  std::unordered_map<std::string_view, Group*> all;
-  // The first group's as well: those that have histograms. Every few seconds somebody asks for what was recorded in these,
-  // and thousands of clusters that nobody calls recorded nothing.
-  std::unordered_set<const Group*> with_histograms;
+  std::vector<std::pair<std::string, std::string>> texts;  // by name; few
+  uint32_t leases = 0;  // of its prefix
   const std::string* prefix = nullptr;
   bool empty() const { return parts.empty() && singles.empty() && texts.empty(); }
 
@@ -144,24 +139,80 @@ struct Store::Ref {
   auto key() const { return std::tuple(name, kind); }
 };
 
-Store::Store(unsigned slots) : slots_(slots), singles_(std::make_unique<Pool>(1, slots)) {
+// All groups, by the part of the names up to their last dot.
+class Store::Groups {
+ public:
+  Groups() { get(""); }  // always there
+
+  Group& get(std::string_view prefix) {
+    // Who makes a metric mostly makes its neighbours, too.
+    if (last_ != nullptr && *last_->prefix == prefix) return *last_;
+    auto at = by_prefix_.find(prefix);
+    if (at == by_prefix_.end()) {
+      at = by_prefix_.try_emplace(std::string(prefix)).first;
+      at->second.prefix = &at->first;
+      new_.push_back(&at->second);
+    }
+    return *(last_ = &at->second);
+  }
+  const Group* find(std::string_view prefix) const {
+    const auto at = by_prefix_.find(prefix);
+    return at == by_prefix_.end() ? nullptr : &at->second;
+  }
+  // Sorted when somebody wants them so: thousands of prefixes that begin alike are slow to compare.
+  SortedGroups& sorted() {
+    if (new_.empty()) return sorted_;
+    const auto by_prefix = [](const Group* a, const Group* b) { return *a->prefix < *b->prefix; };
+    std::ranges::sort(new_, by_prefix);
+    SortedGroups merged(sorted_.size() + new_.size());
+    std::ranges::merge(sorted_, new_, merged.begin(), by_prefix);
+    sorted_ = std::move(merged);
+    new_.clear();
+    return sorted_;
+  }
+  SortedGroups::iterator first_from(std::string_view prefix) {
+    return std::ranges::lower_bound(sorted(), prefix, {},
+                                    [](const Group* g) { return std::string_view(*g->prefix); });
+  }
+  // Of those of sorted().
+  template <typename F>
+  void erase(SortedGroups::iterator from, SortedGroups::iterator to, F wanted) {
+    last_ = nullptr;
+    sorted_.erase(std::remove_if(from, to,
+                                 [&](Group* g) {
+                                   if (!wanted(*g)) return false;
+                                   with_histograms.erase(g);
+                                   by_prefix_.erase(by_prefix_.find(*g->prefix));
+                                   return true;
+                                 }),
+                  to);
+  }
+  template <typename F>
+  void for_each(F f) {
+    for (auto& [prefix, group] : by_prefix_) f(group);
+  }
+
+  // Every few seconds somebody asks for what was recorded in histograms, and thousands of clusters that nobody calls
+  // recorded nothing.
+  std::unordered_set<const Group*> with_histograms;
+
+ private:
+  struct Hash {
+    using is_transparent = void;
+    size_t operator()(std::string_view prefix) const { return std::hash<std::string_view>()(prefix); }
+  };
+  std::unordered_map<std::string, Group, Hash, std::equal_to<>> by_prefix_;
+  Group* last_ = nullptr;  // that was got
+  SortedGroups sorted_, new_;  // each is in one of them
+};
+
+Store::Store(unsigned slots)
+    : slots_(slots), groups_(std::make_unique<Groups>()), singles_(std::make_unique<Pool>(1, slots)) {
   assert(slots > 0);
-  const auto first = groups_.try_emplace("").first;
-  first->second.all.emplace("", &first->second);
-  first->second.prefix = &first->first;
 }
 
 Store::~Store() {
-  for (auto& [prefix, g] : groups_) drop(g);
-}
-
-Store::Group& Store::group(std::string_view prefix) {
-  auto& all = groups_.begin()->second.all;
-  if (const auto it = all.find(prefix); it != all.end()) return *it->second;
-  const auto made = groups_.try_emplace(std::string(prefix)).first;
-  all.emplace(made->first, &made->second);
-  made->second.prefix = &made->first;
-  return made->second;
+  groups_->for_each([&](Group& g) { drop(g); });
 }
 
 Store::Pool& Store::pool(const Layout& layout) {
@@ -193,11 +244,11 @@ Cell* Store::cell(std::string_view prefix, std::string_view name, Kind kind, Uni
   std::string buffer;
   const auto [in, leaf] = split(prefix, name, buffer);
   std::lock_guard lock(mutex_);
-  Group& g = group(in);
+  Group& g = groups_->get(in);
   for (const Group::Part& part : g.parts) {
     if (const auto index = part.layout->find(leaf, kind)) return part.pool->get(part.place, slot) + *index;
   }
-  if (kind == Kind::histogram) groups_.begin()->second.with_histograms.insert(&g);
+  if (kind == Kind::histogram) groups_->with_histograms.insert(&g);
   auto it = g.find_single(leaf, kind);
   if (it == g.singles.end() || it->key() != std::tuple(leaf, kind))
     it = g.singles.insert(it, {std::string(leaf), kind, unit, singles_->take()});
@@ -206,12 +257,12 @@ Cell* Store::cell(std::string_view prefix, std::string_view name, Kind kind, Uni
 
 Cell* Store::block(const std::string& prefix, const Layout& layout, std::optional<unsigned> slot) {
   std::lock_guard lock(mutex_);
-  Group& g = group(prefix);
+  Group& g = groups_->get(prefix);
   auto part = std::ranges::find(g.parts, &layout, &Group::Part::layout);
   if (part == g.parts.end()) {
     Pool& p = pool(layout);
     part = g.parts.insert(part, {&layout, &p, p.take()});
-    if (!p.histograms.empty()) groups_.begin()->second.with_histograms.insert(&g);
+    if (!p.histograms.empty()) groups_->with_histograms.insert(&g);
   }
   return slot ? part->pool->get(part->place, *slot) : nullptr;
 }
@@ -220,40 +271,42 @@ void Store::set_text(std::string_view prefix, std::string_view name, std::string
   std::string buffer;
   const auto [in, leaf] = split(prefix, name, buffer);
   std::lock_guard lock(mutex_);
-  group(in).texts[std::string(leaf)] = std::move(value);
+  auto& texts = groups_->get(in).texts;
+  const auto at =
+      std::ranges::lower_bound(texts, leaf, {}, [](const auto& t) { return std::string_view(t.first); });
+  if (at != texts.end() && at->first == leaf)
+    at->second = std::move(value);
+  else
+    texts.emplace(at, leaf, std::move(value));
 }
 
 // ---- leases ----
 
 void Store::add_lease(const std::string& prefix) {
   std::lock_guard lock(mutex_);
-  ++leases_[prefix];
+  ++groups_->get(prefix).leases;
 }
 
 // Whether `prefix` or a shorter one that it starts with is leased.
 bool Store::leased(std::string_view prefix) const {
   for (size_t end = prefix.size(); end != 0; end = end < 2 ? 0 : prefix.rfind('.', end - 2) + 1) {
-    if (leases_.contains(prefix.substr(0, end))) return true;
+    if (const Group* const g = groups_->find(prefix.substr(0, end)); g != nullptr && g->leases > 0)
+      return true;
   }
   return false;
 }
 
 void Store::end_lease(const std::string& prefix) {
   std::lock_guard lock(mutex_);
-  const auto lease = leases_.find(prefix);
-  if (--lease->second > 0) return;
-  leases_.erase(lease);
-  for (auto it = groups_.lower_bound(prefix); it != groups_.end() && it->first.starts_with(prefix);) {
-    if (leased(it->first) || it == groups_.begin()) {
-      ++it;
-      continue;
-    }
-    drop(it->second);
-    Group& first = groups_.begin()->second;
-    first.with_histograms.erase(&it->second);
-    first.all.erase(it->first);
-    it = groups_.erase(it);
-  }
+  if (--groups_->get(prefix).leases > 0) return;
+  const auto from = groups_->first_from(prefix);
+  const auto to = std::find_if(from, groups_->sorted().end(),
+                               [&](const Group* g) { return !g->prefix->starts_with(prefix); });
+  groups_->erase(from, to, [&](Group& g) {
+    if (g.prefix->empty() || leased(*g.prefix)) return false;
+    drop(g);
+    return true;
+  });
 }
 
 void Store::drop(Group& g) {
@@ -338,10 +391,10 @@ bool Store::Group::recorded(const Store& store) const {
 }
 
 // Adds the metrics of the group at `at` and of all groups within it, by full name; leaves `at` behind them.
-void Store::print(Groups::const_iterator& at, std::optional<Kind> kind, bool used_only,
-                  std::vector<MetricSnapshot>& out) const {
-  const std::string& prefix = at->first;
-  const std::vector<Ref> own = at->second.metrics(*this, kind);
+void Store::print(SortedGroups::const_iterator& at, SortedGroups::const_iterator end,
+                  std::optional<Kind> kind, bool used_only, std::vector<MetricSnapshot>& out) const {
+  const std::string& prefix = *(*at)->prefix;
+  const std::vector<Ref> own = (*at)->metrics(*this, kind);
   auto next = own.begin();
   auto put = [&] {
     MetricSnapshot s;
@@ -357,8 +410,8 @@ void Store::print(Groups::const_iterator& at, std::optional<Kind> kind, bool use
     out.push_back(std::move(s));
   };
   // All names of an inner group start with its prefix, and no name of this group does.
-  for (++at; at != groups_.end() && at->first.starts_with(prefix); print(at, kind, used_only, out)) {
-    const std::string_view inner = std::string_view(at->first).substr(prefix.size());
+  for (++at; at != end && (*at)->prefix->starts_with(prefix); print(at, end, kind, used_only, out)) {
+    const std::string_view inner = std::string_view(*(*at)->prefix).substr(prefix.size());
     while (next != own.end() && next->name < inner) put();
   }
   while (next != own.end()) put();
@@ -368,7 +421,7 @@ std::vector<MetricSnapshot> Store::snapshot(std::optional<Kind> kind, bool used_
   std::vector<MetricSnapshot> out;
   std::unique_lock lock(mutex_);
   if (kind == Kind::histogram && used_only) {
-    for (const Group* group : groups_.begin()->second.with_histograms) {
+    for (const Group* group : groups_->with_histograms) {
       if (!group->recorded(*this)) continue;
       const std::vector<Ref> own = group->metrics(*this, kind);
       for (auto next = own.begin(); next != own.end();) {
@@ -386,16 +439,16 @@ std::vector<MetricSnapshot> Store::snapshot(std::optional<Kind> kind, bool used_
     std::ranges::sort(out, {}, &MetricSnapshot::name);
     return out;
   }
-  auto at = groups_.begin();
-  if (at->second.empty()) ++at;  // else all others are within it
-  while (at != groups_.end()) {
-    print(at, kind, used_only, out);
-    if (at == groups_.end()) break;
+  SortedGroups::const_iterator at = groups_->sorted().begin();
+  if ((*at)->empty()) ++at;  // else all others are within it
+  while (at != groups_->sorted().end()) {
+    print(at, groups_->sorted().end(), kind, used_only, out);
+    if (at == groups_->sorted().end()) break;
     // A worker that wants a handle must not wait for all of thousands of clusters.
-    const std::string next = at->first;
+    const std::string next = *(*at)->prefix;
     lock.unlock();
     lock.lock();
-    at = groups_.lower_bound(next);
+    at = groups_->first_from(next);
   }
   return out;
 }
@@ -407,14 +460,14 @@ void Store::reset_counters() {
     for (unsigned slot = 0; slot < slots_; ++slot) total += pool.read(place, i, slot);
     if (total != pool.read(place, i, slots_)) pool.get(place, slots_)[i].store(total);
   };
-  for (auto& [prefix, g] : groups_) {
+  groups_->for_each([&](Group& g) {
     for (const Group::Part& part : g.parts) {
       for (uint32_t i = 0; i < part.layout->items().size(); ++i)
         if (part.layout->items()[i].kind == Kind::counter) reset(*part.pool, part.place, i);
     }
     for (const Group::Single& s : g.singles)
       if (s.kind == Kind::counter) reset(*singles_, s.place, 0);
-  }
+  });
 }
 
 size_t Store::memory() const {
