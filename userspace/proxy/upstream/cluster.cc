@@ -55,21 +55,20 @@ SharedCluster::Breakers::Breakers(const model::CircuitBreaker& c)
 
 namespace {
 
-LimitHandle limit_handle(SharedLimit& limit, bool track_remaining, const stats::Scope& scope,
-                         const char* open, const char* remaining) {
-  if (!track_remaining) return LimitHandle(limit, scope.gauge(open));
-  return LimitHandle(limit, scope.gauge(open), scope.gauge(remaining));
+LimitHandle limit_handle(SharedLimit& limit, stats::Gauge open,
+                         const std::optional<stats::Gauge>& remaining) {
+  return remaining ? LimitHandle(limit, open, *remaining) : LimitHandle(limit, open);
 }
 
 }  // namespace
 
-Breakers::Breakers(SharedCluster::Breakers& s, const model::CircuitBreaker& c, const stats::Scope& scope)
-    : connections(limit_handle(s.connections, c.track_remaining, scope, "cx_open", "remaining_cx")),
-      pending(limit_handle(s.pending, c.track_remaining, scope, "rq_pending_open", "remaining_pending")),
-      requests(limit_handle(s.requests, c.track_remaining, scope, "rq_open", "remaining_rq")),
-      retries(limit_handle(s.retries, c.track_remaining && !c.retry_budget, scope, "rq_retry_open",
-                           "remaining_retries")),
-      pools(limit_handle(s.pools, c.track_remaining, scope, "cx_pool_open", "remaining_cx_pools")) {}
+Breakers::Breakers(SharedCluster::Breakers& s, const model::CircuitBreaker& c, const BreakerStats& stats)
+    : connections(limit_handle(s.connections, stats.cx_open, stats.remaining_cx)),
+      pending(limit_handle(s.pending, stats.rq_pending_open, stats.remaining_pending)),
+      requests(limit_handle(s.requests, stats.rq_open, stats.remaining_rq)),
+      retries(limit_handle(s.retries, stats.rq_retry_open,
+                           c.retry_budget ? std::nullopt : stats.remaining_retries)),
+      pools(limit_handle(s.pools, stats.cx_pool_open, stats.remaining_cx_pools)) {}
 
 // ---- on a worker ----
 
@@ -82,9 +81,9 @@ WorkerCluster::WorkerCluster(std::shared_ptr<SharedCluster> shared, io::Loop& lo
       stats_(scope_),
       transports_(config(), scope_, loop),
       breakers_{Breakers(shared_->breakers[0], config().circuit_breaker[0],
-                         scope_.scope("circuit_breakers").scope("default")),
+                         BreakerStats(scope_, Priority::normal, config().circuit_breaker[0])),
                 Breakers(shared_->breakers[1], config().circuit_breaker[1],
-                         scope_.scope("circuit_breakers").scope("high"))},
+                         BreakerStats(scope_, Priority::high, config().circuit_breaker[1]))},
       lb_stats_(scope_),
       drop_overload_(config().drop_overload),
       balancer_(config().lb, {random, lb_stats_, &loop}),

@@ -73,7 +73,7 @@ class UpstreamConnection;
 
 // The circuit breakers of one routing priority, as one worker uses them.
 struct Breakers {
-  Breakers(SharedCluster::Breakers& shared, const model::CircuitBreaker& config, const stats::Scope& scope);
+  Breakers(SharedCluster::Breakers& shared, const model::CircuitBreaker& config, const BreakerStats& stats);
   LimitHandle connections, pending, requests, retries, pools;
 };
 

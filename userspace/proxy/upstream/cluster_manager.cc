@@ -110,12 +110,12 @@ void declare_remaining(const model::Cluster& config, const stats::Scope& cluster
   for (int i = 0; i < 2; ++i) {
     const model::CircuitBreaker& b = config.circuit_breaker[i];
     if (!b.track_remaining) continue;
-    stats::Scope scope = cluster.scope("circuit_breakers").scope(i == 0 ? "default" : "high");
-    scope.gauge("remaining_cx").set(b.max_connections);
-    scope.gauge("remaining_cx_pools").set(b.max_connection_pools == ~0u ? ~0ull : b.max_connection_pools);
-    scope.gauge("remaining_pending").set(b.max_pending_requests);
-    scope.gauge("remaining_retries").set(b.max_retries);
-    scope.gauge("remaining_rq").set(b.max_requests);
+    BreakerStats s(cluster, static_cast<ext::RoutingPriority>(i), b);
+    s.remaining_cx->set(b.max_connections);
+    s.remaining_cx_pools->set(b.max_connection_pools == ~0u ? ~0ull : b.max_connection_pools);
+    s.remaining_pending->set(b.max_pending_requests);
+    s.remaining_retries->set(b.max_retries);
+    s.remaining_rq->set(b.max_requests);
   }
 }
 

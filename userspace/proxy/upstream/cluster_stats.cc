@@ -131,16 +131,29 @@ const Layout& update_layout() {
   return layout;
 }
 
-// Of one routing priority.
 const Layout& breaker_layout() {
-  static const Layout layout({
-      {"cx_open", Kind::gauge},
-      {"cx_pool_open", Kind::gauge},
-      {"rq_open", Kind::gauge},
-      {"rq_pending_open", Kind::gauge},
-      {"rq_retry_open", Kind::gauge},
-  });
+#define SLUICE_GAUGE(name)                           \
+  {"circuit_breakers.default." name, Kind::gauge}, { \
+    "circuit_breakers.high." name, Kind::gauge       \
+  }
+  static const Layout layout({SLUICE_GAUGE("cx_open"), SLUICE_GAUGE("cx_pool_open"), SLUICE_GAUGE("rq_open"),
+                              SLUICE_GAUGE("rq_pending_open"), SLUICE_GAUGE("rq_retry_open")});
   return layout;
+}
+
+// With track_remaining, of one priority.
+const Layout& remaining_layout(bool high) {
+  static const Layout layouts[] = {
+#define SLUICE_PRIORITY(priority)                                            \
+  Layout({{"circuit_breakers." priority ".remaining_cx", Kind::gauge},       \
+          {"circuit_breakers." priority ".remaining_cx_pools", Kind::gauge}, \
+          {"circuit_breakers." priority ".remaining_pending", Kind::gauge},  \
+          {"circuit_breakers." priority ".remaining_retries", Kind::gauge},  \
+          {"circuit_breakers." priority ".remaining_rq", Kind::gauge}})
+      SLUICE_PRIORITY("default"), SLUICE_PRIORITY("high")};
+#undef SLUICE_PRIORITY
+#undef SLUICE_GAUGE
+  return layouts[high];
 }
 
 }  // namespace
@@ -184,6 +197,29 @@ ClusterStats::ClusterStats(const stats::Scope& s) {
   membership_healthy = update.gauge("membership_healthy");
   upstream_cx_connect_ms = traffic.histogram("upstream_cx_connect_ms");
   upstream_cx_length_ms = traffic.histogram("upstream_cx_length_ms");
+}
+
+BreakerStats::BreakerStats(const stats::Scope& s, ext::RoutingPriority priority,
+                           const model::CircuitBreaker& config) {
+  const bool high = priority == ext::RoutingPriority::high;
+  const std::string prefix = high ? "circuit_breakers.high." : "circuit_breakers.default.";
+  const stats::Block block = s.block(breaker_layout());
+#define SLUICE_GAUGE(name) name = block.gauge(prefix + #name)
+  SLUICE_GAUGE(cx_open);
+  SLUICE_GAUGE(cx_pool_open);
+  SLUICE_GAUGE(rq_open);
+  SLUICE_GAUGE(rq_pending_open);
+  SLUICE_GAUGE(rq_retry_open);
+#undef SLUICE_GAUGE
+  if (!config.track_remaining) return;
+  const stats::Block remaining = s.block(remaining_layout(high));
+#define SLUICE_GAUGE(name) name = remaining.gauge(prefix + #name)
+  SLUICE_GAUGE(remaining_cx);
+  SLUICE_GAUGE(remaining_cx_pools);
+  SLUICE_GAUGE(remaining_pending);
+  SLUICE_GAUGE(remaining_retries);
+  SLUICE_GAUGE(remaining_rq);
+#undef SLUICE_GAUGE
 }
 
 TransportMatchStats::TransportMatchStats(const model::Cluster& config, const stats::Scope& cluster)
@@ -274,8 +310,7 @@ void HashTableStats::set(const HashTable::Size& of) {
 void ClusterStats::declare_all(const stats::Scope& s) {
   s.declare(traffic_layout());
   s.declare(update_layout());
-  const stats::Scope breakers = s.scope("circuit_breakers");
-  for (const char* priority : {"default", "high"}) breakers.scope(priority).declare(breaker_layout());
+  s.declare(breaker_layout());
 }
 
 }  // namespace sluice::upstream

@@ -31,6 +31,15 @@ struct ClusterStats {
   stats::Histogram upstream_cx_connect_ms, upstream_cx_length_ms;
 };
 
+// "circuit_breakers.<priority>.*", for one thread. What remains is shown where the configuration asks for it.
+struct BreakerStats {
+  BreakerStats(const stats::Scope& cluster, ext::RoutingPriority priority,
+               const model::CircuitBreaker& config);
+  stats::Gauge cx_open, cx_pool_open, rq_open, rq_pending_open, rq_retry_open;
+  std::optional<stats::Gauge> remaining_cx, remaining_cx_pools, remaining_pending, remaining_retries,
+      remaining_rq;
+};
+
 // What the control thread counts for a cluster: its configuration and its members.
 struct ClusterUpdateStats {
   explicit ClusterUpdateStats(const stats::Scope& cluster);
