@@ -103,6 +103,7 @@ class Eds::Watch final : public Subscriber {
   const model::ConfigSource source;
   const std::string name;
   const std::string& cluster() const { return cluster_; }
+  size_t replaced = 0;  // so many zeros are behind the cluster's name as its key
 
  private:
   using AssignmentPtr = std::shared_ptr<const model::Assignment>;
@@ -204,8 +205,10 @@ Result<std::unique_ptr<upstream::EndpointDiscovery::Feed>> Eds::discover(
       (at->second->source != *cluster->eds_source || at->second->name != cluster->eds_service_name)) {
     // Another source: the old version keeps its watch until it goes, under a name that nobody looks up.
     auto old = watches_.extract(at);
-    old.key() += '\0';
-    while (watches_.contains(old.key())) old.key() += '\0';
+    do {
+      ++old.mapped()->replaced;
+      old.key() += '\0';
+    } while (watches_.contains(old.key()));
     watches_.insert(std::move(old));
     at = watches_.end();
   }
@@ -218,11 +221,7 @@ Result<std::unique_ptr<upstream::EndpointDiscovery::Feed>> Eds::discover(
 }
 
 void Eds::release(Watch& watch) {
-  for (auto at = watches_.lower_bound(watch.cluster()); at != watches_.end(); ++at) {
-    if (at->second.get() != &watch) continue;
-    watches_.erase(at);
-    return;
-  }
+  watches_.erase(watches_.find(watch.cluster() + std::string(watch.replaced, '\0')));
 }
 
 }  // namespace sluice::xds

@@ -1,8 +1,8 @@
 #pragma once
 
-#include <map>
 #include <memory>
 #include <string>
+#include <unordered_map>
 
 #include "config/resources.h"
 #include "core/stats.h"
@@ -31,7 +31,7 @@ class Eds final : public upstream::EndpointDiscovery {
   SubscriptionFactory& factory_;
   const config::Resources& resources_;
   stats::Store& store_;
-  std::map<std::string, std::unique_ptr<Watch>, std::less<>> watches_;  // by cluster
+  std::unordered_map<std::string, std::unique_ptr<Watch>, NameHash, std::equal_to<>> watches_;  // by cluster
 };
 
 }  // namespace sluice::xds

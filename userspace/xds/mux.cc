@@ -335,8 +335,10 @@ Status Mux::deliver(Type& type, Read& read) {
     for (const auto& watch : now) call(*watch, one);
     now.clear();
   };
-  for (size_t i = 0; i < update.resources.size(); ++i)
+  for (size_t i = 0; i < update.resources.size(); ++i) {
     tell(*read.names[i], [&](Update& u) { u.resources.push_back(update.resources[i]); });
+    read.update.resources[i].assignment = nullptr;  // what comes of the next ones may have its memory
+  }
   for (const std::string& name : update.removed) {
     if (const auto at = type.names.find(name); at != type.names.end())
       tell(at->second, [&](Update& u) { u.removed.push_back(name); });
