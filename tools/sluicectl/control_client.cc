@@ -9,6 +9,7 @@
 #include <charconv>
 #include <cstring>
 
+#include "core/ascii.h"
 #include "core/fd.h"
 
 namespace sluice::ctl {
@@ -43,10 +44,6 @@ Error broken(const char* what) {
   return Error{std::string("sluiced's answer on the control socket ") + what, EPROTO};
 }
 
-char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-}
-
 // The value of a header, or nothing.
 std::string header(std::string_view head, std::string_view name) {
   size_t at = head.find("\r\n");
@@ -56,7 +53,7 @@ std::string header(std::string_view head, std::string_view name) {
     size_t colon = line.find(':');
     if (colon == name.size()) {
       bool same = true;
-      for (size_t i = 0; i < colon; ++i) same &= lower(line[i]) == name[i];
+      for (size_t i = 0; i < colon; ++i) same &= to_lower(line[i]) == name[i];
       if (same) {
         line.remove_prefix(colon + 1);
         while (!line.empty() && line[0] == ' ') line.remove_prefix(1);

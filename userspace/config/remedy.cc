@@ -7,6 +7,7 @@
 
 #include "config/protos.h"
 #include "config/yaml_json.h"
+#include "core/ascii.h"
 
 namespace sluice::config {
 
@@ -133,8 +134,7 @@ size_t distance(std::string_view a, std::string_view b) {
     size_t diagonal = row[0];
     row[0] = i + 1;
     for (size_t j = 0; j < b.size(); ++j) {
-      const bool same =
-          std::tolower(static_cast<unsigned char>(a[i])) == std::tolower(static_cast<unsigned char>(b[j]));
+      const bool same = to_lower(a[i]) == to_lower(b[j]);
       const size_t changed = diagonal + (same ? 0 : 1);
       diagonal = row[j + 1];
       row[j + 1] = std::min({changed, row[j] + 1, row[j + 1] + 1});

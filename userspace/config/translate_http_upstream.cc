@@ -5,6 +5,7 @@
 
 #include "config/any.h"
 #include "config/convert.h"
+#include "core/ascii.h"
 #include "envoy/config/cluster/v3/cluster.pb.h"
 #include "envoy/config/core/v3/protocol.pb.h"
 #include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb.h"
@@ -112,8 +113,7 @@ void add_server_name(const core::UpstreamHttpProtocolOptions& in, HttpUpstreamOp
   if (!out.auto_sni && !out.auto_san_validation) return;
   out.server_name_header = ":authority";
   if (in.override_auto_sni_header().empty()) return;
-  out.server_name_header = in.override_auto_sni_header();
-  for (char& c : out.server_name_header) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  out.server_name_header = to_lower(in.override_auto_sni_header());
 }
 
 Status add_typed(const Options& in, const std::string& cluster, bool with_alpn, const FieldPath& path,

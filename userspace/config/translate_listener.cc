@@ -9,6 +9,7 @@
 #include "config/factory_context.h"
 #include "config/translate.h"
 #include "config/translate_transport.h"
+#include "core/ascii.h"
 #include "envoy/config/listener/v3/listener.pb.h"
 #include "envoy/extensions/filters/listener/original_dst/v3/original_dst.pb.h"
 #include "sluice/ext/registry.h"
@@ -48,10 +49,7 @@ Result<model::FilterChainMatch> to_match(const proto::FilterChainMatch& in, cons
   if (in.source_type() == proto::FilterChainMatch::SAME_IP_OR_LOOPBACK)
     out.source_type = Type::same_ip_or_loopback;
   if (in.source_type() == proto::FilterChainMatch::EXTERNAL) out.source_type = Type::external;
-  for (std::string name : in.server_names()) {
-    for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    out.server_names.push_back(std::move(name));
-  }
+  for (const std::string& name : in.server_names()) out.server_names.push_back(to_lower(name));
   out.transport_protocol = in.transport_protocol();
   out.application_protocols.assign(in.application_protocols().begin(), in.application_protocols().end());
   return out;

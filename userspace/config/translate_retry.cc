@@ -7,6 +7,7 @@
 #include "config/convert.h"
 #include "config/translate_metadata.h"
 #include "config/translate_route.h"
+#include "core/ascii.h"
 #include "envoy/config/route/v3/route_components.pb.h"
 #include "envoy/extensions/retry/host/omit_canary_hosts/v3/omit_canary_hosts.pb.h"
 #include "envoy/extensions/retry/host/omit_host_metadata/v3/omit_host_metadata_config.pb.h"
@@ -76,7 +77,7 @@ Status add_back_off(const proto::RetryPolicy& in, const FieldPath& path, model::
   if (!in.has_rate_limited_retry_back_off()) return {};
   const auto& limited = in.rate_limited_retry_back_off();
   for (const auto& header : limited.reset_headers())
-    out.reset_headers.push_back({.name = extensions::to_lower(header.name()),
+    out.reset_headers.push_back({.name = to_lower(header.name()),
                                  .unix_timestamp = header.format() == proto::RetryPolicy::UNIX_TIMESTAMP});
   if (limited.has_max_interval())
     out.rate_limited_max = std::max(to_milliseconds(limited.max_interval()), kMillisecond);

@@ -8,6 +8,7 @@
 #include "config/any.h"
 #include "config/convert.h"
 #include "config/print.h"
+#include "core/ascii.h"
 #include "envoy/config/route/v3/route.pb.h"
 #include "envoy/config/route/v3/route_components.pb.h"
 #include "extensions/common/proto_matchers.h"
@@ -56,7 +57,7 @@ Result<VirtualHostPtr> to_virtual_host(const proto::VirtualHost& in, const Route
   auto out = std::make_shared<model::VirtualHost>();
   out->name = in.name();
   out->domains.reserve(static_cast<size_t>(in.domains_size()));
-  for (const std::string& domain : in.domains()) out->domains.push_back(extensions::to_lower(domain));
+  for (const std::string& domain : in.domains()) out->domains.push_back(to_lower(domain));
   out->require_tls = to_require_tls(in.require_tls());
   SLUICE_TRY(add_header_rules(in, path, out->header_rules));
   SLUICE_TRY(add_filter_configs(in, context, path, out->filter_configs));
@@ -178,9 +179,9 @@ Result<TranslatedRoutes> translate_unindexed(const proto::RouteConfiguration& in
   out.most_specific_header_mutations_wins = in.most_specific_header_mutations_wins();
   out.ignore_port_in_host_matching = in.ignore_port_in_host_matching();
   out.ignore_path_parameters_in_path_matching = in.ignore_path_parameters_in_path_matching();
-  out.vhost_header = extensions::to_lower(in.vhost_header());
+  out.vhost_header = to_lower(in.vhost_header());
   for (const std::string& name : in.internal_only_headers())
-    out.internal_only_headers.push_back(extensions::to_lower(name));
+    out.internal_only_headers.push_back(to_lower(name));
   all.outside.files = new_files();
   const FieldPath hosts = path.field("virtual_hosts");
   out.virtual_hosts.reserve(static_cast<size_t>(in.virtual_hosts_size()));

@@ -5,6 +5,7 @@
 #include "config/convert.h"
 #include "config/translate_metadata.h"
 #include "config/translate_route.h"
+#include "core/ascii.h"
 #include "envoy/config/route/v3/route_components.pb.h"
 #include "envoy/extensions/internal_redirect/allow_listed_routes/v3/allow_listed_routes_config.pb.h"
 #include "envoy/extensions/internal_redirect/previous_routes/v3/previous_routes_config.pb.h"
@@ -30,7 +31,7 @@ Result<model::WeightedCluster> to_weighted_cluster(const proto::WeightedCluster:
                                           : "Only one of name or cluster_header can be specified");
   if (!in.has_weight()) return refuse(path.field("weight"), "value is required");
   out.name = in.name();
-  out.cluster_header = extensions::to_lower(in.cluster_header());
+  out.cluster_header = to_lower(in.cluster_header());
   SLUICE_TRY(check_cluster(out.name, context, "weighted cluster", path.field("name")));
   SLUICE_TRY(add_header_rules(in, path, out.headers));
   SLUICE_TRY(add_filter_configs(in, context, path, out.filter_configs));
@@ -53,7 +54,7 @@ Status add_weighted_clusters(const proto::WeightedCluster& in, const RouteContex
     return refuse(field, "The sum of weights of all weighted clusters exceeds 4294967295");
   if (out.weight_total == 0)
     return refuse(field, "Sum of weights in the weighted_cluster must be greater than 0.");
-  out.weight_header = extensions::to_lower(in.header_name());
+  out.weight_header = to_lower(in.header_name());
   out.weight_by_hash = in.use_hash_policy().value();
   return {};
 }
@@ -65,7 +66,7 @@ Status add_cluster(const Action& in, const RouteContext& context, const FieldPat
       out.cluster = in.cluster();
       return check_cluster(out.cluster, context, "cluster", path.field("cluster"));
     case Action::kClusterHeader:
-      out.cluster_header = extensions::to_lower(in.cluster_header());
+      out.cluster_header = to_lower(in.cluster_header());
       return {};
     case Action::kWeightedClusters:
       return add_weighted_clusters(in.weighted_clusters(), context, in.metadata_match(),
@@ -99,7 +100,7 @@ Status add_host_rewrite(const Action& in, const FieldPath& path, model::RouteAct
       break;
     case Action::kHostRewriteHeader:
       out.host_rewrite = Kind::header;
-      out.host_rewrite_text = extensions::to_lower(in.host_rewrite_header());
+      out.host_rewrite_text = to_lower(in.host_rewrite_header());
       break;
     case Action::kHostRewritePathRegex: {
       out.host_rewrite = Kind::path_regex;
@@ -142,7 +143,7 @@ Status add_hash_policies(const Action& in, const FieldPath& path, model::RouteAc
     made.terminal = policy.terminal();
     switch (policy.policy_specifier_case()) {
       case Action::HashPolicy::kHeader:
-        made.name = extensions::to_lower(policy.header().header_name());
+        made.name = to_lower(policy.header().header_name());
         if (policy.header().has_regex_rewrite()) {
           const FieldPath header = at.field("header");
           SLUICE_ASSIGN(auto rewrite, extensions::to_rewrite(policy.header().regex_rewrite(),
@@ -182,7 +183,7 @@ Status add_upgrades(const Action& in, const FieldPath& path, model::RouteAction&
     const auto& upgrade = in.upgrade_configs(i);
     const FieldPath at = field.item(static_cast<size_t>(i));
     model::RouteAction::Upgrade made;
-    made.type = extensions::to_lower(upgrade.upgrade_type());
+    made.type = to_lower(upgrade.upgrade_type());
     made.enabled = value_or(upgrade.has_enabled(), upgrade.enabled(), true);
     if (upgrade.has_connect_config() && made.type != "connect")
       return refuse(at.field("connect_config"),
@@ -247,7 +248,7 @@ Status add_internal_redirects(const Action& in, const FieldPath& path, model::Ro
         made.codes.push_back(static_cast<uint16_t>(code));
     SLUICE_TRY(add_redirect_predicates(policy, path.field("internal_redirect_policy"), made));
     for (const std::string& name : policy.response_headers_to_copy())
-      made.copied_headers.push_back(extensions::to_lower(name));
+      made.copied_headers.push_back(to_lower(name));
   } else if (in.internal_redirect_action() == Action::HANDLE_INTERNAL_REDIRECT) {
     made.max = value_or(in.has_max_internal_redirects(), in.max_internal_redirects(), made.max);
   } else {
@@ -266,7 +267,7 @@ Result<model::MirrorPolicy> to_mirror_policy(const Action::RequestMirrorPolicy& 
     return refuse(path,
                   "Exactly one of cluster or cluster_header in request mirror policy need to be specified");
   out.cluster = in.cluster();
-  out.cluster_header = extensions::to_lower(in.cluster_header());
+  out.cluster_header = to_lower(in.cluster_header());
   SLUICE_TRY(check_cluster(out.cluster, context, "shadow cluster", path.field("cluster")));
   if (in.has_runtime_fraction())
     out.fraction = extensions::to_fraction(in.runtime_fraction().default_value());

@@ -4,6 +4,7 @@
 #include "config/any.h"
 #include "config/convert.h"
 #include "config/translate_route.h"
+#include "core/ascii.h"
 #include "envoy/config/route/v3/route_components.pb.h"
 #include "envoy/extensions/path/match/uri_template/v3/uri_template_match.pb.h"
 #include "envoy/extensions/path/rewrite/uri_template/v3/uri_template_rewrite.pb.h"
@@ -72,7 +73,7 @@ Result<model::PathMatch> to_path_match(const proto::RouteMatch& in, const FieldP
           "one of prefix, path, safe_regex, connect_matcher, path_separated_prefix, path_match_policy is "
           "needed");
   }
-  if (!out.case_sensitive) out.text = extensions::to_lower(out.text);
+  if (!out.case_sensitive) out.text = to_lower(out.text);
   return out;
 }
 

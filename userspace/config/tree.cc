@@ -6,6 +6,8 @@
 #include <cstring>
 #include <limits>
 
+#include "core/ascii.h"
+
 namespace sluice::config {
 
 std::string_view Tree::keep(std::string_view text) {
@@ -62,15 +64,11 @@ bool truth(const Node& boolean) {
 
 namespace {
 
-char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-
 // All lower case, Capitalised or UPPER case.
 bool is_boolean(std::string_view text) {
   if (text.empty() || text.size() > 5) return false;
   char word[5];
-  std::ranges::transform(text, word, lower);
+  std::ranges::transform(text, word, [](char c) { return to_lower(c); });
   const std::string_view small(word, text.size());
   if (!(small == "y" || small == "yes" || small == "true" || small == "on" || small == "n" || small == "no" ||
         small == "false" || small == "off"))

@@ -1,18 +1,16 @@
 #include "core/string_matcher.h"
 
+#include "core/ascii.h"
+
 namespace sluice {
 namespace {
-
-char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
-}
 
 // `b` is in lower case already where `ignore_case`.
 bool equal(std::string_view a, std::string_view b, bool ignore_case) {
   if (a.size() != b.size()) return false;
   if (!ignore_case) return a == b;
   for (size_t i = 0; i < a.size(); ++i)
-    if (lower(a[i]) != b[i]) return false;
+    if (to_lower(a[i]) != b[i]) return false;
   return true;
 }
 

@@ -7,6 +7,8 @@
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
+
+#include "core/ascii.h"
 #endif
 
 // Character classes of RFC 9110 section 5 and RFC 9112, and the scans over them.
@@ -23,8 +25,7 @@ constexpr bool is_one_of(unsigned c, std::string_view set) {
 constexpr std::array<char, 256> kLower = [] {
   std::array<char, 256> t{};
   for (unsigned c = 0; c < 256; ++c)
-    if (is_alnum(c) || is_one_of(c, "!#$%&'*+-.^_`|~"))
-      t[c] = static_cast<char>(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+    if (is_alnum(c) || is_one_of(c, "!#$%&'*+-.^_`|~")) t[c] = to_lower(static_cast<char>(c));
   return t;
 }();
 // uri-host [":" port] (RFC 3986 section 3.2): no user information.
@@ -174,9 +175,7 @@ inline std::string_view trim(std::string_view s) {
 inline bool equals_ignoring_case(std::string_view s, std::string_view lower) {
   if (s.size() != lower.size()) return false;
   for (size_t i = 0; i < s.size(); ++i) {
-    char c = s[i];
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c | 0x20);
-    if (c != lower[i]) return false;
+    if (to_lower(s[i]) != lower[i]) return false;
   }
   return true;
 }

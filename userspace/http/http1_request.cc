@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/ascii.h"
 #include "http/http1_chars.h"
 
 namespace sluice::http::http1 {
@@ -133,10 +134,7 @@ std::optional<Refusal> sanitize_connection(HeaderMap& headers) {
         return keep(option);
       }
     }
-    std::string lower(option);
-    for (char& c : lower)
-      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c | 0x20);
-    headers.remove(lower);
+    headers.remove(to_lower(option));
   });
   if (te_too_long) return kConnectionRejected;
   if (kept.empty())

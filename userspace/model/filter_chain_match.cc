@@ -6,6 +6,8 @@
 #include <unordered_map>
 #include <utility>
 
+#include "core/ascii.h"
+
 namespace sluice::model {
 namespace {
 
@@ -119,12 +121,6 @@ using TransportProtocols = StringMap<ApplicationProtocols>;  // "" : any
 using ServerNames = StringMap<TransportProtocols>;  // "" : any; ".example.com" for "*.example.com"
 using Destinations = PrefixTable<ServerNames>;
 
-std::string lower(std::string_view s) {
-  std::string out(s);
-  for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return out;
-}
-
 const std::vector<std::string>& or_any(const std::vector<std::string>& values) {
   static const std::vector<std::string> any{""};
   return values.empty() ? any : values;
@@ -176,7 +172,7 @@ int insert(std::unordered_map<uint16_t, Destinations>& ports, const FilterChainM
   const auto sources = to_prefixes(m.source_prefix_ranges);
   std::vector<std::string> names;
   for (const std::string& n : or_any(m.server_names))
-    names.push_back(lower(n.starts_with("*.") ? n.substr(1) : n));
+    names.push_back(to_lower(n.starts_with("*.") ? n.substr(1) : n));
 
   for (const Prefix& destination : destinations) {
     ServerNames& by_name = ports[m.destination_port.value_or(0)].at(destination);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "core/ascii.h"
 #include "model/request_hash.h"
 #include "model/route_actions.h"
 
@@ -10,10 +11,6 @@ namespace sluice::model {
 namespace {
 
 using http::Name;
-
-char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
-}
 
 // Host names are at most 253 characters: those that are longer find room on the heap.
 class LowerCase {
@@ -24,7 +21,7 @@ class LowerCase {
       large_.resize(text.size());
       out = large_.data();
     }
-    for (size_t i = 0; i < text.size(); ++i) out[i] = lower(text[i]);
+    for (size_t i = 0; i < text.size(); ++i) out[i] = to_lower(text[i]);
     text_ = {out, text.size()};
   }
   LowerCase(const LowerCase&) = delete;
@@ -48,7 +45,7 @@ size_t port_start(std::string_view host) {
 bool equal_ignoring_case(std::string_view text, std::string_view lower_case) {
   if (text.size() != lower_case.size()) return false;
   for (size_t i = 0; i < text.size(); ++i)
-    if (lower(text[i]) != lower_case[i]) return false;
+    if (to_lower(text[i]) != lower_case[i]) return false;
   return true;
 }
 

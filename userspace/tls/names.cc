@@ -8,15 +8,10 @@
 #include <cstring>
 
 #include "core/address.h"
+#include "core/ascii.h"
 
 namespace sluice::tls {
 namespace {
-
-std::string lower(std::string_view s) {
-  std::string out(s);
-  for (char& c : out) c = static_cast<char>(std::tolower(static_cast<uint8_t>(c)));
-  return out;
-}
 
 std::string ip_text(std::string_view bytes) {
   if (bytes.size() == 4) {
@@ -147,7 +142,7 @@ std::string common_name(X509* certificate) {
 }
 
 bool dns_matches(std::string_view name, std::string_view pattern) {
-  const std::string n = lower(name), p = lower(pattern);
+  const std::string n = to_lower(name), p = to_lower(pattern);
   if (n == p) return true;
   const size_t dot_n = n.find('.'), dot_p = p.find('.');
   if (dot_n == n.npos || dot_p == p.npos) return false;
@@ -187,7 +182,7 @@ bool matches(const SanMatcher& matcher, const ASN1_OBJECT* oid, const GENERAL_NA
 }
 
 std::string serial_of(X509* certificate) {
-  return lower(number_text(ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nullptr), BN_bn2hex));
+  return to_lower(number_text(ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nullptr), BN_bn2hex));
 }
 
 std::string pem_of(X509* certificate) {

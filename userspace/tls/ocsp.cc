@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "core/ascii.h"
 #include "tls/errors.h"
 
 namespace sluice::tls {
@@ -33,9 +34,8 @@ Result<OcspResponse> parse_ocsp(const std::string& der) {
   char* text = number ? BN_bn2hex(number) : nullptr;
   BN_free(number);
   if (text) {
-    out.serial = text;
+    out.serial = to_lower(std::string_view(text));
     OPENSSL_free(text);
-    for (char& c : out.serial) c = static_cast<char>(std::tolower(static_cast<uint8_t>(c)));
   }
   ASN1_GENERALIZEDTIME* next = nullptr;
   OCSP_single_get0_status(one, nullptr, nullptr, nullptr, &next);

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/address.h"
+#include "core/ascii.h"
 #include "core/fd.h"
 
 namespace sluice::net {
@@ -127,7 +128,7 @@ class TestDnsServer {
     size_t at = 12;
     while (at < n && q[at] != 0) {
       if (!name.empty()) name += '.';
-      for (size_t i = 1; i <= q[at] && at + i < n; ++i) name += static_cast<char>(std::tolower(q[at + i]));
+      for (size_t i = 1; i <= q[at] && at + i < n; ++i) name += to_lower(static_cast<char>(q[at + i]));
       at += 1u + q[at];
     }
     if (at + 5 > n) return "";

@@ -1,5 +1,6 @@
 #include "extensions/common/proto_header_mutations.h"
 
+#include "core/ascii.h"
 #include "envoy/config/common/mutation_rules/v3/mutation_rules.pb.h"
 #include "extensions/common/proto_headers.h"
 #include "extensions/common/proto_matchers.h"

@@ -1,5 +1,6 @@
 #include "extensions/common/proto_headers.h"
 
+#include "core/ascii.h"
 #include "envoy/config/core/v3/base.pb.h"
 #include "extensions/access_loggers/common/formatter.h"
 #include "extensions/common/proto_matchers.h"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/ascii.h"
 #include "envoy/config/route/v3/route_components.pb.h"
 #include "envoy/type/matcher/v3/regex.pb.h"
 #include "envoy/type/matcher/v3/string.pb.h"
@@ -48,13 +49,6 @@ Result<model::StringMatcher> old_string_matcher(const route::HeaderMatcher& in, 
 }
 
 }  // namespace
-
-std::string to_lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));
-  return out;
-}
 
 Result<Regex> to_regex(const matcher::RegexMatcher& in, std::string_view path) {
   auto made = Regex::compile(in.regex());

@@ -51,6 +51,4 @@ Result<std::vector<model::HeaderMatcher>> to_header_matchers(
     std::string_view path);
 model::Fraction to_fraction(const envoy::type::v3::FractionalPercent& in);
 
-std::string to_lower(std::string_view text);
-
 }  // namespace sluice::extensions

@@ -1,5 +1,6 @@
 #include "extensions/common/proto_rate_limit.h"
 
+#include "core/ascii.h"
 #include "envoy/config/route/v3/route_components.pb.h"
 #include "extensions/common/proto_headers.h"
 #include "extensions/common/proto_matchers.h"

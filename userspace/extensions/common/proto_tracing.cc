@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 
+#include "core/ascii.h"
 #include "envoy/config/route/v3/route_components.pb.h"
 #include "envoy/type/tracing/v3/custom_tag.pb.h"
 #include "extensions/common/proto_headers.h"

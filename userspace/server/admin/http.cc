@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "core/ascii.h"
+
 namespace sluice::admin {
 namespace {
 
@@ -13,13 +15,6 @@ bool token_char(char c) {
 
 bool token(std::string_view s) {
   return !s.empty() && std::all_of(s.begin(), s.end(), token_char);
-}
-
-bool same(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) {
-    auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
-    return lower(x) == lower(y);
-  });
 }
 
 std::string_view trimmed(std::string_view s) {
@@ -171,13 +166,13 @@ RequestParser::Status RequestParser::parse_head(std::string_view head) {
       if ((static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f)
         return fail(400, "a header has a control character");
     }
-    if (same(name, "transfer-encoding"))
+    if (equal_ignoring_case(name, "transfer-encoding"))
       return fail(501, "send a content-length; transfer-encoding is not accepted");
-    if (same(name, "host")) {
+    if (equal_ignoring_case(name, "host")) {
       if (std::exchange(host, true)) return fail(400, "more than one host header");
-    } else if (same(name, "connection")) {
-      if (same(value, "close")) request_.keep_alive = false;
-    } else if (same(name, "content-length")) {
+    } else if (equal_ignoring_case(name, "connection")) {
+      if (equal_ignoring_case(value, "close")) request_.keep_alive = false;
+    } else if (equal_ignoring_case(name, "content-length")) {
       if (std::exchange(length, true)) return fail(400, "more than one content-length");
       auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), content_length_);
       if (value.empty() || end != value.data() + value.size())

@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "core/ascii.h"
 #include "core/json.h"
 #include "extensions/access_loggers/common/commands.h"
 
@@ -69,12 +70,6 @@ Status set_choice(uint8_t& to, std::string_view text, std::initializer_list<std:
   return {};
 }
 
-std::string lower_case(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-  return out;
-}
-
 Status set_duration(Operator& op, std::string_view params) {
   std::string_view parts[3];
   if (!split(params, parts) || params.find(':') == params.npos)
@@ -94,8 +89,8 @@ Status set_header(Operator& op, std::string_view params) {
   if (mark != params.npos && params.find('?', mark + 1) != params.npos)
     return Error{"names more than one alternative header"};
   if (params.find_first_of(" \t\r\n") != params.npos) return Error{"no header has blanks in its name"};
-  op.text = lower_case(params.substr(0, mark));
-  if (mark != params.npos) op.alternative = lower_case(params.substr(mark + 1));
+  op.text = to_lower(params.substr(0, mark));
+  if (mark != params.npos) op.alternative = to_lower(params.substr(mark + 1));
   return {};
 }
 

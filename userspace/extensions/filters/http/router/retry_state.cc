@@ -4,6 +4,8 @@
 #include <charconv>
 #include <utility>
 
+#include "core/ascii.h"
+
 namespace sluice::extensions::router {
 
 using http::Name;
@@ -29,13 +31,6 @@ void each_word(std::string_view text, F f) {
     while (!word.empty() && (word.back() == ' ' || word.back() == '\t')) word.remove_suffix(1);
     if (!word.empty()) f(word);
   }
-}
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-  return out;
 }
 
 constexpr uint32_t bit(RetryOn c) {
@@ -92,7 +87,7 @@ std::optional<RetryState> RetryState::make(const model::RetryPolicy* policy, htt
       if (auto code = parse<uint16_t>(word)) s.extra_codes_.push_back(*code);
     });
     each_word(request.get(Name::x_envoy_retriable_header_names),
-              [&](std::string_view word) { s.extra_headers_.push_back(lower(word)); });
+              [&](std::string_view word) { s.extra_headers_.push_back(to_lower(word)); });
   }
   for (Name name : {Name::x_envoy_retry_on, Name::x_envoy_retry_grpc_on, Name::x_envoy_max_retries,
                     Name::x_envoy_hedge_on_per_try_timeout, Name::x_envoy_retriable_header_names,

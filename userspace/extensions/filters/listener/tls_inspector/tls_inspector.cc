@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/ascii.h"
 #include "core/log.h"
 #include "extensions/filters/listener/tls_inspector/client_hello.h"
 #include "extensions/filters/listener/tls_inspector/fingerprint.h"
@@ -25,13 +26,6 @@ struct Stats {
   stats::Counter too_large, tls_found, tls_not_found, alpn_found, alpn_not_found, sni_found, sni_not_found;
   stats::Histogram bytes_processed;
 };
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
-}
 
 class TlsInspector final : public ext::ListenerFilter {
  public:
@@ -77,7 +71,7 @@ class TlsInspector final : public ext::ListenerFilter {
     if (alpn) info.application_protocols = std::move(protocols);
     const bool named = !hello.server_name.empty();
     (named ? stats_.sni_found : stats_.sni_not_found).add();
-    if (named) info.requested_server_name = lower(hello.server_name);
+    if (named) info.requested_server_name = to_lower(hello.server_name);
     // TLS 1.0 to 1.3 (which says 1.2 here); what came before is nobody's to serve, and is not passed on as plain text.
     if (hello.version < 0x0301 || hello.version > 0x0304) {
       stats_.tls_not_found.add();

@@ -1,6 +1,7 @@
 #include <string>
 #include <unordered_set>
 
+#include "core/ascii.h"
 #include "envoy/config/route/v3/scoped_route.pb.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
 #include "extensions/common/proto_matchers.h"

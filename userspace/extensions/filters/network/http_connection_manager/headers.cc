@@ -4,6 +4,7 @@
 #include <array>
 #include <cctype>
 
+#include "core/ascii.h"
 #include "extensions/filters/network/http_connection_manager/client_address.h"
 
 namespace sluice::extensions::http_connection_manager {
@@ -12,12 +13,6 @@ using http::HeaderMap;
 using http::Name;
 
 namespace {
-
-bool equal_ignoring_case(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) {
-           return std::tolower(static_cast<unsigned char>(x)) == std::tolower(static_cast<unsigned char>(y));
-         });
-}
 
 // Headers by which a client inside asks something of the proxy; from outside they mean nothing.
 constexpr Name kInternalOnly[] = {
@@ -95,9 +90,7 @@ void set_scheme(const Settings& settings, bool tls, HeaderMap& headers) {
     else
       headers.set_static(Name::scheme, tls ? "https" : "http");
   } else if (std::any_of(scheme.begin(), scheme.end(), [](char c) { return c >= 'A' && c <= 'Z'; })) {
-    std::string lower(scheme);
-    for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    headers.set(Name::scheme, lower);
+    headers.set(Name::scheme, to_lower(scheme));
   }
 }
 
