@@ -226,6 +226,13 @@ uint64_t counter(const redirect::Redirector& r, const std::string& name) {
   return 0;
 }
 
+bool decided(const redirect::Redirector& r, const std::string& name, uint64_t times) {
+  if (counter(r, name) >= times) return true;
+  for (const auto& c : r.counters())
+    if (c.value > 0) MESSAGE(c.name << " " << c.value);
+  return false;
+}
+
 bool eventually(const std::function<bool()>& condition) {
   auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(kDeadlineMs);
   while (!condition()) {

@@ -62,6 +62,9 @@ Address peer_of(int fd);
 Address addr(const std::string& text);
 Address mapped(const std::string& v4_text);  // ::ffff:a.b.c.d
 uint64_t counter(const redirect::Redirector& r, const std::string& name);
+// Whether sk_lookup has decided so often, or more often: where a connection is gone, what its peer still sends is looked up
+// as well. If not, all counters are said.
+bool decided(const redirect::Redirector& r, const std::string& name, uint64_t times);
 // Waits for a condition, 5 s at most.
 bool eventually(const std::function<bool()>& condition);
 

@@ -56,7 +56,7 @@ TEST_CASE("inbound: any port arrives at virtualInbound, whose local address is t
   CHECK(w.call(w.neighbour, AF_INET6, mapped("10.77.0.1:81"), [&](int) {
     CHECK(local_of(accept_one(w.pod.in4.get()).get()) == addr("10.77.0.1:81"));
   }) == 0);
-  CHECK(counter(*w.redirector, "inbound.taken.default") == 5);
+  CHECK(decided(*w.redirector, "inbound.taken.default", 5));
 
   // By their own numbers the proxy's listeners get connections as anybody would; there is no redirect to follow.
   CHECK(w.call(w.neighbour, AF_INET, addr("10.77.0.1:15006"),
@@ -65,7 +65,7 @@ TEST_CASE("inbound: any port arrives at virtualInbound, whose local address is t
     auto original = w.redirector->original_destination(accept_one(w.pod.out4.get()).get());
     CHECK(!original.ok());
   }) == 0);
-  CHECK(counter(*w.redirector, "inbound.passed.proxy_port") == 2);
+  CHECK(decided(*w.redirector, "inbound.passed.proxy_port", 2));
 }
 
 TEST_CASE("inbound: loopback, excluded ports and probe sources reach the application") {
@@ -112,9 +112,9 @@ TEST_CASE("inbound: loopback, excluded ports and probe sources reach the applica
   });
   CHECK(err == 0);
   CHECK(accept_one(app.get()).valid());
-  CHECK(counter(*w.redirector, "inbound.passed.loopback") == 1);
-  CHECK(counter(*w.redirector, "inbound.passed.probe") == 2);
-  CHECK(counter(*w.redirector, "inbound.passed.excluded_port") == 1);
+  CHECK(decided(*w.redirector, "inbound.passed.loopback", 1));
+  CHECK(decided(*w.redirector, "inbound.passed.probe", 2));
+  CHECK(decided(*w.redirector, "inbound.passed.excluded_port", 1));
 }
 
 TEST_CASE("inbound: only listed ports, when there is a list") {
@@ -173,7 +173,7 @@ TEST_CASE(
       CHECK(w.redirector->bridge_entries() == 0);
     });
   }
-  CHECK(counter(*w.redirector, "inbound.passed.proxy") == 2);
+  CHECK(decided(*w.redirector, "inbound.passed.proxy", 2));
 }
 
 TEST_CASE("inbound: fail modes without a listener") {
