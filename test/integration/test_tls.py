@@ -206,7 +206,8 @@ class Side:
         self.proxy.wait_stat(f"listener.127.0.0.1_{self.port}.downstream_cx_active", 0)
         stats = self.proxy.admin.stats()
         self.connections.wait(stats[f"listener.127.0.0.1_{self.port}.downstream_cx_total"])
-        self.log.wait(stats.get("http.web.downstream_rq_total", 0))
+        self.log.wait(stats.get("http.web.downstream_rq_total", 0) +
+                      sum(n for name, n in stats.items() if name.startswith("tcp.") and name.endswith(".downstream_cx_total")))
 
 
 @pytest.fixture
