@@ -233,7 +233,9 @@ def test_rotation_under_load_loses_no_connection(control_plane, run_proxy, app, 
             t.start()
             ending.callback(t.join)
         ending.callback(stop.set)
-        for i in range(60):
+        for i in range(600):  # clients of a busy machine meet few of the versions
+            if i >= 60 and seen == known:
+                break
             plane.set(pairs["abc"[i % 3]].secret())
             plane.wait_ack("secret")
     assert not failed
