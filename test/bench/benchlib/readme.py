@@ -50,15 +50,22 @@ TLS = [
     ("idle", "silent_per_1000_kib", "memory of 1,000 idle TLS connections that have not", "less"),
 ]
 PUSH = [
-    ("push", "sotw_start_cpu_ms", "proxy CPU until it is live, state of the world", "less"),
+    ("push", "whole_start_cpu_ms", "proxy CPU until it is live with all of it, state of the world", "less"),
+    ("push", "wholedelta_start_cpu_ms", "the same, delta", "less"),
+    ("push", "whole_rss_mib", "memory then", "less"),
+    ("push", "whole_full_cpu_ms", "proxy CPU of a push that changes every endpoint and route, state of the world", "less"),
+    ("push", "whole_one_cpu_ms", "proxy CPU of a push that changes one endpoint, state of the world", "less"),
+    ("push", "wholedelta_one_cpu_ms", "the same, delta", "less"),
+    ("push", "whole_after_rss_mib", "memory after these pushes", "less"),
+    ("push", "sotw_start_cpu_ms", "proxy CPU until it is live with the clusters alone, state of the world", "less"),
     ("push", "delta_start_cpu_ms", "the same, delta", "less"),
     ("push", "sotw_rss_mib", "memory then, state of the world", "less"),
     ("push", "sotw_full_cpu_ms", "proxy CPU of a push that changes every endpoint, state of the world", "less"),
     ("push", "delta_full_cpu_ms", "the same, delta", "less"),
-    ("push", "sotw_one_cpu_ms", "proxy CPU of a push that changes one endpoint, state of the world", "less"),
-    ("push", "delta_one_cpu_ms", "the same, delta", "less"),
-    ("push", "routes_one_cpu_ms", "proxy CPU of a push that changes one virtual host of 5,000", "less"),
-    ("push", "routes_after_rss_mib", "memory after pushes of 5,000 virtual hosts", "less"),
+    ("push", "routes_start_cpu_ms", "proxy CPU until it is live with the virtual hosts alone", "less"),
+    ("push", "routes_full_cpu_ms", "proxy CPU of a push that changes every virtual host", "less"),
+    ("push", "routes_one_cpu_ms", "proxy CPU of a push that changes one virtual host", "less"),
+    ("push", "routes_after_rss_mib", "memory after pushes of virtual hosts alone", "less"),
 ]
 
 

@@ -17,7 +17,7 @@ ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 
 
 class Push(Scenario):
-    """5,000 EDS clusters of 10 endpoints from a go-control-plane: start, memory, CPU of a push; and one RouteConfiguration of 5,000 virtual hosts."""
+    """5,000 EDS clusters of 10 endpoints from a go-control-plane: start, memory, CPU of a push; one RouteConfiguration of 5,000 virtual hosts; both."""
     name = "push"
     proxies = ("envoy", "sluice")
     note = ("sotw, delta: the protocol; start = exec to LIVE, most of it the control plane's own work; a push is over when it is "
@@ -27,7 +27,7 @@ class Push(Scenario):
     def verify(self, lane):
         """One push of each kind, with few clusters: what was pushed is what the proxy has."""
         for delta in (False, True):
-            for kind in (Endpoints, Routes):
+            for kind in (Endpoints, Routes, Whole):
                 run = kind(self, lane, 20, delta)
                 try:
                     run.start()
@@ -54,7 +54,9 @@ class Push(Scenario):
             return f
         n = self.opt.scale
         return [(f"{n} clusters, state of the world", one(Endpoints, "sotw", False)), (f"{n} clusters, delta", one(Endpoints, "delta", True)),
-                (f"{n} virtual hosts, state of the world", one(Routes, "routes", False))]
+                (f"{n} virtual hosts, state of the world", one(Routes, "routes", False)),
+                (f"{n} clusters and virtual hosts, state of the world", one(Whole, "whole", False)),
+                (f"{n} clusters and virtual hosts, delta", one(Whole, "wholedelta", True))]
 
 
 def name_of(i):
@@ -104,8 +106,9 @@ class Run:
         """Milliseconds of CPU."""
         mark, a = self.plane.mark(), self.settled()
         self.plane.change(resources)
+        types = {r["@type"] for r in resources}
         end = time.monotonic() + 60
-        while not any(e["kind"] == "request" and "error" not in e for e in self.plane.history(mark)):
+        while types - {e["type"] for e in self.plane.history(mark) if e["kind"] == "request" and "error" not in e}:
             if time.monotonic() > end:
                 raise BenchError(f"{self.lane.label}: a push was not acknowledged")
             time.sleep(0.01)
@@ -195,3 +198,23 @@ class Routes(Run):
         for i in (3, 4):
             answer = self.lane.get(P_OUT, "/word", host_of(i))[1].decode()
             expect(answer == self.word_of(i), f"{self.lane.label}: virtual host {i} says {answer}")
+
+
+class Whole(Routes, Endpoints):
+    """Of all that a mesh has: clusters, their endpoints, and the routes to them."""
+
+    def everything(self):
+        return Endpoints.everything(self)
+
+    def everything_changed(self):
+        return Endpoints.everything_changed(self) + Routes.everything_changed(self)
+
+    def one_changed(self, i):
+        return Endpoints.one_changed(self, i)
+
+    def word_of(self, i):
+        return str(self.generation)
+
+    def verify(self):
+        Endpoints.verify(self)
+        Routes.verify(self)
