@@ -17,6 +17,44 @@ namespace {
 
 using envoy::config::route::v3::RouteConfiguration;
 
+// Of one part, about: what is read, checked and translated of it stays in the processor's cache.
+constexpr size_t kPartBytes = 16 << 10;
+constexpr size_t kPartMemory = 128 << 10;
+
+// A RouteConfiguration that comes in parts, each one read, checked and translated before the next.
+class Reader {
+ public:
+  Reader(const HonouredFields& honoured, FactoryContext& context)
+      : honoured_(honoured), arena_(block_.get(), kPartMemory), translation_(context, false) {}
+
+  bool begin(std::string_view rest, size_t hosts) {
+    const RouteConfiguration* const in = read(rest);
+    if (in == nullptr || !translation_.begin(*in, FieldPath())) return false;
+    translation_.reserve(hosts);
+    return true;
+  }
+  // Fields of virtual hosts, one behind the other.
+  bool add(std::string_view fields) {
+    arena_.Reset();
+    const RouteConfiguration* const in = read(fields);
+    return in != nullptr && translation_.add_hosts(*in, FieldPath()).ok();
+  }
+  TranslatedRoutes take() && { return std::move(translation_).take(); }
+
+ private:
+  const RouteConfiguration* read(std::string_view bytes) {
+    auto* const out = google::protobuf::Arena::CreateMessage<RouteConfiguration>(&arena_);
+    const bool good = out->ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) &&
+                      validate(*out, FieldPath()) && honoured_.check(*out, FieldPath());
+    return good ? out : nullptr;
+  }
+
+  const HonouredFields& honoured_;
+  const std::unique_ptr<char[]> block_ = std::make_unique_for_overwrite<char[]>(kPartMemory);
+  google::protobuf::Arena arena_;
+  RouteTranslation translation_;
+};
+
 struct BytesHash {
   size_t operator()(std::string_view bytes) const { return xxhash64(bytes); }
 };
@@ -34,13 +72,6 @@ bool RouteVersions::Parts::take_apart(std::string_view bytes) {
     }
   }
   return true;
-}
-
-std::string RouteVersions::Parts::only(const std::vector<size_t>& from) const {
-  std::string out = rest;
-  for (size_t i = 0; i < from.size(); ++i)
-    if (from[i] == kNew) out += fields[i];
-  return out;
 }
 
 bool RouteVersions::still_good(size_t host, const HasCluster& has_cluster) const {
@@ -82,6 +113,25 @@ std::vector<size_t> RouteVersions::find_again(const Parts& now, const HasCluster
   return out;
 }
 
+std::optional<TranslatedRoutes> RouteVersions::make(const Parts& now, const std::vector<size_t>& from,
+                                                    const HonouredFields& honoured, FactoryContext& context) {
+  Reader reader(honoured, context);
+  if (!reader.begin(now.rest, static_cast<size_t>(std::ranges::count(from, kNew)))) return {};
+  std::string_view part;
+  for (size_t i = 0; i < from.size(); ++i) {
+    if (from[i] != kNew) continue;
+    const std::string_view field = now.fields[i];
+    if (part.data() + part.size() == field.data() && part.size() + field.size() <= kPartBytes) {
+      part = {part.data(), part.size() + field.size()};
+      continue;
+    }
+    if (!part.empty() && !reader.add(part)) return {};
+    part = field;
+  }
+  if (!part.empty() && !reader.add(part)) return {};
+  return std::move(reader).take();
+}
+
 std::shared_ptr<const model::RouteConfig> RouteVersions::next(std::shared_ptr<const std::string> bytes,
                                                               const HonouredFields& honoured,
                                                               FactoryContext& context) {
@@ -90,15 +140,8 @@ std::shared_ptr<const model::RouteConfig> RouteVersions::next(std::shared_ptr<co
   // What the translation of a virtual host may look at beside it is the same.
   const bool comparable = config_ && now.rest == now_.rest;
   const auto from = comparable ? find_again(now, context.has_cluster()) : std::vector(now.hosts.size(), kNew);
-  const auto fresh = static_cast<size_t>(std::ranges::count(from, kNew));
-
-  google::protobuf::Arena arena;
-  auto* const message = google::protobuf::Arena::CreateMessage<RouteConfiguration>(&arena);
-  if (!message->ParseFromString(fresh == from.size() ? *bytes : now.only(from)) ||
-      !validate(*message, FieldPath()) || !honoured.check(*message, FieldPath()))
-    return nullptr;
-  auto made = translate_unindexed(*message, context, false, FieldPath());
-  if (!made.ok() || made->hosts.size() != fresh) return nullptr;
+  auto made = make(now, from, honoured, context);
+  if (!made) return nullptr;
 
   const std::shared_ptr<model::RouteConfig> config = std::move(made->config);
   const auto hosts = std::exchange(config->virtual_hosts, {});

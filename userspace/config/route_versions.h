@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,8 +33,10 @@ class RouteVersions {
     std::vector<std::string_view> fields;  // the same with tag and length
     std::string rest;  // what stands beside them
     bool take_apart(std::string_view bytes);
-    std::string only(const std::vector<size_t>& from) const;  // a message of the new ones and the rest
   };
+  // The rest and the new ones of `now`; nothing: something is wrong.
+  static std::optional<TranslatedRoutes> make(const Parts& now, const std::vector<size_t>& from,
+                                              const HonouredFields& honoured, FactoryContext& context);
   // By virtual host of `now`: which one of `now_` it is; or kNew.
   std::vector<size_t> find_again(const Parts& now, const HasCluster& has_cluster) const;
   bool still_good(size_t host, const HasCluster& has_cluster) const;

@@ -159,47 +159,59 @@ Result<model::FilterConfigs::Entry> to_filter_config(const pb::Any& in, const st
   return out;
 }
 
-Result<TranslatedRoutes> translate_unindexed(const proto::RouteConfiguration& in, FactoryContext& factory,
-                                             bool validate_clusters, const FieldPath& path) {
-  TranslatedRoutes all;
-  all.config = std::make_shared<model::RouteConfig>();
-  RouteContext context{.factory = factory, .outside = &all.outside};
-  if (value_or(in.has_validate_clusters(), in.validate_clusters(), validate_clusters))
-    context.has_cluster = factory.has_cluster();
-  context.max_direct_response_bytes =
+bool RouteTranslation::new_files() {
+  return std::exchange(files_, extensions::files_read()) != files_;
+}
+
+Status RouteTranslation::begin(const proto::RouteConfiguration& in, const FieldPath& path) {
+  made_.config = std::make_shared<model::RouteConfig>();
+  context_.outside = &made_.outside;
+  if (value_or(in.has_validate_clusters(), in.validate_clusters(), validate_clusters_))
+    context_.has_cluster = context_.factory.has_cluster();
+  context_.max_direct_response_bytes =
       value_or(in.has_max_direct_response_body_size_bytes(), in.max_direct_response_body_size_bytes(),
-               context.max_direct_response_bytes);
-  uint64_t files = extensions::files_read();
-  auto new_files = [&files] { return std::exchange(files, extensions::files_read()) != files; };
-  model::RouteConfig& out = *all.config;
+               context_.max_direct_response_bytes);
+  new_files();
+  model::RouteConfig& out = *made_.config;
   out.name = in.name();
   SLUICE_TRY(add_header_rules(in, path, out.header_rules));
-  SLUICE_TRY(add_filter_configs(in, context, path, out.filter_configs));
-  SLUICE_TRY(add_mirrors(in, context, path, out.mirrors));
+  SLUICE_TRY(add_filter_configs(in, context_, path, out.filter_configs));
+  SLUICE_TRY(add_mirrors(in, context_, path, out.mirrors));
   out.most_specific_header_mutations_wins = in.most_specific_header_mutations_wins();
   out.ignore_port_in_host_matching = in.ignore_port_in_host_matching();
   out.ignore_path_parameters_in_path_matching = in.ignore_path_parameters_in_path_matching();
   out.vhost_header = to_lower(in.vhost_header());
   for (const std::string& name : in.internal_only_headers())
     out.internal_only_headers.push_back(to_lower(name));
-  all.outside.files = new_files();
+  made_.outside.files = new_files();
+  return {};
+}
+
+void RouteTranslation::reserve(size_t hosts) {
+  made_.config->virtual_hosts.reserve(hosts);
+  made_.hosts.reserve(hosts);
+}
+
+Status RouteTranslation::add_hosts(const proto::RouteConfiguration& in, const FieldPath& path) {
   const FieldPath hosts = path.field("virtual_hosts");
-  out.virtual_hosts.reserve(static_cast<size_t>(in.virtual_hosts_size()));
-  all.hosts.reserve(static_cast<size_t>(in.virtual_hosts_size()));
   for (int i = 0; i < in.virtual_hosts_size(); ++i) {
-    context.outside = &all.hosts.emplace_back();
+    context_.outside = &made_.hosts.emplace_back();
     SLUICE_ASSIGN(auto host,
-                  to_virtual_host(in.virtual_hosts(i), context, hosts.item(static_cast<size_t>(i))));
-    out.virtual_hosts.push_back(std::move(host));
-    context.outside->files = new_files();
+                  to_virtual_host(in.virtual_hosts(i), context_, hosts.item(static_cast<size_t>(i))));
+    made_.config->virtual_hosts.push_back(std::move(host));
+    context_.outside->files = new_files();
   }
-  return all;
+  return {};
 }
 
 Result<std::shared_ptr<const model::RouteConfig>> translate(const proto::RouteConfiguration& in,
                                                             FactoryContext& factory, bool validate_clusters,
                                                             const FieldPath& path) {
-  SLUICE_ASSIGN(const TranslatedRoutes made, translate_unindexed(in, factory, validate_clusters, path));
+  RouteTranslation translation(factory, validate_clusters);
+  SLUICE_TRY(translation.begin(in, path));
+  translation.reserve(static_cast<size_t>(in.virtual_hosts_size()));
+  SLUICE_TRY(translation.add_hosts(in, path));
+  const TranslatedRoutes made = std::move(translation).take();
   if (auto indexed = made.config->index(); !indexed.ok())
     return refuse(path.field("virtual_hosts"), indexed.error().message);
   return std::shared_ptr<const model::RouteConfig>(made.config);

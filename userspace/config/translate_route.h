@@ -52,9 +52,28 @@ struct TranslatedRoutes {
   FromOutside outside;  // of what stands beside the virtual hosts
   std::vector<FromOutside> hosts;
 };
-Result<TranslatedRoutes> translate_unindexed(const envoy::config::route::v3::RouteConfiguration& in,
-                                             FactoryContext& context, bool validate_clusters,
-                                             const FieldPath& path);
+
+// Makes them of a RouteConfiguration that comes in parts, so that thousands of virtual hosts need not be messages at once.
+// After an error there is nothing more to be done with it.
+class RouteTranslation {
+ public:
+  RouteTranslation(FactoryContext& context, bool validate_clusters)
+      : context_{.factory = context}, validate_clusters_(validate_clusters) {}
+  // What stands beside the virtual hosts; first.
+  Status begin(const envoy::config::route::v3::RouteConfiguration& in, const FieldPath& path);
+  // The virtual hosts of `in` alone, behind those that were added before.
+  Status add_hosts(const envoy::config::route::v3::RouteConfiguration& in, const FieldPath& path);
+  void reserve(size_t hosts);
+  TranslatedRoutes take() && { return std::move(made_); }
+
+ private:
+  bool new_files();  // whether any were read since it was asked
+
+  RouteContext context_;
+  const bool validate_clusters_;
+  uint64_t files_ = 0;
+  TranslatedRoutes made_;
+};
 
 // Its parts, one file each.
 Result<model::Route> to_route(const envoy::config::route::v3::Route& in, const RouteContext& context,

@@ -15,6 +15,7 @@
 #include "extensions/filters/http/local_ratelimit/config.h"
 #include "model/route_actions.h"
 #include "test/unit/config/routes.h"
+#include "validate/validate.pb.h"
 
 namespace sluice::config::test {
 namespace {
@@ -231,6 +232,45 @@ TEST_CASE("what is refused changes nothing, and is left to those who say why") {
   REQUIRE(second);
   CHECK(second->virtual_hosts.at(1) == first->virtual_hosts.at(1));
   CHECK(second->virtual_hosts.at(2) == first->virtual_hosts.at(0));
+}
+
+TEST_CASE(
+    "thousands of virtual hosts, and large ones, are read in parts: all of them, in order, and what is wrong "
+    "in any") {
+  // A rule for the list as a whole would have to be looked at beside its parts.
+  const auto* list = proto::RouteConfiguration::descriptor()->FindFieldByName("virtual_hosts");
+  CHECK_FALSE(list->options().HasExtension(validate::rules));
+
+  std::vector<proto::VirtualHost> hosts;
+  for (int i = 0; i < 2000; ++i) hosts.push_back(host("svc" + std::to_string(i), std::to_string(i)));
+  hosts[1000] = host("svc1000", std::string(4000, 'a'));  // and many routes: larger than a part
+  for (int i = 0; i < 20; ++i) *hosts[1000].add_routes() = hosts[1000].routes(0);
+  Rig rig;
+  const auto first = rig.next(of(hosts));
+  REQUIRE(first);
+  REQUIRE(first->virtual_hosts.size() == hosts.size());
+  for (size_t i = 0; i < hosts.size(); ++i) CHECK(first->virtual_hosts[i]->name == hosts[i].name());
+  CHECK(body(first, "svc1999") == "1999");
+  CHECK(first->virtual_hosts[1000]->routes.size() == 21);
+
+  // New ones apart from each other, and side by side.
+  for (const size_t i : {0, 3, 4, 5, 1000, 1001, 1999}) hosts[i] = host("new" + std::to_string(i), "new");
+  const auto second = rig.next(of(hosts));
+  REQUIRE(second);
+  for (size_t i = 0; i < hosts.size(); ++i) {
+    CHECK(second->virtual_hosts[i]->name == hosts[i].name());
+    CHECK((second->virtual_hosts[i] == first->virtual_hosts[i]) == hosts[i].name().starts_with("svc"));
+  }
+
+  for (const size_t wrong : {0, 999, 1999}) {
+    CAPTURE(wrong);
+    for (const bool fresh : {false, true}) {
+      auto message = of(hosts);
+      message.mutable_virtual_hosts(static_cast<int>(wrong))->mutable_cors();
+      Rig other;
+      CHECK((fresh ? other : rig).next(message) == nullptr);
+    }
+  }
 }
 
 TEST_CASE("what filters keep goes on: of virtual hosts, and of the configuration around them") {
