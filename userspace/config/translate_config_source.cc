@@ -2,6 +2,7 @@
 
 #include "config/convert.h"
 #include "config/print.h"
+#include "core/ascii.h"
 #include "envoy/config/bootstrap/v3/bootstrap.pb.h"
 #include "envoy/config/core/v3/config_source.pb.h"
 #include "envoy/config/core/v3/grpc_service.pb.h"
@@ -33,7 +34,7 @@ Result<std::string> to_metadata_value(const std::string& in, const FieldPath& pa
 
 // https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests, Custom-Metadata
 Result<std::string> to_metadata_name(std::string name, const FieldPath& path) {
-  for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  name = to_lower(name);
   if (name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-_.") != std::string::npos)
     return refuse(path, "'" + name + "' is no name of metadata: letters, digits, '-', '_' and '.'");
   for (const char* reserved : {"host", "te", "content-type", "content-length", "connection", "keep-alive",

@@ -1,5 +1,6 @@
 #include <string>
 
+#include "core/ascii.h"
 #include "core/own_address.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
 #include "envoy/extensions/http/original_ip_detection/custom_header/v3/custom_header.pb.h"
@@ -48,9 +49,7 @@ Result<IpDetection> to_detection(const core::TypedExtensionConfig& in, const std
   }
   if (in.typed_config().UnpackTo(&header)) {
     out.kind = IpDetection::Kind::custom_header;
-    out.header = header.header_name();
-    for (char& c : out.header)
-      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+    out.header = to_lower(header.header_name());
     out.trusted = header.allow_extension_to_set_address_as_trusted();
     if (header.has_reject_with_status()) {
       const int code = header.reject_with_status().code();

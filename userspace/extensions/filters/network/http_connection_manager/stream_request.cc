@@ -3,6 +3,7 @@
 #include <optional>
 #include <utility>
 
+#include "core/ascii.h"
 #include "extensions/filters/network/http_connection_manager/headers.h"
 #include "extensions/filters/network/http_connection_manager/path.h"
 #include "extensions/filters/network/http_connection_manager/stream.h"
@@ -19,12 +20,6 @@ using http::ResetReason;
 namespace {
 
 constexpr MonotonicTime kNever = MonotonicTime::max();
-
-bool lower_equal(std::string_view lower, std::string_view text) {
-  return lower.size() == text.size() &&
-         std::equal(lower.begin(), lower.end(), text.begin(),
-                    [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b + 32 : b); });
-}
 
 // grpc-timeout: at most 8 digits and a unit (gRPC over HTTP/2, "Timeout").
 std::optional<Duration> grpc_timeout(std::string_view text) {
@@ -72,7 +67,7 @@ void Stream::on_headers(http::HeaderMapPtr map, bool end_stream) {
   if (!connection_->http1()) http2_upgrade_ = upgrade_from_http2(headers);
 
   if (!settings().proxy_100_continue && headers.has(Name::expect) &&
-      lower_equal("100-continue", headers.get(Name::expect))) {
+      equal_ignoring_case("100-continue", headers.get(Name::expect))) {
     send_continue();
     headers.remove(Name::expect);
   }
@@ -186,7 +181,7 @@ const std::vector<ChainFilter>* Stream::pick_chain(const HeaderMap& headers, boo
   bool by_route = false;
   if (const model::RouteAction* action = route_ ? route_->action() : nullptr) {
     for (const auto& u : action->upgrades) {
-      if (!lower_equal(u.type, type)) continue;
+      if (!equal_ignoring_case(u.type, type)) continue;
       if (!u.enabled) {
         refused = true;
         return &runtime.filters;
@@ -195,7 +190,7 @@ const std::vector<ChainFilter>* Stream::pick_chain(const HeaderMap& headers, boo
     }
   }
   for (const auto& u : runtime.upgrades) {
-    if (!lower_equal(u.upgrade->type, type)) continue;
+    if (!equal_ignoring_case(u.upgrade->type, type)) continue;
     if (!u.upgrade->enabled && !by_route) break;
     upgrade_ = true;
     return u.upgrade->own_filters ? &u.filters : &runtime.filters;
