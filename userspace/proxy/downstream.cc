@@ -359,7 +359,10 @@ void Downstream::end() {
 }
 
 bool Downstream::draining() const {
-  return worker_.draining() || (chain_ && chain_->ends_now(worker_.loop().now(), worker_.random()));
+  const MonotonicTime now = worker_.loop().now();
+  const Drain* process = worker_.drainer().of_process(*listener_->config);
+  return (process && process->ends_now(now, worker_.random())) ||
+         (chain_ && chain_->drain && chain_->drain->ends_now(now, worker_.random()));
 }
 
 void Downstream::close_drained() {

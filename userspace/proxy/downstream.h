@@ -29,6 +29,7 @@ class Downstream final : public io::Deferred,
   void drain();  // tells the filters, once
   void close_drained();  // the time of the drain is over
   const ChainRuntime* chain() const { return chain_; }  // null: before it has one
+  const model::Listener& listener() const { return *listener_->config; }
   void abort();  // RST
 
  private:

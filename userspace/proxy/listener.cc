@@ -33,11 +33,18 @@ std::string stat_prefix(const model::Listener& listener) {
   return listener.stat_prefix.empty() ? stat_name(listener.address) : listener.stat_prefix;
 }
 
-bool ChainRuntime::ends_now(MonotonicTime now, Random& random) const {
-  if (!draining) return false;
-  if (!plan.gradual || now >= drain_end()) return true;
+bool Drain::ends_now(MonotonicTime now, Random& random) const {
+  if (!plan.gradual || now >= end()) return true;
   const auto whole = static_cast<uint64_t>(plan.time.count());
-  return random.below(whole) < static_cast<uint64_t>((now - drain_begun).count());
+  return random.below(whole) < static_cast<uint64_t>((now - begun).count());
+}
+
+bool Drain::tells_now(MonotonicTime now, Duration passed, Random& random) const {
+  if (!plan.gradual) return true;
+  passed = std::min(passed, now - begun);
+  const Duration left = end() - plan.time / 10 - now + passed;
+  return left <= passed ||
+         random.below(static_cast<uint64_t>(left.count())) < static_cast<uint64_t>(passed.count());
 }
 
 ListenerRuntime::ListenerRuntime(std::shared_ptr<const model::Listener> c, const stats::Scope& root,

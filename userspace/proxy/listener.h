@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -38,10 +39,23 @@ struct ListenerStats {
 std::string stat_name(const Address& address);
 std::string stat_prefix(const model::Listener& listener);
 
-// How connections of a listener or filter chain that is no more are brought to their end.
+// How connections are brought to their end.
 struct DrainPlan {
-  Duration time = std::chrono::seconds(600);  // --drain-time-s; what is still open then is closed
+  Duration time = std::chrono::seconds(600);  // --drain-time-s
   bool gradual = true;  // --drain-strategy: spread over `time`, or all told at once
+};
+
+// A drain that is under way on one worker: of a filter chain that is no more, or of the process.
+struct Drain {
+  DrainPlan plan;
+  MonotonicTime begun{};
+  MonotonicTime end() const { return begun + plan.time; }
+  // Is a connection to end with the response that goes out now? The longer the drain lasts, the more likely (Envoy:
+  // DrainManagerImpl::drainClose).
+  bool ends_now(MonotonicTime now, Random& random) const;
+  // Is a connection that has not been told yet to be told now, `passed` after it was last asked? At an even rate over the
+  // plan's time but for its last tenth: that is for what the connection is doing.
+  bool tells_now(MonotonicTime now, Duration passed, Random& random) const;
 };
 
 // A filter chain on one worker. Lives as long as the last connection that started with it; an update of its listener that
@@ -51,14 +65,7 @@ struct ChainRuntime {
   std::vector<ext::NetworkFilterMaker> filters;
   std::unique_ptr<ext::DownstreamTransport> transport;  // null: none
 
-  // Set when it is no longer in use by its listener.
-  bool draining = false;
-  DrainPlan plan = {};
-  MonotonicTime drain_begun{};
-  MonotonicTime drain_end() const { return drain_begun + plan.time; }
-  // Is a connection to end with the response that goes out now? The longer the drain lasts, the more likely (Envoy:
-  // DrainManagerImpl::drainClose).
-  bool ends_now(MonotonicTime now, Random& random) const;
+  std::optional<Drain> drain = {};  // once it is no longer in use by its listener
 };
 
 // A listener on one worker: the shared configuration and this worker's own factories and statistics. Lives as long as

@@ -188,8 +188,9 @@ void Worker::drain_when_closed() {
 }
 
 void Worker::set_draining() {
-  if (std::exchange(draining_, true)) return;
-  for (Downstream* d = connections_; d; d = d->next()) d->drain();
+  if (std::exchange(ending_, true)) return;
+  health_check_failed_ = true;
+  drainer_.begin_all({.time = Duration(0), .gradual = false}, false);
 }
 
 void Worker::for_each_connection(const std::function<void(Downstream&)>& f) {

@@ -80,13 +80,18 @@ class Worker {
   void close_all_sockets() {
     close_sockets([](const ListenSocket&) { return true; });
   }
-  // Tells connections that they are drained: HTTP ends its keep-alive; TCP goes on.
+  // Tells connections that they are drained, by the plan: HTTP ends its keep-alive; TCP goes on. inbound_only: those of
+  // listeners whose traffic_direction is INBOUND.
+  void drain(const DrainPlan& plan, bool inbound_only) {
+    if (!ending_) drainer_.begin_all(plan, inbound_only);
+  }
+  // All at once, since the process is about to end; health checks fail from now on.
   void set_draining();
   // The same when the last socket is closed: a client that is told to go elsewhere, and comes back at once, must not come to
   // a socket that is about to close.
   void drain_when_closed();
-  // What health checks of the proxy itself are answered; HTTP connections drain while they fail.
-  void set_health_check_failed(bool failed) { health_check_failed_ = failed; }
+  // What health checks of the proxy itself are answered; HTTP connections drain while they fail. At its end they do.
+  void set_health_check_failed(bool failed) { health_check_failed_ = failed || ending_; }
   // A workload has gone: pooled connections opened in its namespace go, and nothing of its identity stays.
   void forget_workload(uint64_t netns_cookie);
   // Resets what is still open; for the end of a drain. `which` null: all.
@@ -105,7 +110,7 @@ class Worker {
   const Listeners& listeners() const { return listeners_; }
   const LoopGuard& loop_guard() const { return loop_guard_; }
   uint64_t next_connection_id();
-  bool draining() const { return draining_; }
+  const Drainer& drainer() const { return drainer_; }
   bool health_check_failed() const { return health_check_failed_; }
   stats::Scope stats_root() { return store_.root(options_.index + 1); }
   unsigned index() const { return options_.index; }
@@ -133,7 +138,7 @@ class Worker {
   Downstream* connections_ = nullptr;  // intrusive list
   size_t connection_count_ = 0;
   uint64_t connections_made_ = 0;
-  bool draining_ = false;
+  bool ending_ = false;  // set_draining was called
   bool drain_when_closed_ = false;
   Drainer drainer_;
   bool health_check_failed_ = false;

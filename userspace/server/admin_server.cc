@@ -373,14 +373,18 @@ void AdminServer::quit() {
 // https://www.envoyproxy.io/docs/envoy/latest/operations/admin#post--drain_listeners
 void AdminServer::drain_listeners(const admin::DrainRequest& request) {
   if (!request.graceful) return server_.stop_accepting(request.inbound_only);
-  server_.set_draining();
+  // Said twice it is one drain, unless more listeners are meant.
+  if (const auto& before = server_.graceful_drain_; before && (!before->inbound_only || request.inbound_only))
+    return;
+  server_.graceful_drain_ = request;
+  server_.drain(request.inbound_only);
+  server_.drain_timer_.reset();
   if (request.skip_exit) return;
-  server_.drain_inbound_only_ = request.inbound_only;
   server_.drain_timer_ = std::make_unique<io::Timer>(
       server_.loop_->timers(),
       [](io::Timer& t) {
         Server& s = *t.owner<Server>();
-        s.stop_accepting(s.drain_inbound_only_);
+        s.stop_accepting(s.graceful_drain_->inbound_only);
       },
       &server_);
   server_.drain_timer_->arm(server_.loop_->now() + server_.options_.drain_time);

@@ -199,9 +199,7 @@ bool Server::wait_for_clusters() {
 Status Server::start_listeners() {
   listeners_ = std::make_unique<ListenerManager>(
       *loop_, store_->root(0),
-      ListenerManager::Options{.drain = {.time = options_.drain_time, .gradual = options_.drain_gradually},
-                               .interception = redirector_ != nullptr},
-      workers_);
+      ListenerManager::Options{.drain = drain_plan(), .interception = redirector_ != nullptr}, workers_);
   for (const auto& listener : configuration_.model.config->listeners)
     SLUICE_TRY(listeners_->put(listener, {false, "", config_loaded_at_, nullptr}));
   if (redirector_)
@@ -268,8 +266,9 @@ void Server::fail_health_checks(bool fail) {
   for (auto& w : workers_) w->post([fail](proxy::Worker& me) { me.set_health_check_failed(fail); });
 }
 
-void Server::set_draining() {
-  for (auto& w : workers_) w->post([](proxy::Worker& me) { me.set_draining(); });
+void Server::drain(bool inbound_only) {
+  const proxy::DrainPlan plan = drain_plan();
+  for (auto& w : workers_) w->post([=](proxy::Worker& me) { me.drain(plan, inbound_only); });
 }
 
 void Server::stop_accepting(bool inbound_only) {

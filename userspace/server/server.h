@@ -52,7 +52,10 @@ class Server {
   void on_signal(int signal);
   void check_drained();
   void set_state(admin::State state);
-  void set_draining();
+  proxy::DrainPlan drain_plan() const {
+    return {.time = options_.drain_time, .gradual = options_.drain_gradually};
+  }
+  void drain(bool inbound_only);
   void fail_health_checks(bool fail);
   // Closes listening sockets: all, or the inbound ones only.
   void stop_accepting(bool inbound_only);
@@ -79,7 +82,7 @@ class Server {
   std::unique_ptr<Signals> signals_;
   std::unique_ptr<HeapTrim> heap_trim_;
   std::unique_ptr<io::Timer> tick_timer_, grace_timer_, drain_timer_;
-  bool drain_inbound_only_ = false;
+  std::optional<admin::DrainRequest> graceful_drain_;  // the one that is under way, or over
   admin::State state_ = admin::State::pre_initializing;
   MonotonicTime started_{};
   WallTime config_loaded_at_{};

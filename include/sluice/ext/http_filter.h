@@ -129,8 +129,8 @@ class HttpFilterContext {
   virtual bool downstream_above_high_watermark() const = 0;
 
   virtual bool access_logged() const = 0;  // somebody wants the record of this stream
-  virtual bool draining() const = 0;
-  virtual bool health_check_failed() const = 0;  // an operator said so: /healthcheck/fail
+  virtual bool health_check_failed()
+      const = 0;  // the process ends, or an operator said so: /healthcheck/fail
 
  protected:
   ~HttpFilterContext() = default;

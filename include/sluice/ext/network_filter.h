@@ -27,8 +27,9 @@ class NetworkFilterContext {
   // After a stop: hands what this filter holds back on to the next one.
   virtual void continue_reading() = 0;
   virtual bool access_logged() const = 0;      // the listener itself logs connections
-  virtual bool draining() const = 0;           // the listener is being drained
-  // An operator said so (/healthcheck/fail): the proxy is not to be sent anything new.
+  // Is this connection to end with what is answered now? Drains are spread over their time: ask once an answer.
+  virtual bool draining() const = 0;
+  // The process ends, or an operator said so (/healthcheck/fail): the proxy is not to be sent anything new.
   virtual bool health_check_failed() const = 0;
   // Whether connections of this listener are to end then (drain_type DEFAULT; not with MODIFY_ONLY).
   virtual bool drains_on_health_check() const { return true; }
@@ -51,7 +52,7 @@ class NetworkFilter : public ConnectionObserver {
   virtual FilterStatus on_data(Buffer& data, bool end_stream) = 0;
   // Somebody looks at stream_info now (sluicectl connections): fill in what is costly to keep current.
   virtual void refresh_stream_info() {}
-  // The listener begins to drain: nothing new is to begin on this connection. Once; draining() says so too.
+  // Its drain has come to this connection: nothing new is to begin on it. Once.
   virtual void on_drain() {}
   // The last word, exactly once on every path: stream_info is complete, access logs are written after it.
   virtual void on_end() {}

@@ -1,6 +1,8 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <utility>
@@ -211,6 +213,80 @@ TEST_CASE("Immediately: all are told at once, and what is answered meanwhile end
     CHECK(bed.echo(one, "x") == "(draining)x");
     CHECK_FALSE(one.ended);
     REQUIRE(bed.until([&] { return one.ended; }, 61s));
+  });
+}
+
+TEST_CASE("Updates that come faster than a drain's steps put nothing off: everybody is told before the end") {
+  each([](sim::Sim& sim) {
+    Bed bed(sim);
+    std::vector<sim::Peer*> peers;
+    for (int i = 0; i < 10; ++i) peers.push_back(&bed.connect(kTwo, "2a"));
+    for (int i = 0; i < 150; ++i) {
+      bed.worker->put_listener(listener("1a", "2 " + std::to_string(i)), kMinute);
+      bed.pass(400ms);
+    }
+    for (auto* p : peers) CHECK(p->received == "drain");
+  });
+}
+
+TEST_CASE(
+    "The process drains: all are told over the time, answers end connections meanwhile, nobody is closed") {
+  each([](sim::Sim& sim) {
+    Bed bed(sim);
+    std::vector<sim::Peer*> peers;
+    for (int i = 0; i < 40; ++i) peers.push_back(&bed.connect(kOne, "1a"));
+    auto told = [&] { return std::ranges::count(peers, "drain", &sim::Peer::received); };
+    bed.worker->drain(kMinute, true);
+    bed.pass(61s);
+    CHECK(told() == 0);  // the listener is not an inbound one
+    bed.worker->drain(kMinute, false);
+    bed.pass(15s);
+    CHECK(told() >= 1);
+    CHECK(told() <= 30);
+    bed.pass(46s);
+    CHECK(told() == 40);
+    CHECK(bed.worker->connection_count() == 40);
+    CHECK(bed.echo(*peers[0], "x") == "(draining)x");
+    CHECK_FALSE(bed.worker->health_check_failed());
+    // The end of the process is no gentle one any more, whoever asks for one.
+    sim::Peer& fresh = bed.connect(kOne, "1a");
+    bed.worker->set_draining();
+    bed.worker->drain(kMinute, false);
+    REQUIRE(bed.until([&] { return fresh.received == "drain"; }));
+    bed.worker->set_health_check_failed(false);
+    CHECK(bed.worker->health_check_failed());
+  });
+}
+
+TEST_CASE("The share of answers that end their connection grows with the time of the drain") {
+  each([](sim::Sim& sim) {
+    const proxy::Drain drain{kMinute, sim.loop.now()};
+    constexpr int kAnswers = 2000;
+    for (int percent : {0, 10, 25, 50, 75, 90, 100}) {
+      int ended = 0;
+      for (int i = 0; i < kAnswers; ++i)
+        ended += drain.ends_now(drain.begun + 60s * percent / 100, sim.random);
+      // Six standard deviations of a binomial distribution, at most 134.2: one run in 500 million fails by chance.
+      CHECK(std::abs(ended - kAnswers * percent / 100) <=
+            6 * std::sqrt(kAnswers * percent / 100.0 * (1 - percent / 100.0)));
+    }
+    CHECK(proxy::Drain{{.time = 60s, .gradual = false}, sim.loop.now()}.ends_now(sim.loop.now(), sim.random));
+  });
+}
+
+TEST_CASE("Those that idle are told at an even rate over nine tenths of the time") {
+  each([](sim::Sim& sim) {
+    constexpr int kConnections = 1000, kSteps = 100;
+    const proxy::Drain drain{kMinute, sim.loop.now()};
+    const Duration step = kMinute.time / kSteps;
+    std::vector<bool> told(kConnections);
+    for (int i = 1; i <= kSteps; ++i) {
+      for (int c = 0; c < kConnections; ++c)
+        if (!told[c]) told[c] = drain.tells_now(drain.begun + step * i, step, sim.random);
+      const double share = std::min(1.0, i / 90.0);
+      CHECK(std::abs(static_cast<double>(std::ranges::count(told, true)) - kConnections * share) <=
+            6 * std::sqrt(kConnections * share * (1 - share)) + kConnections / 90.0);
+    }
   });
 }
 

@@ -135,6 +135,8 @@ void Handlers::add_lifecycle(Router& router) {
                    "When draining listeners, drain the connections but never stop the listeners"},
                   {"inboundonly", "Drains all inbound listeners (traffic_direction INBOUND)"}}},
       [this](const Request& r) {
+        if (r.has("skip_exit") && !r.has("graceful"))
+          return Response::text(400, "skip_exit requires graceful\n");
         view_.drain_listeners({r.has("inboundonly"), r.has("graceful"), r.has("skip_exit")});
         return ok();
       });

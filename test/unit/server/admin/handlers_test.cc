@@ -116,6 +116,8 @@ TEST_CASE("what changes something wants POST, and does it") {
   CHECK(w.view.quits == 1);
   CHECK(w.body("POST /reopen_logs") == "OK\n");
   CHECK(w.view.reopens == 1);
+  CHECK(w.status("POST /drain_listeners?skip_exit") == "400");
+  CHECK_FALSE(w.view.drain);
   CHECK(w.body("POST /drain_listeners?graceful&inboundonly") == "OK\n");
   REQUIRE(w.view.drain);
   CHECK(w.view.drain->graceful);

@@ -258,7 +258,6 @@ class FakeStream final : public ext::HttpFilterContext {
   void resume_request() override { --request_paused; }
   bool downstream_above_high_watermark() const override { return false; }
   bool access_logged() const override { return false; }
-  bool draining() const override { return drains; }
   bool health_check_failed() const override { return failed; }
 
  private:
@@ -282,7 +281,7 @@ class FakeStream final : public ext::HttpFilterContext {
   std::string responded_body;
   bool response_ended = false;
   size_t released = 0;  // bytes of the response that were stopped
-  bool has_route = true, drains = false, failed = false;
+  bool has_route = true, failed = false;
   std::unique_ptr<ext::HttpFilter> filter;
 };
 

@@ -123,17 +123,3 @@ TEST_CASE("health_check: failing on purpose") {
   other.response({{":status", "200"}});
   CHECK(other.response_headers_map.get("x-envoy-immediate-health-check-fail") == "true");
 }
-
-TEST_CASE("health_check: draining") {
-  test::FakeWorker w(make_factory(settings(true)));
-  test::FakeStream s(w);
-  s.drains = true;
-  CHECK(s.request(kCheck) == ext::HeadersStatus::stop);
-  CHECK(s.replies.at(0).status == 503);
-  CHECK(s.info.flags.to_short_string() == "LH");
-  test::FakeStream other(w);
-  other.drains = true;
-  other.request({{":path", "/x"}});
-  other.response({{":status", "200"}});
-  CHECK(other.response_headers_map.get("x-envoy-immediate-health-check-fail") == "true");
-}

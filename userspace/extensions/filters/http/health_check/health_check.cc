@@ -75,7 +75,8 @@ class HealthCheck final : public ext::HttpFilter {
   }
 
  private:
-  bool failing() const { return context_->draining() || context_->health_check_failed(); }
+  // Connections that end because their filter chain has changed say nothing of the process.
+  bool failing() const { return context_->health_check_failed(); }
   bool cached() const {
     return settings_.cache_time && context_->loop().now().time_since_epoch().count() <
                                        cache_.good_until_ns.load(std::memory_order_acquire);

@@ -79,7 +79,6 @@ class FilterManager::Entry final : public ext::HttpFilterContext {
   }
   bool downstream_above_high_watermark() const override { return m_.host_.above_write_watermark(); }
   bool access_logged() const override { return m_.host_.access_logged(); }
-  bool draining() const override { return m_.host_.network().draining(); }
   bool health_check_failed() const override { return m_.host_.network().health_check_failed(); }
 
   FilterManager& m_;
