@@ -268,9 +268,9 @@ void ListenerManager::drained(io::Timer& timer) {
 
 void ListenerManager::update_gauges() {
   size_t active = 0, listeners = 0, chains = 0;
-  for (const auto& [name, e] : entries_) active += e.active.listener ? 1 : 0;
+  for (const auto& [name, e] : entries_) active += e.active.listener && !stopped(*e.active.listener) ? 1 : 0;
   for (const Draining& d : draining_) d.chains > 0 ? chains += d.chains : ++listeners;
-  total_active_.set(stopped_ ? 0 : active);
+  total_active_.set(active);
   total_warming_.set(warming_);
   total_draining_.set(listeners);
   chains_draining_.set(chains);
@@ -296,18 +296,13 @@ void ListenerManager::stop_accepting(bool inbound_only) {
       me.close_sockets([&](const proxy::ListenSocket& s) { return which(*s.listener); },
                        proxy::Backlog::serve);
     });
-  size_t left = 0;
   for (auto& [name, entry] : entries_) {
     if (entry.warming.listener && which(*entry.warming.listener)) drop_warming(entry);
-    if (!entry.active.listener) continue;
-    if (!which(*entry.active.listener)) {
-      ++left;
-      continue;
-    }
+    if (!entry.active.listener || !which(*entry.active.listener)) continue;
     entry.active.sockets.clear();
     stopped_count_.add();
   }
-  total_active_.set(left);
+  update_gauges();
 }
 
 std::vector<const ListenerManager::Version*> ListenerManager::active_versions() const {

@@ -219,6 +219,7 @@ TEST_CASE(
   CHECK(bed.manager.entries().count("late") == 0);
   CHECK_FALSE(bed.entry("warms").active.listener);
   CHECK(bed.entry("out").active.listener);
+  CHECK(bed.stat("total_listeners_active") == 1);  // "in" is stopped
   bed.manager.stop_accepting(false);
   REQUIRE(bed.put(listener("out", "b", "10.0.0.1:83"), "3").ok());
   CHECK(bed.entry("out").active.origin.version == "2");
