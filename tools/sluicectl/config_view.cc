@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <tuple>
 #include <utility>
 
 namespace sluice::ctl {
@@ -23,6 +24,7 @@ constexpr List kLists[] = {
     {"dynamic_warming_clusters", "cluster", "warming", "cluster"},
     {"static_route_configs", "route", "static", "route_config"},
     {"dynamic_route_configs", "route", "active", "route_config"},
+    {"ecds_filters", "filter", "active", "ecds_filter"},
     {"static_secrets", "secret", "static", "secret"},
     {"dynamic_active_secrets", "secret", "active", "secret"},
     {"dynamic_warming_secrets", "secret", "warming", "secret"},
@@ -137,11 +139,15 @@ Result<std::vector<ConfigResource>> config_resources(const Json& dump) {
 
 std::vector<ConfigChange> config_diff(const std::vector<ConfigResource>& before,
                                       const std::vector<ConfigResource>& after) {
-  using Key = std::pair<std::string, std::string>;
+  // The last: a number for those that share a name, in the order of the dump: routes that stand in listeners, scopes of
+  // two connection managers.
+  using Key = std::tuple<std::string, std::string, size_t>;
   auto serving = [](const std::vector<ConfigResource>& all) {
     std::map<Key, const Json*> out;
+    std::map<std::pair<std::string, std::string>, size_t> numbers;
     for (const ConfigResource& r : all)
-      if (r.state == "static" || r.state == "active") out[{r.kind, r.name}] = &r.content;
+      if (r.state == "static" || r.state == "active")
+        out[{r.kind, r.name, numbers[{r.kind, r.name}]++}] = &r.content;
     return out;
   };
   const auto first = serving(before), second = serving(after);
@@ -150,7 +156,7 @@ std::vector<ConfigChange> config_diff(const std::vector<ConfigResource>& before,
   for (const auto& [key, content] : second) keys.insert(key);
   std::vector<ConfigChange> out;
   for (const Key& key : keys) {
-    ConfigChange change{key.first, key.second, "changed", {}};
+    ConfigChange change{std::get<0>(key), std::get<1>(key), "changed", {}};
     auto a = first.find(key), b = second.find(key);
     if (a == first.end())
       change.what = "added";

@@ -29,6 +29,8 @@ TEST_CASE("Resources of a dump, with their states and why they were refused") {
             "warming_state": {"version_info": "2", "listener": {"name": "l"}},
             "error_state": {"version_info": "3", "details": "no chains", "failed_configuration": {"name": "l"}}}]},
          {"dynamic_route_configs": [{"version_info": "7", "route_config": {"name": "r"}}]},
+         {"ecds_filters": [{"version_info": "8", "ecds_filter": {"name": "f"}},
+            {"error_state": {"version_info": "9", "details": "no rules", "failed_configuration": {"name": "g"}}}]},
          {"dynamic_endpoint_configs": [{"endpoint_config": {"cluster_name": "e"}}]})");
   std::string text;
   for (const auto& r : all)
@@ -40,6 +42,8 @@ TEST_CASE("Resources of a dump, with their states and why they were refused") {
         "listener l warming 2 \n"
         "listener l refused 3 no chains\n"
         "route r active 7 \n"
+        "filter f active 8 \n"
+        "filter g refused 9 no rules\n"
         "endpoints e active  \n");
 }
 
@@ -74,4 +78,15 @@ TEST_CASE("Added and removed; equal ones are not mentioned") {
   CHECK(changes[0].name + changes[0].what == "aremoved");
   CHECK(changes[1].name + changes[1].what == "badded");
   CHECK(config_diff(a, a).empty());
+}
+
+TEST_CASE("Of several that share a name, the one that changes does") {
+  auto routes = [](const std::string& first) {
+    return resources(R"({"static_route_configs": [{"route_config": {"name": "r", "x": )" + first +
+                     R"(}}, {"route_config": {"name": "r", "x": 3}}]})");
+  };
+  const auto changes = config_diff(routes("1"), routes("2"));
+  REQUIRE(changes.size() == 1);
+  REQUIRE(changes[0].fields.size() == 1);
+  CHECK(changes[0].fields[0].before + changes[0].fields[0].after == "12");
 }
