@@ -12,8 +12,17 @@ namespace sluice::ctl {
 namespace {
 
 void options(cxxopts::Options& o) {
-  o.add_options()("k,kind", "only listener, cluster, route, scope, secret or endpoints",
+  o.add_options()("k,kind", "only listener, cluster, route, scope, filter, secret or endpoints",
                   cxxopts::value<std::string>(), "KIND")("endpoints", "those of clusters, too");
+}
+
+Status check_kind(const std::string& kind) {
+  for (const char* known : {"listener", "cluster", "route", "scope", "filter", "secret", "endpoints"})
+    if (kind == known) return {};
+  return usage_error(kConfig,
+                     "\"" + kind +
+                         "\" is no kind of configuration; these are: listener, cluster, route, scope, "
+                         "filter, secret, endpoints");
 }
 
 Result<Json> live_dump(const Context& context, bool endpoints) {
@@ -71,6 +80,7 @@ Result<int> diff(const Context& context, const std::vector<std::string>& words) 
 
 Result<int> show(const Context& context, const std::vector<std::string>& words) {
   if (words.size() != 3) return usage_error(kConfig, "show needs a kind and a name");
+  SLUICE_TRY(check_kind(words[1]));
   SLUICE_ASSIGN(auto all, read_dump(context, "live"));
   Json out = Json::array();
   for (const ConfigResource& r : all)
@@ -82,7 +92,7 @@ Result<int> show(const Context& context, const std::vector<std::string>& words) 
   return 0;
 }
 
-// What a listener, cluster or route that warms still waits for, by kind and name.
+// What a listener, cluster or secret that warms still waits for, by kind and name.
 Result<std::map<std::string, std::string>> waits(const Context& context) {
   SLUICE_ASSIGN(Json answer, ask_sluiced(context.control_socket, "GET", "/config_waits"));
   std::map<std::string, std::string> out;
@@ -95,17 +105,18 @@ Result<std::map<std::string, std::string>> waits(const Context& context) {
 }
 
 Result<int> list(const Context& context, const cxxopts::ParseResult& args) {
-  SLUICE_ASSIGN(Json dump, live_dump(context, args.count("endpoints") > 0));
+  const std::string kind = args.count("kind") ? args["kind"].as<std::string>() : "";
+  if (args.count("kind")) SLUICE_TRY(check_kind(kind));
+  SLUICE_ASSIGN(Json dump, live_dump(context, args.count("endpoints") > 0 || kind == "endpoints"));
   SLUICE_ASSIGN(auto all, config_resources(dump));
   SLUICE_ASSIGN(auto reasons, waits(context));
-  const std::string kind = args.count("kind") ? args["kind"].as<std::string>() : "";
   Json out = Json::array();
   Table table({"KIND", "NAME", "STATE", "VERSION", "UPDATED", "NOTE"});
   for (const ConfigResource& r : all) {
     if (!kind.empty() && r.kind != kind) continue;
     std::string note = r.reason;
-    if (auto it = reasons.find(r.kind + " " + r.name); r.state == "warming" && it != reasons.end())
-      note = it->second;
+    const bool may_warm = r.state == "warming" || r.state == "static";  // of the bootstrap's there is one row
+    if (auto it = reasons.find(r.kind + " " + r.name); may_warm && it != reasons.end()) note = it->second;
     out.push(Json::object()
                  .set("kind", r.kind)
                  .set("name", r.name)
@@ -144,9 +155,9 @@ const Command kConfig = {
     "config",
     "[diff BEFORE [AFTER] | show KIND NAME | dump]",
     "what configuration is in force, what warms and why, what was refused and why",
-    "Asked of sluiced. STATE: static (of the bootstrap), active, warming (it waits for what NOTE says), "
-    "draining, "
-    "refused\n(the last update of it was, and NOTE says why; what is active stays).\n"
+    "Asked of sluiced. STATE: static (of the bootstrap; with a NOTE, it warms), active, warming (it waits "
+    "for what "
+    "NOTE\nsays), draining, refused (the last update of it was, and NOTE says why; what is active stays).\n"
     "dump prints all of it; diff compares two such dumps, or one with what is in force now (live).\n\n"
     "Example:\n  sluicectl config --kind listener\n  sluicectl config dump > before.json\n"
     "  sluicectl config diff before.json\n  sluicectl config show cluster backend",

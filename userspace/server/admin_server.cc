@@ -48,13 +48,15 @@ Status AdminServer::start_admin() {
 }
 
 Status AdminServer::start_control() {
+  if (control_) return {};
   const Options& o = server_.options_;
   std::string path = o.control_socket;
   if (path.empty() && server_.redirector_) path = o.state_dir + "/control.sock";
   if (path.empty() || path == "none") return {};
   add_common(control_router_);
-  add_control_routes(control_router_, *this, server_.workloads_.get(), server_.redirector_.get(),
-                     server_.workers_);
+  add_control_routes(
+      control_router_, *this, [this] { return server_.workloads_.get(); }, server_.redirector_.get(),
+      server_.workers_);
   control_ = std::make_unique<admin::Server>(*server_.loop_, control_router_);
   SLUICE_ASSIGN(Address address, Address::pipe(path));
   if (Status s = control_->listen(address); !s)
@@ -139,17 +141,7 @@ admin::DiscoveredResource::State cluster_state(const xds::Cds::Config& config) {
   return {config.version, config.at, std::move(message)};
 }
 
-std::vector<std::string> hosts_waited_for(const Cluster& cluster) {
-  std::vector<std::string> out;
-  if (cluster.type() == Cluster::EDS) out.push_back("endpoints (eds)");
-  if (cluster.type() == Cluster::STRICT_DNS || cluster.type() == Cluster::LOGICAL_DNS)
-    out.push_back("addresses (dns)");
-  if (cluster.health_checks_size() > 0) out.push_back("the first health checks");
-  return out;
-}
-
-// `directory` null: there are none yet.
-void add_clusters(const xds::Cds& cds, const upstream::ClusterDirectory* directory, admin::Discovered& out) {
+void add_clusters(const xds::Cds& cds, admin::Discovered& out) {
   out.clusters_version = cds.version();
   std::map<std::string_view, const xds::Cds::Dynamic*> sorted;
   for (const auto& [name, c] : cds.clusters()) sorted.emplace(name, &c);
@@ -158,14 +150,7 @@ void add_clusters(const xds::Cds& cds, const upstream::ClusterDirectory* directo
     admin::DiscoveredResource& r = out.clusters.emplace_back();
     r.name = name;
     if (c.active) r.active = cluster_state(*c.active);
-    if (c.warming) {
-      r.warming = cluster_state(*c.warming);
-      r.waits_for = hosts_waited_for(static_cast<const Cluster&>(*r.warming.message));
-      if (const auto* newest = directory ? directory->newest(name) : nullptr) {
-        const auto needs = waits_for(*newest);
-        r.waits_for.insert(r.waits_for.end(), needs.begin(), needs.end());
-      }
-    }
+    if (c.warming) r.warming = cluster_state(*c.warming);
     if (!c.failure) continue;
     r.refused = cluster_state(c.failure->config);
     r.why_refused = c.failure->details;
@@ -211,8 +196,7 @@ admin::Discovered AdminServer::discovered() {
       if (!entry.discovered) continue;
       DiscoveredResource& r = listeners[name];
       if (entry.active.listener) r.active = state(entry.active.origin);
-      if (entry.warming.listener)
-        r.warming = state(entry.warming.origin), r.waits_for = waits_for(*entry.warming.listener);
+      if (entry.warming.listener) r.warming = state(entry.warming.origin);
       if (!entry.failure) continue;
       r.refused = state(entry.failure->origin);
       r.why_refused = entry.failure->details;
@@ -242,7 +226,38 @@ admin::Discovered AdminServer::discovered() {
   out.listeners_version = server_.dynamic_->listeners_version();
   for (const xds::SecretView& v : server_.dynamic_->secrets().view())
     out.secrets.push_back({v.name, v.version, v.at, shown(v), v.refused});
-  if (const xds::Cds* cds = server_.dynamic_->cds()) add_clusters(*cds, server_.clusters_.get(), out);
+  if (const xds::Cds* cds = server_.dynamic_->cds()) add_clusters(*cds, out);
+  return out;
+}
+
+namespace {
+
+std::vector<std::string> hosts_waited_for(const model::Cluster& cluster) {
+  using Type = model::ClusterType;
+  std::vector<std::string> out;
+  if (cluster.type == Type::eds) out.push_back("endpoints (eds)");
+  if (cluster.type == Type::strict_dns || cluster.type == Type::logical_dns) out.push_back("addresses (dns)");
+  if (cluster.health_check) out.push_back("the first health checks");
+  return out;
+}
+
+}  // namespace
+
+std::vector<admin::Waiting> AdminServer::waiting() {
+  std::vector<admin::Waiting> out;
+  if (server_.listeners_)
+    for (const auto& [name, entry] : server_.listeners_->entries())
+      if (entry.warming.listener) out.push_back({"listener", name, waits_for(*entry.warming.listener)});
+  if (server_.clusters_)
+    for (const model::Cluster* cluster : server_.clusters_->warming()) {
+      admin::Waiting& w = out.emplace_back("cluster", cluster->name, hosts_waited_for(*cluster));
+      std::ranges::move(waits_for(*cluster), std::back_inserter(w.waits_for));
+    }
+  for (const xds::SecretView& s : server_.dynamic_->secrets().view()) {
+    if (s.message) continue;
+    out.push_back(
+        {"secret", s.name, {s.refused.empty() ? "an answer of its source" : "a good one: " + s.refused}});
+  }
   return out;
 }
 

@@ -18,7 +18,8 @@ class AdminServer final : private admin::View {
   explicit AdminServer(Server& server);
   ~AdminServer();
   Status start_admin();  // before workers: it answers while clusters are resolved
-  Status start_control();  // after workloads
+  // Once the start is over, or goes on for so long that somebody may ask why; once.
+  Status start_control();
   // Closes both once answers are sent; true when nothing is in flight any more.
   void stop();
   bool idle() const;
@@ -37,6 +38,7 @@ class AdminServer final : private admin::View {
   envoy::config::core::v3::Node node() override;
   std::vector<admin::ListenerStatus> listeners() override;
   admin::Discovered discovered() override;
+  std::vector<admin::Waiting> waiting() override;
   std::vector<admin::CertificateStatus> certificates() override;
   WallTime now() override;
   void clusters(std::function<void(std::vector<admin::ClusterStatus>)> done) override;

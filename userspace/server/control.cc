@@ -41,7 +41,10 @@ Json to_json(const proxy::ConnectionSnapshot& c) {
   return j;
 }
 
-constexpr const char* kNoEbpf = "sluiced runs without interception; start it with --redirect ebpf";
+Response no_workloads(const redirect::Redirector* redirector) {
+  if (!redirector) return refuse(409, "sluiced runs without interception; start it with --redirect ebpf");
+  return refuse(503, "sluiced is still starting: `sluicectl config` says what it waits for");
+}
 
 // How it stands with who the workload is: "identity_state".
 Json with_identity(Json workload, const Workloads& workloads, uint64_t cookie) {
@@ -70,12 +73,13 @@ Response enrol(Workloads& workloads, const Request& request) {
 
 }  // namespace
 
-void add_control_routes(admin::Router& router, admin::View& view, Workloads* workloads,
+void add_control_routes(admin::Router& router, admin::View& view, std::function<Workloads*()> workloads_now,
                         redirect::Redirector* redirector,
                         std::vector<std::unique_ptr<WorkerThread>>& workers) {
   router.add({.path = "/workloads", .help = "enrolled workloads; POST a spec to enrol"},
-             [workloads, redirector](const Request& request) {
-               if (!workloads) return refuse(409, kNoEbpf);
+             [workloads_now, redirector](const Request& request) {
+               Workloads* workloads = workloads_now();
+               if (!workloads) return no_workloads(redirector);
                if (request.method == "POST") return enrol(*workloads, request);
                if (request.method != "GET")
                  return refuse(405, "GET lists, POST enrols, DELETE /workloads/NAME releases");
@@ -87,8 +91,9 @@ void add_control_routes(admin::Router& router, admin::View& view, Workloads* wor
                return Response::json(list.dump());
              });
   router.add({.path = "/workloads/*", .help = "DELETE releases the workload of that name"},
-             [workloads](const Request& request) {
-               if (!workloads) return refuse(409, kNoEbpf);
+             [workloads_now, redirector](const Request& request) {
+               Workloads* workloads = workloads_now();
+               if (!workloads) return no_workloads(redirector);
                if (request.method != "DELETE") return refuse(405, "DELETE /workloads/NAME releases it");
                if (Status s = workloads->release(request.path.substr(std::string_view("/workloads/").size()));
                    !s)
@@ -97,26 +102,11 @@ void add_control_routes(admin::Router& router, admin::View& view, Workloads* wor
              });
   router.add({.path = "/config_waits", .help = "what resources that warm still wait for"},
              [&view](const Request&) {
-               const admin::Discovered all = view.discovered();
                Json list = Json::array();
-               auto add = [&](const char* kind, const std::vector<admin::DiscoveredResource>& resources) {
-                 for (const auto& r : resources) {
-                   if (!r.warming.message) continue;
-                   Json what = Json::array();
-                   for (const std::string& w : r.waits_for) what.push(w);
-                   list.push(Json::object().set("kind", kind).set("name", r.name).set("waits_for", what));
-                 }
-               };
-               add("listener", all.listeners);
-               add("cluster", all.clusters);
-               for (const auto& s : all.secrets) {
-                 if (s.message) continue;
-                 const std::string why =
-                     s.why_refused.empty() ? "an answer of its source" : "a good one: " + s.why_refused;
-                 list.push(Json::object()
-                               .set("kind", "secret")
-                               .set("name", s.name)
-                               .set("waits_for", Json::array().push(why)));
+               for (const admin::Waiting& w : view.waiting()) {
+                 Json what = Json::array();
+                 for (const std::string& one : w.waits_for) what.push(one);
+                 list.push(Json::object().set("kind", w.kind).set("name", w.name).set("waits_for", what));
                }
                return Response::json(list.dump());
              });

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -11,8 +12,9 @@
 namespace sluice::server {
 
 // The control API on sluiced's Unix socket, for sluicectl and sluice-cni: POST, GET and DELETE of /workloads, GET of
-// /connections. JSON both ways; the shapes stand in tools/sluicectl/control_client.h. `workloads` is null without eBPF.
-void add_control_routes(admin::Router& router, admin::View& view, Workloads* workloads,
+// /connections. JSON both ways; the shapes stand in tools/sluicectl/control_client.h. `redirector` is null without eBPF,
+// what `workloads` returns before the start is over.
+void add_control_routes(admin::Router& router, admin::View& view, std::function<Workloads*()> workloads,
                         redirect::Redirector* redirector,
                         std::vector<std::unique_ptr<WorkerThread>>& workers);
 

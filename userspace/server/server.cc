@@ -18,6 +18,8 @@ namespace {
 
 // Uptime and the like; and how often workloads whose pods are gone are looked for.
 constexpr Duration kTick = std::chrono::seconds(5);
+// Who waits longer than this for names, endpoints or routes at the start can be asked by the control socket what for.
+constexpr Duration kSilentStart = std::chrono::milliseconds(100);
 // How often a drain looks whether it is done.
 constexpr Duration kDrainTick = std::chrono::milliseconds(25);
 // Turns of the control loop given to answers and operations under way at the end.
@@ -123,7 +125,7 @@ Status Server::start() {
   SLUICE_ASSIGN(const bool clusters_ready, start_clusters());
   if (!clusters_ready) return {};
   SLUICE_TRY(start_listeners());
-  if (ended_) return {};
+  if (stopping_) return {};
   SLUICE_TRY(admin_->start_control());
 
   release_free_memory();  // reading a configuration takes several times what it leaves
@@ -176,23 +178,36 @@ Status Server::start_workers() {
 }
 
 Result<bool> Server::start_clusters() {
-  if (!wait_for_clusters()) return false;
+  SLUICE_TRY(wait_for_clusters());
+  if (stopping_) return false;
   SLUICE_TRY(dynamic_->start_secondary_clusters());
-  if (!wait_for_clusters()) return false;
+  SLUICE_TRY(wait_for_clusters());
+  if (stopping_) return false;
   SLUICE_TRY(dynamic_->start_cds());
-  while (!dynamic_->clusters_known() && !ended_) loop_->run_once(std::chrono::seconds(1));
-  if (ended_ || !wait_for_clusters()) return false;
+  SLUICE_TRY(wait_until([this] { return dynamic_->clusters_known(); }));
+  if (!stopping_) SLUICE_TRY(wait_for_clusters());
+  if (stopping_) return false;
   clusters_->set_initialized();
   return true;
 }
 
-// Names are resolved before anybody is served, as in Envoy: the admin interface answers meanwhile. False: told to stop.
-bool Server::wait_for_clusters() {
+// Names are resolved before anybody is served, as in Envoy: the admin interface answers meanwhile.
+Status Server::wait_for_clusters() {
   bool warm = false;
   clusters_->when_warm([&] { warm = true; });
-  while (!warm && !ended_) loop_->run_once(std::chrono::seconds(1));
+  Status done = wait_until([&] { return warm; });
   if (!warm) clusters_->when_warm(nullptr);
-  return !ended_;
+  return done;
+}
+
+Status Server::wait_until(const std::function<bool()>& done) {
+  const MonotonicTime silent_until = loop_->now() + kSilentStart;
+  while (!done() && !stopping_) {
+    const Duration silent = silent_until - loop_->now();
+    if (silent <= Duration(0)) SLUICE_TRY(admin_->start_control());
+    loop_->run_once(silent > Duration(0) ? silent : Duration(std::chrono::seconds(1)));
+  }
+  return {};
 }
 
 // Those that wait for routes serve when these have come; the process is live when none waits any more, as in Envoy.
@@ -210,9 +225,8 @@ Status Server::start_listeners() {
     });
   SLUICE_TRY(dynamic_->start_listeners(*listeners_));
   listeners_->start();
-  while (!(listeners_->warm() && dynamic_->initialized()) && !ended_)
-    loop_->run_once(std::chrono::seconds(1));
-  if (redirector_ && !ended_) start_workloads();
+  SLUICE_TRY(wait_until([this] { return listeners_->warm() && dynamic_->initialized(); }));
+  if (redirector_ && !stopping_) start_workloads();
   return {};
 }
 
@@ -281,8 +295,8 @@ void Server::shut_down(const char* why) {
   if (stopping_) return;
   stopping_ = true;
   dynamic_->stop();
-  if (state_ != admin::State::live) {
-    SLUICE_LOG(main, info, "{} before start-up was over", why);
+  if (!listeners_) {
+    SLUICE_LOG(main, info, "{} before there were listeners", why);
     ended_ = true;
     return;
   }
@@ -294,6 +308,7 @@ void Server::shut_down(const char* why) {
   for (auto& w : workers_) w->post([](proxy::Worker& me) { me.drain_when_closed(); });
   grace_timer_ = std::make_unique<io::Timer>(loop_->timers(), &grace_over, this);
   grace_timer_->arm(loop_->now() + options_.shutdown_grace);
+  if (!tick_timer_) tick_timer_ = std::make_unique<io::Timer>(loop_->timers(), &tick, this);
   tick_timer_->arm(loop_->now());
 }
 

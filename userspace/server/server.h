@@ -46,7 +46,9 @@ class Server {
   Status start_workers();
   // In Envoy's order; false: told to stop.
   Result<bool> start_clusters();
-  bool wait_for_clusters();
+  Status wait_for_clusters();
+  // Turns of the loop until `done`, or until somebody wants the process to end. An error: of the control socket.
+  Status wait_until(const std::function<bool()>& done);
   Status start_listeners();
   void start_workloads();
   void on_signal(int signal);

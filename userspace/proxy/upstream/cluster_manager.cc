@@ -161,11 +161,13 @@ bool ClusterDirectory::warming(std::string_view name) const {
   return it != entries_.end() && (it->second.next || (it->second.active && it->second.active->warming));
 }
 
-const model::Cluster* ClusterDirectory::newest(std::string_view name) const {
-  auto it = entries_.find(name);
-  if (it == entries_.end()) return nullptr;
-  const Entry* e = it->second.next ? it->second.next.get() : it->second.active.get();
-  return e ? e->shared->config.get() : nullptr;
+std::vector<const model::Cluster*> ClusterDirectory::warming() const {
+  std::vector<const model::Cluster*> out;
+  for (const auto& [name, slot] : entries_) {
+    const Entry* e = slot.next ? slot.next.get() : slot.active.get();
+    if (e && e->warming) out.push_back(e->shared->config.get());
+  }
+  return out;
 }
 
 Result<std::unique_ptr<ClusterDirectory::Entry>> ClusterDirectory::make_entry(

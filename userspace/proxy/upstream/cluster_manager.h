@@ -89,7 +89,8 @@ class ClusterDirectory {
   bool has(std::string_view name) const { return entries_.find(name) != entries_.end(); }
   bool is_static(std::string_view name) const;  // of the bootstrap: a control plane does not change it
   bool warming(std::string_view name) const;  // a version of it waits
-  const model::Cluster* newest(std::string_view name) const;  // of its versions; null: there is none
+  // The newest version of each cluster that waits to serve, or serves while it still waits for its first hosts.
+  std::vector<const model::Cluster*> warming() const;
   // The start is over: from now on a new cluster is not there before it is warm.
   void set_initialized() { initialized_ = true; }
   // Told of each version that begins to serve.

@@ -87,7 +87,6 @@ struct DiscoveredResource {
   std::vector<State> draining;
   State refused;  // the last that was refused; its `message` null: none was
   std::string why_refused;
-  std::vector<std::string> waits_for;  // warming: for people
 };
 // Of secrets Envoy says less: a refused one leaves no trace in its dump.
 struct DiscoveredSecret {
@@ -112,6 +111,12 @@ struct Discovered {
   std::vector<DiscoveredResource> listeners, clusters, routes, filters;
   std::vector<DiscoveredSecret> secrets;
   std::vector<DiscoveredScopes> scopes;
+};
+
+// A listener, cluster or secret that is not there yet, and what for, for people. Of the bootstrap's, too.
+struct Waiting {
+  std::string kind, name;
+  std::vector<std::string> waits_for;
 };
 
 // For /certs: one certificate that the proxy shows, or a CA that it trusts.
@@ -141,6 +146,7 @@ class View {
   virtual envoy::config::core::v3::Node node() = 0;  // as control planes are told
   virtual std::vector<ListenerStatus> listeners() = 0;
   virtual Discovered discovered() = 0;
+  virtual std::vector<Waiting> waiting() = 0;
   virtual std::vector<CertificateStatus> certificates() = 0;
   virtual WallTime now() = 0;
   // The counts are the workers': the answer may come later.

@@ -34,6 +34,7 @@ struct FakeView final : admin::View {
             {"l2", {Address::parse("[::1]:19803").value()}}};
   }
   admin::Discovered discovered() override { return discovered_; }
+  std::vector<admin::Waiting> waiting() override { return {}; }
   std::vector<admin::CertificateStatus> certificates() override { return certificates_; }
   WallTime now() override { return WallTime(std::chrono::seconds(1'800'000'000)); }
   void clusters(std::function<void(std::vector<admin::ClusterStatus>)> done) override {
