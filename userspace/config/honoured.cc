@@ -8,13 +8,17 @@
 #include <google/protobuf/wire_format_lite.h>
 
 #include <algorithm>
+#include <cassert>
 #include <cstdio>
 #include <cstdlib>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "config/any.h"
+#include "config/plainly_valid.h"
 #include "config/protos.h"
 #include "config/yaml_json.h"
 #include "envoy/config/route/v3/route_components.pb.h"
@@ -47,6 +51,8 @@ struct HonouredFields::Impl {
     const Listed* find(int number) const { return const_cast<List*>(this)->find(number); }
   };
   std::unordered_map<const pb::Descriptor*, List> lists;
+  std::once_flag plainly_valid_made;
+  std::optional<PlainlyValid> plainly_valid;
 
   Status check(const pb::Descriptor& type, std::string_view bytes, const FieldPath& path) const;
   Status check_field(const pb::Descriptor& type, const Listed& listed, std::string_view value, int index,
@@ -62,12 +68,6 @@ namespace {
                static_cast<int>(message.size()), message.data(), static_cast<int>(field.size()),
                field.data());
   std::abort();
-}
-
-// Messages without lists: their content is a value, not a set of features.
-bool is_value(const pb::Descriptor& type) {
-  return type.well_known_type() != pb::Descriptor::WELLKNOWNTYPE_UNSPECIFIED ||
-         type.full_name() == "google.protobuf.Empty";
 }
 
 // A field as it stands in a message's bytes.
@@ -127,6 +127,11 @@ bool fits(const Field& f, WireFormatLite::WireType kind) {
 
 }  // namespace
 
+bool is_value(const pb::Descriptor& type) {
+  return type.well_known_type() != pb::Descriptor::WELLKNOWNTYPE_UNSPECIFIED ||
+         type.full_name() == "google.protobuf.Empty";
+}
+
 HonouredFields::HonouredFields() : impl_(std::make_unique<Impl>()) {
   add_core_lists(*this);
 }
@@ -138,6 +143,7 @@ HonouredFields::HonouredFields(const ext::Registry& registry) : HonouredFields()
 HonouredFields::~HonouredFields() = default;
 
 void HonouredFields::add(const ext::Honoured& list) {
+  assert(!impl_->plainly_valid && "lists are whole before anything is checked");
   const pb::Descriptor* type = find_message_type(list.message);
   if (type == nullptr) bug(list.message, "");
   auto& marks = impl_->lists[type];
@@ -167,7 +173,28 @@ void HonouredFields::add(const ext::Honoured& list) {
 }
 
 Status HonouredFields::check(const pb::Message& message, const FieldPath& path) const {
-  return impl_->check(*message.GetDescriptor(), message.SerializePartialAsString(), path);
+  return check(*message.GetDescriptor(), message.SerializePartialAsString(), path);
+}
+
+Status HonouredFields::check(const pb::Descriptor& type, std::string_view serialised,
+                             const FieldPath& path) const {
+  return impl_->check(type, serialised, path);
+}
+
+bool HonouredFields::lists(const pb::Descriptor& type) const {
+  return impl_->lists.contains(&type);
+}
+
+bool HonouredFields::lets_through(const Field& field) const {
+  const auto known = impl_->lists.find(field.containing_type());
+  if (known == impl_->lists.end()) return false;
+  const Impl::Listed* listed = known->second.find(field.number());
+  return listed != nullptr && listed->mark != Impl::Mark::refused;
+}
+
+const PlainlyValid& HonouredFields::plainly_valid() const {
+  std::call_once(impl_->plainly_valid_made, [this] { impl_->plainly_valid.emplace(*this); });
+  return *impl_->plainly_valid;
 }
 
 Status HonouredFields::Impl::check_any(const pb::Any& any, const FieldPath& path) const {

@@ -12,9 +12,8 @@
 #include <optional>
 
 #include "config/any.h"
-#include "config/honoured.h"
+#include "config/plainly_valid.h"
 #include "config/tree.h"
-#include "config/validate.h"
 #include "config/yaml_json.h"
 #include "core/fd.h"
 #include "envoy/config/bootstrap/v3/bootstrap.pb.h"
@@ -213,9 +212,7 @@ Result<Loaded> load_bootstrap(const LoadOptions& options, const HonouredFields& 
   if (!options.service_zone.empty())
     bootstrap->mutable_node()->mutable_locality()->set_zone(options.service_zone);
 
-  if (auto status = validate(*bootstrap, FieldPath()); !status.ok())
-    return out.sources.locate(std::move(status).error());
-  if (auto status = honoured.check(*bootstrap, FieldPath()); !status.ok())
+  if (auto status = check(*bootstrap, honoured, FieldPath()); !status.ok())
     return out.sources.locate(std::move(status).error());
   out.bootstrap = bootstrap;
   return out;

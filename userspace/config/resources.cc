@@ -1,8 +1,8 @@
 #include "config/resources.h"
 
+#include "config/plainly_valid.h"
 #include "config/translate_route.h"
 #include "config/translate_scoped_route.h"
-#include "config/validate.h"
 #include "envoy/config/cluster/v3/cluster.pb.h"
 #include "envoy/config/endpoint/v3/endpoint.pb.h"
 #include "envoy/config/listener/v3/listener.pb.h"
@@ -15,8 +15,7 @@ namespace sluice::config {
 using google::protobuf::Message;
 
 Status Resources::check(const Message& message) const {
-  SLUICE_TRY(validate(message, FieldPath()));
-  return honoured_.check(message, FieldPath());
+  return config::check(message, honoured_, FieldPath());
 }
 
 FactoryContext Resources::context() const {

@@ -6,7 +6,7 @@
 #include <unordered_map>
 #include <utility>
 
-#include "config/validate.h"
+#include "config/plainly_valid.h"
 #include "config/wire.h"
 #include "core/xxhash.h"
 #include "envoy/config/route/v3/route.pb.h"
@@ -45,7 +45,7 @@ class Reader {
   const RouteConfiguration* read(std::string_view bytes) {
     auto* const out = google::protobuf::Arena::CreateMessage<RouteConfiguration>(&arena_);
     const bool good = out->ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) &&
-                      validate(*out, FieldPath()) && honoured_.check(*out, FieldPath());
+                      check(*out, honoured_, FieldPath(), bytes);
     return good ? out : nullptr;
   }
 

@@ -12,6 +12,8 @@
 #include <sstream>
 #include <tuple>
 
+#include "config/protos.h"
+
 namespace sluice::config::rules {
 
 namespace pb = google::protobuf;
@@ -149,6 +151,12 @@ std::string check_timestamp(const validate::TimestampRules& r, const pb::Timesta
   return "";
 }
 
+// Whether the rules want a singular message field to be there.
+bool wants_presence(const validate::FieldRules& rules) {
+  return rules.message().required() || rules.duration().required() || rules.timestamp().required() ||
+         rules.any().required();
+}
+
 std::string check_any(const validate::AnyRules& r, const pb::Any& any) {
   auto in = [&](const auto& list) {
     return std::find(list.begin(), list.end(), any.type_url()) != list.end();
@@ -244,9 +252,32 @@ std::string check_well_known(const validate::FieldRules& rules, const pb::Messag
   }
 }
 
-bool wants_presence(const validate::FieldRules& rules) {
-  return rules.message().required() || rules.duration().required() || rules.timestamp().required() ||
-         rules.any().required();
+std::string at_least(uint64_t count, const char* what) {
+  return "value must contain at least " + std::to_string(count) + " " + what;
+}
+
+const validate::FieldRules* of(const Field& f) {
+  return f.options().HasExtension(validate::rules) ? &f.options().GetExtension(validate::rules) : nullptr;
+}
+
+std::string check_absent(const validate::FieldRules* rules, const Field& f) {
+  if (rules == nullptr) return "";
+  if (f.is_map()) {
+    const auto& map = rules->map();
+    return map.min_pairs() > 0 && !map.ignore_empty() ? at_least(map.min_pairs(), "pair(s)") : "";
+  }
+  if (f.is_repeated()) {
+    const auto& repeated = rules->repeated();
+    return repeated.min_items() > 0 && !repeated.ignore_empty() ? at_least(repeated.min_items(), "item(s)")
+                                                                : "";
+  }
+  if (f.cpp_type() == Field::CPPTYPE_MESSAGE) {
+    // In a oneof "required" speaks of the case that is chosen, not of the choice.
+    const bool required = wants_presence(*rules) && f.real_containing_oneof() == nullptr;
+    return required ? "value is required" : "";
+  }
+  // A scalar that can be absent (in a oneof, or optional) is checked where it is set, any other always.
+  return f.has_presence() ? "" : check_scalar(*rules, prototype(*f.containing_type()), f, -1);
 }
 
 }  // namespace sluice::config::rules

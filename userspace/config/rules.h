@@ -3,6 +3,7 @@
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/message.h>
 
+#include <cstdint>
 #include <string>
 
 #include "validate/validate.pb.h"
@@ -13,6 +14,12 @@ namespace sluice::config::rules {
 std::string check_string(const validate::StringRules& rules, const std::string& value);
 std::string check_bytes(const validate::BytesRules& rules, const std::string& value);
 
+// The rules that the API has for a field; null: none.
+const validate::FieldRules* of(const google::protobuf::FieldDescriptor& field);
+
+// Of a field that is not set; `rules` may be null.
+std::string check_absent(const validate::FieldRules* rules, const google::protobuf::FieldDescriptor& field);
+
 // A singular value of a numeric, bool, enum, string or bytes field: `index` is -1, or the place in a repeated
 // field.
 std::string check_scalar(const validate::FieldRules& rules, const google::protobuf::Message& message,
@@ -22,7 +29,7 @@ std::string check_scalar(const validate::FieldRules& rules, const google::protob
 // others.
 std::string check_well_known(const validate::FieldRules& rules, const google::protobuf::Message& value);
 
-// Whether the rules want a singular message field to be there.
-bool wants_presence(const validate::FieldRules& rules);
+// "value must contain at least 2 item(s)"
+std::string at_least(uint64_t count, const char* what);
 
 }  // namespace sluice::config::rules

@@ -31,39 +31,11 @@ struct Plan {
     const Field* field;
     const validate::FieldRules* rules;  // null: only what is inside
     bool inside;                        // messages, with rules of their own
-    std::string absent = {};            // what is wrong where the field is not set; "": nothing
+    std::string absent;                 // what is wrong where the field is not set; "": nothing
   };
   std::vector<Item> items;
   std::vector<const pb::OneofDescriptor*> required_oneofs;
 };
-
-const validate::FieldRules* rules_of(const Field& f) {
-  return f.options().HasExtension(validate::rules) ? &f.options().GetExtension(validate::rules) : nullptr;
-}
-
-std::string at_least(uint64_t count, const char* what) {
-  return "value must contain at least " + std::to_string(count) + " " + what;
-}
-
-std::string wrong_where_absent(const pb::Descriptor& type, const Plan::Item& item) {
-  const Field& f = *item.field;
-  if (item.rules == nullptr) return "";
-  if (f.is_map()) {
-    const auto& rules = item.rules->map();
-    return rules.min_pairs() > 0 && !rules.ignore_empty() ? at_least(rules.min_pairs(), "pair(s)") : "";
-  }
-  if (f.is_repeated()) {
-    const auto& rules = item.rules->repeated();
-    return rules.min_items() > 0 && !rules.ignore_empty() ? at_least(rules.min_items(), "item(s)") : "";
-  }
-  if (f.cpp_type() == Field::CPPTYPE_MESSAGE) {
-    // In a oneof "required" speaks of the case that is chosen, not of the choice.
-    const bool required = rules::wants_presence(*item.rules) && f.real_containing_oneof() == nullptr;
-    return required ? "value is required" : "";
-  }
-  // A scalar that can be absent (in a oneof, or optional) is checked where it is set, any other always.
-  return f.has_presence() ? "" : rules::check_scalar(*item.rules, prototype(type), f, -1);
-}
 
 Plan make_plan(const pb::Descriptor& type) {
   Plan plan;
@@ -71,14 +43,13 @@ Plan make_plan(const pb::Descriptor& type) {
     return plan;
   for (int i = 0; i < type.field_count(); ++i) {
     const Field& f = *type.field(i);
-    const auto* rules = rules_of(f);
+    const auto* rules = rules::of(f);
     const Field& value = f.is_map() ? *f.message_type()->map_value() : f;
     const bool skipped = rules != nullptr && rules->message().skip();
     const bool inside = value.cpp_type() == Field::CPPTYPE_MESSAGE && !skipped;
     if (rules == nullptr && !inside) continue;
-    Plan::Item item{.field = &f, .rules = rules, .inside = inside};
-    item.absent = wrong_where_absent(type, item);
-    plan.items.push_back(std::move(item));
+    plan.items.push_back(
+        {.field = &f, .rules = rules, .inside = inside, .absent = rules::check_absent(rules, f)});
   }
   for (int i = 0; i < type.real_oneof_decl_count(); ++i)
     if (type.oneof_decl(i)->options().GetExtension(validate::required))
@@ -144,7 +115,7 @@ Status check_repeated(const pb::Message& m, const Plan::Item& item, const FieldP
   static const validate::RepeatedRules kNone;
   const auto& rules = item.rules != nullptr ? item.rules->repeated() : kNone;
   if (rules.has_min_items() && static_cast<uint64_t>(size) < rules.min_items())
-    return wrong(path, at_least(rules.min_items(), "item(s)"));
+    return wrong(path, rules::at_least(rules.min_items(), "item(s)"));
   if (rules.has_max_items() && static_cast<uint64_t>(size) > rules.max_items())
     return wrong(path, "value must contain no more than " + std::to_string(rules.max_items()) + " item(s)");
   const bool messages = f.cpp_type() == Field::CPPTYPE_MESSAGE;
@@ -182,7 +153,7 @@ Status check_map(const pb::Message& m, const Plan::Item& item, const FieldPath& 
   static const validate::MapRules kNone;
   const auto& rules = item.rules != nullptr ? item.rules->map() : kNone;
   if (rules.has_min_pairs() && static_cast<uint64_t>(size) < rules.min_pairs())
-    return wrong(path, at_least(rules.min_pairs(), "pair(s)"));
+    return wrong(path, rules::at_least(rules.min_pairs(), "pair(s)"));
   if (rules.has_max_pairs() && static_cast<uint64_t>(size) > rules.max_pairs())
     return wrong(path, "value must contain no more than " + std::to_string(rules.max_pairs()) + " pair(s)");
   const Field& key_field = *f.message_type()->map_key();
