@@ -76,6 +76,8 @@ inline constexpr Row kRouteRows[] = {
     {"an empty regex", Verdict::refused, MATCHING("safe_regex: {regex: \"\"}"), "safe_regex.regex"},
     {"a regex with a limit", Verdict::refused,
      MATCHING("safe_regex: {google_re2: {max_program_size: 1}, regex: \"a{10}\"}"), "program size of 14"},
+    {"a plain regex with a limit", Verdict::refused,
+     MATCHING("safe_regex: {google_re2: {max_program_size: 1}, regex: \"/a\"}"), "program size of 6"},
     {"a regex with an engine", Verdict::accepted, MATCHING("safe_regex: {google_re2: {}, regex: \"a{10}\"}")},
     {"a template", Verdict::accepted, MATCHING(TEMPLATE("/a/{b}/**"))},
     {"a template, whatever the case", Verdict::accepted, MATCHING(TEMPLATE("/a") ", case_sensitive: false")},

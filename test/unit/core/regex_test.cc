@@ -2,6 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
+#include <thread>
+#include <vector>
+
 namespace sluice {
 namespace {
 
@@ -44,6 +48,78 @@ TEST_CASE("what does not compile says why; a substitution has no groups that the
   CHECK(make("(a)").check_substitution("\\1").ok());
   CHECK_FALSE(make("(a)").check_substitution("\\2").ok());
   CHECK_FALSE(make("(a)").check_substitution("\\x").ok());
+}
+
+TEST_CASE("a plain pattern is compiled by the first text that wants it, for all its copies") {
+  const Regex regex = make("/a/[0-9]+");
+  const Regex copy = regex;
+  CHECK(regex.pattern() == "/a/[0-9]+");
+  CHECK_FALSE(regex.full_match("/b/1"));  // it starts otherwise, which is told without RE2
+  CHECK_FALSE(regex.full_match(""));
+  CHECK_FALSE(regex.program_exceeds(32768));
+  CHECK_FALSE(regex.compiled());
+  CHECK(copy.full_match("/a/1"));
+  CHECK(regex.compiled());
+  CHECK_FALSE(regex.full_match("/b/1"));
+  CHECK(regex.full_match("/a/22"));
+
+  const Regex part = make("/a/[0-9]+");
+  CHECK(part.partial_match("/b/a/1"));  // a part need not stand at the beginning
+  CHECK(part.compiled());
+  const Regex replacing = make("/a/([0-9])");
+  CHECK(replaced(replacing, "/b/a/1", "<\\1>") == "> /b<1>");
+  CHECK(replacing.compiled());
+  CHECK(make("(?i)a").compiled());
+}
+
+TEST_CASE("a limit to the program is exact, and compiles only where it may be passed") {
+  const Regex regex = make("/a.b");
+  const size_t size = make("(?-s:/a.b)").program_size();
+  CHECK_FALSE(regex.program_exceeds(100));
+  CHECK_FALSE(regex.compiled());
+  CHECK_FALSE(regex.program_exceeds(size));
+  CHECK(regex.compiled());
+  CHECK(regex.program_exceeds(size - 1));
+  CHECK(regex.program_size() == size);
+  CHECK(make("(?-s:/a.b)").program_exceeds(size - 1));
+  CHECK_FALSE(make("(?-s:/a.b)").program_exceeds(size));
+}
+
+TEST_CASE("a substitution that fits compiles nothing; one that does not has RE2's error") {
+  const Regex regex = make("(a)(?:b)(c)");
+  for (const char* fits : {"", "x", "\\0", "\\1-\\2", "\\\\", "\\\\9"})
+    CHECK_MESSAGE(regex.check_substitution(fits).ok(), fits);
+  CHECK_FALSE(regex.compiled());
+  const Regex now = make("(?-s:(a)(?:b)(c))");
+  for (const char* wrong : {"\\3", "\\1\\9", "\\", "a\\", "\\x", "\\ "}) {
+    INFO(wrong);
+    const Status said = make("(a)(?:b)(c)").check_substitution(wrong);
+    const Status expected = now.check_substitution(wrong);
+    REQUIRE_FALSE(said.ok());
+    REQUIRE_FALSE(expected.ok());
+    const auto reason = [](const Status& s) {
+      return s.error().message.substr(s.error().message.find("': "));
+    };
+    CHECK(reason(said) == reason(expected));
+  }
+}
+
+TEST_CASE("threads that come at once are all answered, with one program") {
+  constexpr int kThreads = 4;
+  for (int round = 0; round < 200; ++round) {
+    const Regex regex = make("/a/([a-z]+|[0-9]+)/.*");
+    std::atomic<int> waiting{kThreads};
+    std::atomic<int> right{0};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < kThreads; ++t)
+      threads.emplace_back([&, mine = regex] {
+        for (--waiting; waiting > 0;) std::this_thread::yield();
+        right += mine.full_match("/a/12/b") && !mine.full_match("/a/1b/b") && mine.partial_match("x/a/b/");
+      });
+    for (std::thread& t : threads) t.join();
+    CHECK(right == kThreads);
+    CHECK(regex.compiled());
+  }
 }
 
 }  // namespace

@@ -56,7 +56,7 @@ Result<Regex> to_regex(const matcher::RegexMatcher& in, std::string_view path) {
     return at(path, ".regex: '" + in.regex() + "' is no regular expression: " + made.error().message);
   size_t limit = kMaxRegexProgram;
   if (in.google_re2().has_max_program_size()) limit = in.google_re2().max_program_size().value();
-  if (made->program_size() > limit)
+  if (made->program_exceeds(limit))
     return at(path, ".regex: '" + in.regex() + "' has a RE2 program size of " +
                         std::to_string(made->program_size()) + ", more than " + std::to_string(limit));
   return made;
