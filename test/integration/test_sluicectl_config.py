@@ -7,6 +7,8 @@ from support.control_plane import assignment, cluster, dynamic, url, xds_cluster
 from support.process import run
 from support.proxies import require, start
 from support.wait import wait_until
+from test_lds import discovered_filter, filter_resource
+from test_sds import Pair, tls_chain
 
 pytestmark = pytest.mark.root
 
@@ -141,3 +143,68 @@ def test_scopes_and_what_they_wait_for(control_plane, sluiced, app):
     nacks = {r["error"] for r in plane.requests("scoped_route", since) if "error" in r}
     refused = now["scope", "scopes", "refused"]
     assert refused["note"] in nacks and refused["version"] == "bad"
+
+
+def test_what_has_not_come_and_what_was_refused(control_plane, sluiced, app, tmp_path):
+    """Routes, filters, secrets: a row for each that is waited for, which is in no dump; and the control plane that is away."""
+    pair, other = Pair(tmp_path / "one", "one"), Pair(tmp_path / "two", "two")
+    plane = control_plane()
+    plane.change([cluster("plain", ("127.0.0.1", 9))], types=["listener"])
+    _, ctl = sluiced(config(False))
+    plane.hold("route", "extension", "secret")
+    never = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
+    front = listener("front", app.free_port(), "local")
+    manager = front["filter_chains"][0]["filters"][0]["typed_config"]
+    manager["rds"]["config_source"] = never
+    manager["http_filters"].insert(0, {**discovered_filter(), "config_discovery": {**discovered_filter()["config_discovery"], "config_source": never}})
+    front["filter_chains"][0]["transport_socket"] = tls_chain("web", never)["transport_socket"]
+    good = [{"@type": url("route"), "name": "local", "virtual_hosts": []}, filter_resource("one"), pair.secret()]
+    plane.set(front, *good, version="good")
+    waited = {("route", "local"): "waits for an answer of its source", ("filter", "tag"): "waits for an answer of its source",
+              ("secret", "web"): "waits for an answer of its source"}
+
+    def warm():
+        return {(kind, name): row["note"] for (kind, name, state), row in rows(ctl).items() if state == "warming"}
+    wait_until(lambda: set(waited.items()) <= set(warm().items()), 10, "all are waited for")
+    for part in ("routes 'local' (rds)", "'tag'", "'web'"):
+        assert part in warm()["listener", "front"], warm()
+    assert set(rows(ctl, "--kind", "filter")) == {("filter", "tag", "warming")}
+
+    plane.down()
+    wait_until(lambda: "waits for a connection: " in warm().get(("control plane", "xds"), ""), 10, "the control plane is away")
+    plane.hold()
+    plane.up()
+    wait_until(lambda: not warm(), 20, "nothing is waited for")
+    assert {("route", "local", "active"), ("filter", "tag", "active"), ("secret", "web", "active"), ("listener", "front", "active")} <= set(rows(ctl))
+
+    since = plane.mark()
+    plane.set({"@type": url("extension"), "name": "tag", "typed_config": manager["http_filters"][-1]["typed_config"]},
+              {"@type": url("route"), "name": "local", "virtual_hosts": [{"name": "v", "domains": ["a", "a"]}]}, pair.secret(private_key={"inline_string": other.key}), version="bad")
+    for kind in ("extension", "route", "secret"):
+        plane.wait_nack(kind, since=since)
+    now = rows(ctl)
+    for kind, name in waited:
+        row = now[kind, name, "refused"]
+        assert row["note"] and row["version"] == "bad" and row["updated"] > now[kind, name, "active"]["updated"], row
+        assert now[kind, name, "active"]["version"] == "good"
+    dump = json.dumps(json.loads(ctl("dump").stdout))
+    assert not any(line in dump for p in (pair, other) for line in p.key.splitlines()[1:-1])
+
+
+def test_mistakes_have_a_remedy(control_plane, sluiced, app, world):
+    plane = control_plane()
+    plane.change([cluster("plain", ("127.0.0.1", 9))], types=["listener"])
+    _, ctl = sluiced(config(False))
+    assert set(rows(ctl, "--kind", "endpoints")) == {("endpoints", "plain", "active"), ("endpoints", "xds", "static")}
+    no_dump = world.directory / "no-dump.json"
+    no_dump.write_text("{}")
+    for arguments, text in [
+            (["--kind", "listeners"], "these are: listener, cluster, route, scope, filter, secret, endpoints"),
+            (["show", "clusters", "plain"], "these are: listener, cluster"), (["show", "cluster"], "show needs a kind and a name"),
+            (["diff"], "diff needs one or two dumps"), (["diff", "/nowhere.json"], "/nowhere.json: cannot be read"),
+            (["diff", str(no_dump)], "no-dump.json: this is no /config_dump"), (["explain"], "none of diff, show and dump"),
+            (["--output", "yaml"], "neither table nor json"), (["--kinds", "x"], "--help")]:
+        done = ctl(*arguments, check=False)
+        assert done.returncode == 2 and text in done.stderr and not done.stdout, (arguments, done)
+    nowhere = run(require("sluicectl"), "config", "--control-socket", world.directory / "nowhere.sock", check=False)
+    assert nowhere.returncode == 2 and "is sluiced running?" in nowhere.stderr

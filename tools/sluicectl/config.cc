@@ -1,6 +1,6 @@
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
-#include <map>
 #include <sstream>
 
 #include "command.h"
@@ -92,16 +92,23 @@ Result<int> show(const Context& context, const std::vector<std::string>& words) 
   return 0;
 }
 
-// What a listener, cluster or secret that warms still waits for, by kind and name.
-Result<std::map<std::string, std::string>> waits(const Context& context) {
+// What waits still wait for goes into their rows. What has not come yet, and so is in no dump, gets a row.
+Status add_waits(const Context& context, std::vector<ConfigResource>& all) {
   SLUICE_ASSIGN(Json answer, ask_sluiced(context.control_socket, "GET", "/config_waits"));
-  std::map<std::string, std::string> out;
-  for (const Json& w : answer.items())
-    for (const Json& what : w["waits_for"].items()) {
-      std::string& text = out[w["kind"].as_string() + " " + w["name"].as_string()];
-      text += (text.empty() ? "waits for " : ", ") + what.as_string();
-    }
-  return out;
+  for (const Json& w : answer.items()) {
+    ConfigResource row{w["kind"].as_string(), w["name"].as_string(), "warming", "", "", "", {}};
+    for (const Json& what : w["waits_for"].items())
+      row.reason += (row.reason.empty() ? "waits for " : ", ") + what.as_string();
+    auto same =
+        std::ranges::find_if(all, [&](const ConfigResource& r) {  // of the bootstrap's there is one row
+          return r.kind == row.kind && r.name == row.name && (r.state == "warming" || r.state == "static");
+        });
+    if (same != all.end())
+      same->reason = row.reason;
+    else
+      all.push_back(std::move(row));
+  }
+  return {};
 }
 
 Result<int> list(const Context& context, const cxxopts::ParseResult& args) {
@@ -109,22 +116,19 @@ Result<int> list(const Context& context, const cxxopts::ParseResult& args) {
   if (args.count("kind")) SLUICE_TRY(check_kind(kind));
   SLUICE_ASSIGN(Json dump, live_dump(context, args.count("endpoints") > 0 || kind == "endpoints"));
   SLUICE_ASSIGN(auto all, config_resources(dump));
-  SLUICE_ASSIGN(auto reasons, waits(context));
+  SLUICE_TRY(add_waits(context, all));
   Json out = Json::array();
   Table table({"KIND", "NAME", "STATE", "VERSION", "UPDATED", "NOTE"});
   for (const ConfigResource& r : all) {
     if (!kind.empty() && r.kind != kind) continue;
-    std::string note = r.reason;
-    const bool may_warm = r.state == "warming" || r.state == "static";  // of the bootstrap's there is one row
-    if (auto it = reasons.find(r.kind + " " + r.name); may_warm && it != reasons.end()) note = it->second;
     out.push(Json::object()
                  .set("kind", r.kind)
                  .set("name", r.name)
                  .set("state", r.state)
                  .set("version", r.version)
                  .set("updated", r.updated)
-                 .set("note", note));
-    table.row({r.kind, or_dash(r.name), r.state, or_dash(r.version), or_dash(r.updated), or_dash(note)});
+                 .set("note", r.reason));
+    table.row({r.kind, or_dash(r.name), r.state, or_dash(r.version), or_dash(r.updated), or_dash(r.reason)});
   }
   if (context.json)
     print_json(out);

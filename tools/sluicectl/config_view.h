@@ -10,11 +10,11 @@ namespace sluice::ctl {
 
 // One resource in one state, as /config_dump shows it.
 struct ConfigResource {
-  std::string kind;  // listener, cluster, route, scope, secret, endpoints
+  std::string kind;  // listener, cluster, route, scope, filter, secret, endpoints, control plane
   std::string name;
   std::string state;  // static, active, warming, draining, refused
   std::string version, updated;
-  std::string reason;  // refused: why
+  std::string reason;  // refused: why; what warms: what it waits for
   Json content;
 };
 

@@ -211,6 +211,7 @@ admin::Discovered AdminServer::discovered() {
   }
   auto add = [](const std::vector<xds::WatchView>& views, std::vector<DiscoveredResource>& to) {
     for (const auto& v : views) {
+      if (!v.bytes && !v.refused_bytes) continue;  // it has not come yet
       DiscoveredResource& r = to.emplace_back();
       r.name = v.name;
       r.active = {v.version, v.at, v.message(v.bytes)};
@@ -225,7 +226,7 @@ admin::Discovered AdminServer::discovered() {
                           std::move(v.refused), std::move(v.refused_version), v.refused_at});
   out.listeners_version = server_.dynamic_->listeners_version();
   for (const xds::SecretView& v : server_.dynamic_->secrets().view())
-    out.secrets.push_back({v.name, v.version, v.at, shown(v), v.refused});
+    out.secrets.push_back({v.name, v.version, v.at, shown(v), v.refused, v.refused_version, v.refused_at});
   if (const xds::Cds* cds = server_.dynamic_->cds()) add_clusters(*cds, out);
   return out;
 }
@@ -253,11 +254,17 @@ std::vector<admin::Waiting> AdminServer::waiting() {
       admin::Waiting& w = out.emplace_back("cluster", cluster->name, hosts_waited_for(*cluster));
       std::ranges::move(waits_for(*cluster), std::back_inserter(w.waits_for));
     }
-  for (const xds::SecretView& s : server_.dynamic_->secrets().view()) {
-    if (s.message) continue;
-    out.push_back(
-        {"secret", s.name, {s.refused.empty() ? "an answer of its source" : "a good one: " + s.refused}});
-  }
+  auto add = [&](const char* kind, const std::string& name, const std::string& refused) {
+    out.push_back({kind, name, {refused.empty() ? "an answer of its source" : "a good one: " + refused}});
+  };
+  for (const xds::SecretView& v : server_.dynamic_->secrets().view())
+    if (!v.message) add("secret", v.name, v.refused);
+  for (const xds::WatchView& v : server_.dynamic_->discoveries().route_views())
+    if (!v.bytes) add("route", v.name, v.refused);
+  for (const xds::WatchView& v : server_.dynamic_->discoveries().filter_views())
+    if (!v.bytes) add("filter", v.name, v.refused);
+  for (const xds::PlaneView& v : server_.dynamic_->lost_planes())
+    out.push_back({"control plane", v.cluster, {v.why.empty() ? "an answer" : "a connection: " + v.why}});
   return out;
 }
 

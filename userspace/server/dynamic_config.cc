@@ -147,6 +147,13 @@ void DynamicConfig::tell_counts() {
   if (subscriptions_) subscriptions_->tell_counts();
 }
 
+std::vector<xds::PlaneView> DynamicConfig::lost_planes() const {
+  std::vector<xds::PlaneView> out;
+  if (subscriptions_) out = subscriptions_->planes();
+  std::erase_if(out, [](const xds::PlaneView& p) { return p.connected; });
+  return out;
+}
+
 void DynamicConfig::stop() {
   if (subscriptions_) subscriptions_->stop();
   if (clusters_) clusters_->close();

@@ -17,6 +17,7 @@
 #include "xds/discoveries.h"
 #include "xds/eds.h"
 #include "xds/lds.h"
+#include "xds/plane_view.h"
 #include "xds/secrets.h"
 
 namespace sluice::xds {
@@ -65,6 +66,7 @@ class DynamicConfig final : private xds::ListenerSink, public Identities::SdsClu
 
   // Statistics of subscriptions are up to date after this.
   void tell_counts();
+  std::vector<xds::PlaneView> lost_planes() const;  // control planes that are not connected
 
   const xds::Discoveries& discoveries() const { return discoveries_; }
   const xds::Secrets& secrets() const { return secrets_; }

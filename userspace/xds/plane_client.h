@@ -9,6 +9,7 @@
 #include "model/config_source.h"
 #include "xds/grpc_stream.h"
 #include "xds/mux.h"
+#include "xds/plane_view.h"
 
 namespace sluice::xds {
 
@@ -33,6 +34,7 @@ class PlaneClient final : private Mux::Transport, private GrpcStream::Callbacks 
   ~PlaneClient();
 
   Mux& mux() { return *mux_; }
+  PlaneView view() const { return {config_.services.front().cluster, stream_.open(), complained_}; }
   void start();  // no effect later
   void stop();  // for good: the process ends
 

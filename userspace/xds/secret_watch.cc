@@ -47,6 +47,11 @@ std::shared_ptr<const google::protobuf::Message> without_keys(const v3::Secret& 
   return out;
 }
 
+bool names_files(const Resource& resource) {
+  const auto message = resource.unpack();
+  return message.ok() && !extensions::secret_files(static_cast<const v3::Secret&>(**message)).files.empty();
+}
+
 bool has(const config::Secret& secret, std::string_view field) {
   if (field == config::kSecretField<tls::Certificate>) return secret.certificate != nullptr;
   if (field == config::kSecretField<tls::Validation>) return secret.validation != nullptr;
@@ -92,12 +97,14 @@ Status SecretWatch::on_update(const Update& update) {
   if (resource.name != view_.name)
     return Error{"Unexpected SDS secret (expecting " + view_.name + "): " + std::string(resource.name)};
   // Envoy says yes to what it has refused before and gets again, as to anything unchanged: a server that answers each NACK
-  // with the same secret would go round in circles with us.
+  // with the same secret would go round in circles with us. Files that it names may be better now.
   if (!view_.refused.empty() && resource.hash == refused_hash_) return {};
   Status outcome = take(resource);
   if (!outcome) {
     view_.refused = outcome.error().message;
-    refused_hash_ = resource.hash;
+    view_.refused_version = resource.version;
+    view_.refused_at = around_.loop.wall_now();
+    refused_hash_ = names_files(resource) ? 0 : resource.hash;
     SLUICE_LOG(config, warn, "sds: secret '{}' of version '{}' is refused: {}", view_.name, resource.version,
                view_.refused);
     return std::move(outcome).error().prefixed("secret '" + view_.name + "'");

@@ -24,6 +24,8 @@ struct SecretView {
   std::shared_ptr<const google::protobuf::Message> message;  // as it came; null: none yet, it warms
   config::Secret secret;
   std::string refused;  // why the last one was not taken; "": it was
+  std::string refused_version;
+  WallTime refused_at{};
 };
 
 // What all watches of secrets share. Outlives them.
@@ -71,7 +73,8 @@ class SecretWatch final : public Subscriber {
   stats::Scope scope_;
   stats::Counter key_rotation_failed_;
   SecretView view_;
-  uint64_t hash_ = 0, refused_hash_ = 0;  // of the message's bytes
+  uint64_t hash_ = 0;  // of the message's bytes
+  uint64_t refused_hash_ = 0;  // of those that are as bad when they come again; 0: there are none
   bool ready_ = false;
   io::TurnEnd rotate_;
   std::vector<std::unique_ptr<FileWatch::Registration>> registrations_;

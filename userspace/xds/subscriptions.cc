@@ -42,6 +42,14 @@ void Subscriptions::start_ads() {
   if (ads_) ads_->start();
 }
 
+std::vector<PlaneView> Subscriptions::planes() const {
+  std::vector<PlaneView> out;
+  if (ads_) out.push_back(ads_->view());
+  for (const Own& own : own_)
+    if (const auto plane = own.plane.lock()) out.push_back(plane->view());
+  return out;
+}
+
 void Subscriptions::stop() {
   if (ads_) ads_->stop();
   for (const Own& own : own_) {

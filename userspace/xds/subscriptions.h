@@ -39,6 +39,7 @@ class Subscriptions final : public SubscriptionFactory {
   void start_ads();
   // What subscriptions have only counted is written into statistics: somebody looks at them.
   void tell_counts();
+  std::vector<PlaneView> planes() const;
   // No stream and no reconnection any more; subscriptions stay as they are.
   void stop();
 

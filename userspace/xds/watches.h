@@ -93,8 +93,7 @@ class Watches {
   std::vector<WatchView> view() const {
     std::vector<WatchView> out;
     for (const auto& [name, list] : watches_)
-      for (const auto& w : list)
-        if (w->view.bytes || w->view.refused_bytes) out.push_back(w->view);
+      for (const auto& w : list) out.push_back(w->view);
     std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
     return out;
   }

@@ -256,6 +256,25 @@ TEST_CASE("sds: files that a secret names are read again when their folder is sw
   CHECK(rig.stat("sds.web.key_rotation_failed") == 1);
 }
 
+TEST_CASE("sds: a secret whose files are not there is taken when it comes again and they are") {
+  Rig rig;
+  Directory dir;
+  rig.start();
+  auto secret = *rig.secrets->certificate("web", &rig.source);
+  v3::Secret s;
+  s.set_name("web");
+  s.mutable_tls_certificate()->mutable_certificate_chain()->set_filename(dir.file("cert.pem"));
+  s.mutable_tls_certificate()->mutable_private_key()->set_filename(dir.file("key.pem"));
+  CHECK_FALSE(rig.send(s, "1").ok());
+  CHECK_FALSE(rig.send(s, "1").ok());
+  CHECK(rig.secrets->view()[0].refused_version == "1");
+  dir.write("cert.pem", pair("a").chain), dir.write("key.pem", pair("a").key);
+  REQUIRE(rig.send(s, "1"));
+  CHECK(rig.secrets->view()[0].refused.empty());
+  REQUIRE(secret->current(0));
+  CHECK(secret->current(0)->chain == pair("a").chain);
+}
+
 TEST_CASE("secrets of the bootstrap: by kind and name, once") {
   Rig rig;
   REQUIRE(rig.secrets->add_static(certificate("web", "static"), "static_resources.secrets[0]"));

@@ -272,6 +272,11 @@ std::unique_ptr<v3::SecretsConfigDump> secrets_dump(const envoy::config::bootstr
       nothing.set_name(s.name);
       entry->mutable_secret()->PackFrom(nothing);
     }
+    if (s.why_refused.empty()) continue;
+    v3::UpdateFailureState* error = entry->mutable_error_state();  // without the secret, which may be a key
+    set_time(s.refused_at, error->mutable_last_update_attempt());
+    error->set_details(s.why_refused);
+    error->set_version_info(s.refused_version);
   }
   return dump;
 }

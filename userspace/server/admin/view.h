@@ -88,13 +88,15 @@ struct DiscoveredResource {
   State refused;  // the last that was refused; its `message` null: none was
   std::string why_refused;
 };
-// Of secrets Envoy says less: a refused one leaves no trace in its dump.
+// Envoy says nothing in its dump of one that was refused.
 struct DiscoveredSecret {
   std::string name;
   std::string version;
   WallTime at{};
   std::shared_ptr<const google::protobuf::Message> message;  // null: it has not come yet
   std::string why_refused;  // the last one; "": it was taken
+  std::string refused_version;
+  WallTime refused_at{};
 };
 // The scopes of one SRDS source.
 struct DiscoveredScopes {
@@ -113,7 +115,8 @@ struct Discovered {
   std::vector<DiscoveredScopes> scopes;
 };
 
-// A listener, cluster or secret that is not there yet, and what for, for people. Of the bootstrap's, too.
+// What is not there yet, and what for, for people: a listener or cluster, of the bootstrap's, too; a secret, a route
+// configuration, a filter; the connection to a control plane.
 struct Waiting {
   std::string kind, name;
   std::vector<std::string> waits_for;
