@@ -1,7 +1,7 @@
 #include "xds/delta_response.h"
 
 #include "config/wire.h"
-#include "core/xxhash.h"
+#include "core/wyhash.h"
 
 namespace sluice::xds {
 
@@ -55,16 +55,13 @@ bool TakenDelta::take_resource(std::string_view bytes) {
   std::string_view url;
   Item item;
   if (take_plain(bytes, item, url)) {
-    item.hash = xxhash64(item.value);
+    item.hash = wyhash(item.value);
     item.url = index_of(url);
   } else {
     auto& parsed = *google::protobuf::Arena::CreateMessage<envoy::service::discovery::v3::Resource>(&arena_);
     if (!parsed.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return false;
-    item = {.name = {},
-            .version = {},
-            .value = {},
-            .hash = xxhash64(parsed.resource().value()),
-            .parsed = &parsed};
+    item = {
+        .name = {}, .version = {}, .value = {}, .hash = wyhash(parsed.resource().value()), .parsed = &parsed};
   }
   items_.push_back(item);
   return true;

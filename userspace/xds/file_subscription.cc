@@ -4,7 +4,7 @@
 
 #include "config/load.h"
 #include "core/log.h"
-#include "core/xxhash.h"
+#include "core/wyhash.h"
 #include "envoy/service/discovery/v3/discovery.pb.h"
 #include "xds/resource.h"
 
@@ -108,7 +108,7 @@ Status FileSubscription::apply(const google::protobuf::Message& message) {
                       .name = *name,
                       .version = version,
                       .bytes = any->value(),
-                      .hash = xxhash64(any->value())};
+                      .hash = wyhash(any->value())};
     if (!reads_bytes(type_)) {
       auto unpacked = resource.unpack();
       if (!unpacked) return std::move(unpacked).error().prefixed("resources[" + std::to_string(i) + "]");

@@ -4,7 +4,6 @@
 
 #include "config/plain_assignment.h"
 #include "core/log.h"
-#include "core/xxhash.h"
 #include "xds/resource.h"
 
 namespace sluice::xds {

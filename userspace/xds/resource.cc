@@ -8,7 +8,7 @@
 
 #include "config/protos.h"
 #include "config/wire.h"
-#include "core/xxhash.h"
+#include "core/wyhash.h"
 
 namespace sluice::xds {
 
@@ -124,7 +124,7 @@ bool TakenApart::take_resource(std::string_view any) {
     if (field.number == kTypeUrl && field.kind == Kind::bytes) url = field.content;
     if (field.number == kValue && field.kind == Kind::bytes) value = field.content;
   }
-  resources.push_back({value, xxhash64(value), index_of(url)});
+  resources.push_back({value, wyhash(value), index_of(url)});
   return true;
 }
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "core/log.h"
-#include "core/xxhash.h"
+#include "core/wyhash.h"
 #include "envoy/service/discovery/v3/discovery.pb.h"
 #include "xds/resource.h"
 
@@ -137,7 +137,7 @@ Status SotwMux::read_one(State& state, std::string_view url, std::string_view va
     }
     url = wrapped->resource().type_url();
     value = wrapped->resource().value();
-    hash = xxhash64(value);
+    hash = wyhash(value);
     // One without a name has the one in its bytes.
     if (name.empty() && url == wanted_url && state.expiries.empty() && read_same(state, hash, into))
       return {};

@@ -2,7 +2,7 @@
 
 #include <numeric>
 
-#include "core/xxhash.h"
+#include "core/wyhash.h"
 #include "test/unit/xds/mux_rig.h"
 
 namespace sluice::xds {
@@ -37,7 +37,7 @@ void check_agrees(std::string_view input, const std::vector<size_t>& parts = {})
     CHECK(is.has_aliases == (wanted.aliases_size() > 0));
     CHECK(is.url == wanted.resource().type_url());
     CHECK(is.value == wanted.resource().value());
-    CHECK(is.hash == xxhash64(wanted.resource().value()));
+    CHECK(is.hash == wyhash(wanted.resource().value()));
     CHECK(is.ttl.has_value() == wanted.has_ttl());
     if (is.ttl)
       CHECK(*is.ttl ==

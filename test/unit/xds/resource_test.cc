@@ -2,7 +2,7 @@
 
 #include <numeric>
 
-#include "core/xxhash.h"
+#include "core/wyhash.h"
 #include "envoy/config/core/v3/extension.pb.h"
 #include "envoy/config/listener/v3/listener.pb.h"
 #include "envoy/config/route/v3/route.pb.h"
@@ -76,7 +76,7 @@ TEST_CASE("resource: a response taken apart is what protobuf makes of it, and no
       REQUIRE(item.url < taken.urls.size());
       CHECK(taken.urls[item.url] == whole.resources(i).type_url());
       CHECK(item.value == whole.resources(i).value());
-      CHECK(item.hash == xxhash64(whole.resources(i).value()));
+      CHECK(item.hash == wyhash(whole.resources(i).value()));
     }
     whole.clear_resources();
     CHECK(rest.SerializeAsString() == whole.SerializeAsString());

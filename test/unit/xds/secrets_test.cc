@@ -9,7 +9,7 @@
 #include <map>
 #include <thread>
 
-#include "core/xxhash.h"
+#include "core/wyhash.h"
 #include "envoy/extensions/transport_sockets/tls/v3/secret.pb.h"
 #include "extensions/access_loggers/file/log_manager.h"
 #include "sluice/ext/registry.h"
@@ -70,7 +70,7 @@ struct Rig {
             .name = secret.name(),
             .version = version,
             .bytes = bytes,
-            .hash = xxhash64(bytes),
+            .hash = wyhash(bytes),
             .message = std::make_shared<v3::Secret>(secret)};
   }
   Status send(const v3::Secret& secret, const std::string& version, size_t to = 0) {

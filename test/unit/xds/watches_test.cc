@@ -5,7 +5,7 @@
 #include <atomic>
 #include <thread>
 
-#include "core/xxhash.h"
+#include "core/wyhash.h"
 #include "envoy/config/route/v3/route.pb.h"
 #include "extensions/access_loggers/file/log_manager.h"
 #include "sluice/ext/registry.h"
@@ -41,11 +41,8 @@ struct Rig {
     REQUIRE(watches.start(factory, resources));
   }
   Status send(const std::string& bytes, const std::string& version) {
-    const Resource r{.type = ResourceType::route,
-                     .name = "r",
-                     .version = version,
-                     .bytes = bytes,
-                     .hash = xxhash64(bytes)};
+    const Resource r{
+        .type = ResourceType::route, .name = "r", .version = version, .bytes = bytes, .hash = wyhash(bytes)};
     return factory.all.at(0)->subscriber.on_update({.resources = {r}, .version = version});
   }
   Status send(const proto::RouteConfiguration& message, const std::string& version) {
