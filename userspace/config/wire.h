@@ -37,7 +37,7 @@ struct Field {
 };
 
 // Takes a field off the front; false: the bytes are no message's.
-inline bool take_field(std::string_view& bytes, Field& out) {
+[[gnu::always_inline]] inline bool take_field(std::string_view& bytes, Field& out) {
   constexpr size_t kMost = 5;  // bytes of a tag or a length, as protobuf's parser has it
   const std::string_view from = bytes;
   uint64_t tag = 0, length = 0;

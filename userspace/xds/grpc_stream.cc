@@ -14,6 +14,8 @@ constexpr int64_t kUnknown = 2, kResourceExhausted = 8, kInternal = 13, kUnavail
 // Where the configuration sets no limit: no push is as large, and a length is not taken on trust.
 constexpr uint64_t kMessageMax = 256u << 20;
 constexpr uint64_t kReserveMax = 8u << 20;
+constexpr size_t kPiece = 1u << 10;  // more than most resources have
+constexpr size_t kKeep = 1u << 16;  // of memory between messages
 
 GrpcStream::GrpcStream(io::Loop& loop, ext::ClusterManager& clusters, const model::GrpcService& service,
                        std::string_view path, Callbacks& callbacks)
@@ -126,43 +128,70 @@ void GrpcStream::on_headers(http::HeaderMapPtr headers, bool end_stream) {
 }
 
 void GrpcStream::on_data(Buffer& data, bool end_stream) {
-  for (size_t i = 0; i < data.chunks(); ++i) in_ += data.chunk(i).view();
+  for (size_t i = 0; i < data.chunks(); ++i) {
+    if (!take(data.chunk(i).view())) return;
+  }
   data.clear();
-  if (take_messages() && end_stream) end(nullptr);
+  if (in_.empty() && in_.capacity() > kKeep) in_.shrink_to_fit();
+  if (end_stream) end(nullptr);
 }
 
-bool GrpcStream::take_messages() {
+// What comes is read where it lies: only what its reader leaves is copied, and goes on with as little as may end it.
+bool GrpcStream::take(std::string_view bytes) {
+  while (!bytes.empty()) {
+    if (in_.empty()) {
+      const auto done = take_messages(bytes);
+      if (!done) return false;
+      in_ = bytes.substr(*done);
+      return true;
+    }
+    const size_t held = in_.size();
+    const std::string_view more = bytes.substr(0, std::max(held, kPiece));
+    in_ += more;
+    const auto done = take_messages(in_);
+    if (!done) return false;
+    if (*done < held) {
+      in_.erase(0, *done);
+      bytes.remove_prefix(more.size());
+      // Something large. A push of megabytes is not copied over and over while it comes; beyond that a length is not
+      // taken on trust.
+      if (*done == 0 && left_ && held > kKeep) in_.reserve(std::min<uint64_t>(*left_, kReserveMax));
+    } else {
+      in_.clear();
+      bytes.remove_prefix(*done - held);
+    }
+  }
+  return true;
+}
+
+std::optional<size_t> GrpcStream::take_messages(std::string_view bytes) {
   size_t at = 0;
-  while (take_prefix(at)) {
-    const std::string_view there = std::string_view(in_).substr(at, *left_);
+  while (take_prefix(bytes, at)) {
+    const std::string_view there = bytes.substr(at, *left_);
     if (there.size() < *left_) {
       const size_t done = callbacks_.on_part(there, *left_);
-      // A push of megabytes is not copied over and over while it comes. Beyond that a length is not taken on trust.
-      if (done == 0) in_.reserve(std::min(at + *left_, kReserveMax));
       at += done;
       *left_ -= done;
       break;
     }
     const Status taken = callbacks_.on_message(there);
-    if (!try_) return false;  // closed in there
+    if (!try_) return std::nullopt;  // closed in there
     if (!taken) {
       closed(kInternal, taken.error().message);
-      return false;
+      return std::nullopt;
     }
     at += *left_;
     left_.reset();
   }
-  if (!try_) return false;
-  in_.erase(0, at);
-  if (in_.empty() && in_.capacity() > (1u << 16)) in_.shrink_to_fit();
-  return true;
+  if (!try_) return std::nullopt;
+  return at;
 }
 
 // Whether it is known how long the message at `at` is; a prefix is passed over. Closes where it is wrong.
-bool GrpcStream::take_prefix(size_t& at) {
+bool GrpcStream::take_prefix(std::string_view bytes, size_t& at) {
   if (left_) return true;
-  if (in_.size() - at < kPrefix) return false;
-  const auto* p = reinterpret_cast<const unsigned char*>(in_.data() + at);
+  if (bytes.size() - at < kPrefix) return false;
+  const auto* p = reinterpret_cast<const unsigned char*>(bytes.data() + at);
   const uint64_t length = uint64_t{p[1]} << 24 | p[2] << 16 | p[3] << 8 | p[4];
   if (p[0] != 0) {
     closed(kInternal, "a message says that it is compressed, which was not offered");

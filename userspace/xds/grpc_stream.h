@@ -55,8 +55,10 @@ class GrpcStream final : private ext::HttpTry::Callbacks, private http::StreamRe
   void on_reset(http::ResetReason reason, std::string_view details) override;
   void end(const http::HeaderMap* trailers);
   void closed(int64_t status, std::string why);
-  bool take_messages();  // false: the call is over
-  bool take_prefix(size_t& at);
+  bool take(std::string_view bytes);  // false: the call is over
+  // How many of these, which go on where the last ones were done with; nothing: the call is over.
+  std::optional<size_t> take_messages(std::string_view bytes);
+  bool take_prefix(std::string_view bytes, size_t& at);
   void begin();
   http::HeaderMapPtr make_request() const;
   static void begin_now(io::TurnEnd& hook);
@@ -74,9 +76,9 @@ class GrpcStream final : private ext::HttpTry::Callbacks, private http::StreamRe
   http::Stream* stream_ = nullptr;
   http::HeaderMapPtr headers_;
   uint16_t http_status_ = 0;
-  std::string in_;
-  std::optional<uint64_t>
-      left_;  // bytes of the message that in_ begins with; nothing: its prefix is not there yet
+  std::string in_;  // come, and not done with
+  // Bytes of the message that come next, with in_; nothing: its prefix is not all there yet.
+  std::optional<uint64_t> left_;
 };
 
 }  // namespace sluice::xds

@@ -167,10 +167,11 @@ size_t SotwMux::take(std::string_view bytes) {
   }
   // With times to live the names are needed.
   if (coming_->of == nullptr || !coming_->of->expiries.empty()) return done;
-  constexpr size_t kAhead = 8;  // look-ups under way at once: each would wait for the memory alone
+  // Look-ups are under way together: each would wait for the memory alone.
+  for (size_t i = before; i < taken.resources.size(); ++i)
+    coming_->of->quiet.prefetch(taken.resources[i].hash);
   auto to = taken.resources.begin() + static_cast<ptrdiff_t>(before);
   for (size_t i = before; i < taken.resources.size(); ++i) {
-    if (i + kAhead < taken.resources.size()) coming_->of->quiet.prefetch(taken.resources[i + kAhead].hash);
     if (taken.resources[i].url == 0 && read_same(*coming_->of, taken.resources[i].hash, *coming_)) continue;
     *to++ = taken.resources[i];
   }

@@ -1,5 +1,7 @@
 #include "xds/plane_client.h"
 
+#include <algorithm>
+
 #include "test/sim/sim_loop.h"
 #include "test/unit/xds/mux_rig.h"
 
@@ -220,6 +222,110 @@ TEST_CASE("plane: the call's head, the first request, messages in any pieces") {
   CHECK(rig.watcher.version == "v2");
   rig.bytes(Rig::framed(Rig::response("v3")) + Rig::framed(Rig::response("v4")) + "\0\0");
   CHECK(rig.watcher.version == "v4");
+}
+
+// A push of the clusters, as a stream has it.
+std::string push_of(const std::string& version, const Names& names) {
+  discovery::DiscoveryResponse r;
+  r.set_type_url(kClusters);
+  r.set_version_info(version);
+  r.set_nonce(version);
+  for (const std::string& name : names) *r.add_resources() = any_of(kClusters, cluster_bytes(name));
+  return Rig::framed(r.SerializeAsString());
+}
+
+TEST_CASE("plane: messages cut anywhere, in frames and in their chunks, say the same") {
+  Rig rig;
+  rig.ready();
+  rig.answer();
+  // The last name is larger than what is held back for the end of a resource.
+  Names first, second;
+  for (size_t i = 0; i < 12; ++i) first.push_back(std::to_string(i) + std::string(i * 7, 'x'));
+  second = {"a", std::string(1500, 'y'), "b", std::string(2500, 'z')};
+  const std::string both = push_of("v1", first) + push_of("v2", second);
+  int updates = 0;
+  std::vector<Names> seen;
+  rig.watcher.during = [&] { seen.push_back(rig.watcher.names); };
+  // `chunks`: of one frame; otherwise each is its own.
+  auto comes = [&](std::initializer_list<std::string_view> parts, bool chunks) {
+    seen.clear();
+    Buffer frame;
+    for (const std::string_view part : parts) {
+      if (part.empty()) continue;
+      Block* const block = rig.loop.blocks().get(static_cast<uint32_t>(part.size()));
+      part.copy(reinterpret_cast<char*>(block->data), part.size());
+      frame.append(Chunk(block, 0, static_cast<uint32_t>(part.size())));
+      if (!chunks) rig.call().receiver.on_data(frame, false);
+      CHECK((chunks || frame.empty()));
+    }
+    if (chunks) rig.call().receiver.on_data(frame, false);
+    updates += 2;
+    REQUIRE(rig.watcher.updates == updates);
+    REQUIRE(seen == std::vector<Names>{first, second});
+    REQUIRE(rig.watcher.version == "v2");
+  };
+  const std::string_view all = both;
+  for (size_t cut = 0; cut <= all.size(); ++cut) {
+    comes({all.substr(0, cut), all.substr(cut)}, false);
+    comes({all.substr(0, cut), all.substr(cut)}, true);
+  }
+  Random random(3);
+  for (int round = 0; round < 2000; ++round) {
+    size_t cuts[3];
+    for (size_t& cut : cuts) cut = random.below(all.size() + 1);
+    std::ranges::sort(cuts);
+    comes({all.substr(0, cuts[0]), all.substr(cuts[0], cuts[1] - cuts[0]),
+           all.substr(cuts[1], cuts[2] - cuts[1]), all.substr(cuts[2])},
+          round % 2 == 0);
+  }
+}
+
+TEST_CASE("plane: a resource of many frames, before and behind small ones") {
+  Rig rig;
+  rig.ready();
+  rig.answer();
+  const Names names = {"a", std::string(300'000, 'b'), "c"};
+  const std::string push = push_of("v1", names) + push_of("v2", {"d"});
+  for (size_t at = 0; at < push.size(); at += 16384) {
+    if (push.size() - at <= 16384) {
+      CHECK(rig.watcher.updates == 0);
+      rig.watcher.during = [&, first = true]() mutable {
+        if (std::exchange(first, false)) CHECK(rig.watcher.names == names);
+      };
+    }
+    rig.bytes(std::string_view(push).substr(at, 16384));
+  }
+  CHECK(rig.watcher.updates == 2);
+  CHECK(rig.watcher.names == Names{"d"});
+}
+
+TEST_CASE("plane: what follows a broken message in its frame is not read") {
+  Rig rig;
+  rig.ready();
+  rig.answer();
+  rig.bytes(push_of("v1", {"a"}) + Rig::framed("\xff\xff\xff") + push_of("v2", {"b"}));
+  CHECK(rig.cluster->current == nullptr);
+  CHECK(rig.watcher.updates == 1);
+  rig.until_next_try();
+  rig.ready();
+  rig.answer();
+  const std::string push = push_of("v3", {"c"});
+  rig.bytes(push.substr(0, 9));
+  // The compressed flag of what comes behind, in the same frame as the rest.
+  rig.bytes(push.substr(9) + "\x01" + push_of("v4", {"d"}).substr(1));
+  CHECK(rig.cluster->current == nullptr);
+  CHECK(rig.watcher.version == "v3");
+  // Nothing of the last call is left for the next one.
+  rig.until_next_try();
+  rig.ready();
+  rig.answer();
+  rig.bytes(push.substr(0, 20));
+  rig.call().receiver.on_reset(http::ResetReason::connection_termination, "");
+  rig.until_next_try();
+  rig.ready();
+  rig.answer();
+  rig.bytes(push_of("v5", {"e"}));
+  CHECK(rig.watcher.version == "v5");
 }
 
 TEST_CASE("plane: the scheme is the connection's") {
