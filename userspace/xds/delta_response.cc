@@ -1,5 +1,6 @@
 #include "xds/delta_response.h"
 
+#include "config/convert.h"
 #include "config/wire.h"
 #include "core/wyhash.h"
 
@@ -86,8 +87,7 @@ DeltaResource TakenDelta::resource(size_t i) const {
                     .value = r.resource().value(),
                     .hash = item.hash,
                     .ttl = {}};
-  if (r.has_ttl())
-    out.ttl = std::chrono::seconds(r.ttl().seconds()) + std::chrono::nanoseconds(r.ttl().nanos());
+  if (r.has_ttl()) out.ttl = config::to_duration(r.ttl());
   return out;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "config/convert.h"
 #include "core/log.h"
 #include "core/wyhash.h"
 #include "envoy/service/discovery/v3/discovery.pb.h"
@@ -128,8 +129,7 @@ Status SotwMux::read_one(State& state, std::string_view url, std::string_view va
     into.wrapped.push_back(wrapped);
     name = wrapped->name();
     version = wrapped->version();
-    if (wrapped->has_ttl())
-      ttl = std::chrono::seconds(wrapped->ttl().seconds()) + std::chrono::nanoseconds(wrapped->ttl().nanos());
+    if (wrapped->has_ttl()) ttl = config::to_duration(wrapped->ttl());
     if (!wrapped->has_resource() && version == state.request.version_info()) {
       into.heartbeats = true;
       into.ttls.emplace_back(name, ttl);
