@@ -84,9 +84,7 @@ Status add_back_off(const proto::RetryPolicy& in, const FieldPath& path, model::
   return {};
 }
 
-}  // namespace
-
-Result<model::RetryPolicy> to_retry_policy(const proto::RetryPolicy& in, const FieldPath& path) {
+Result<model::RetryPolicy> make_policy(const proto::RetryPolicy& in, const FieldPath& path) {
   model::RetryPolicy out;
   out.retry_on = model::parse_retry_on(in.retry_on()).bits | model::parse_retry_grpc_on(in.retry_on()).bits;
   out.num_retries = value_or(in.has_num_retries(), in.num_retries(), out.num_retries);
@@ -94,12 +92,11 @@ Result<model::RetryPolicy> to_retry_policy(const proto::RetryPolicy& in, const F
   out.per_try_idle_timeout = to_milliseconds(in.per_try_idle_timeout());
   for (uint32_t code : in.retriable_status_codes())
     if (code < 1000) out.retriable_status_codes.push_back(static_cast<uint16_t>(code));
-  SLUICE_ASSIGN(
-      out.retriable_headers,
-      extensions::to_header_matchers(in.retriable_headers(), path.field("retriable_headers").to_string()));
+  SLUICE_ASSIGN(out.retriable_headers, below(path.field("retriable_headers"),
+                                             extensions::to_header_matchers(in.retriable_headers(), "")));
   SLUICE_ASSIGN(out.retriable_request_headers,
-                extensions::to_header_matchers(in.retriable_request_headers(),
-                                               path.field("retriable_request_headers").to_string()));
+                below(path.field("retriable_request_headers"),
+                      extensions::to_header_matchers(in.retriable_request_headers(), "")));
   SLUICE_TRY(add_host_predicates(in, path, out));
   SLUICE_TRY(add_priority(in, path, out));
   SLUICE_TRY(add_back_off(in, path, out));
@@ -107,6 +104,19 @@ Result<model::RetryPolicy> to_retry_policy(const proto::RetryPolicy& in, const F
     out.host_selection_max_attempts = static_cast<uint32_t>(
         std::min<int64_t>(in.host_selection_retry_max_attempts(), std::numeric_limits<uint32_t>::max()));
   return out;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const model::RetryPolicy>> to_retry_policy(const proto::RetryPolicy& in,
+                                                                  const RouteContext& context,
+                                                                  const FieldPath& path) {
+  auto& shared = context.retry_policies[in.SerializeAsString()];
+  if (!shared) {
+    SLUICE_ASSIGN(auto made, make_policy(in, path));
+    shared = std::make_shared<const model::RetryPolicy>(std::move(made));
+  }
+  return shared;
 }
 
 }  // namespace sluice::config

@@ -64,7 +64,7 @@ Result<VirtualHostPtr> to_virtual_host(const proto::VirtualHost& in, const Route
   SLUICE_TRY(add_mirrors(in, context, path, out->mirrors));
   SLUICE_TRY(add_virtual_clusters(in, path, *out));
   if (in.has_retry_policy()) {
-    SLUICE_ASSIGN(out->retry_policy, to_retry_policy(in.retry_policy(), path.field("retry_policy")));
+    SLUICE_ASSIGN(out->retry_policy, to_retry_policy(in.retry_policy(), context, path.field("retry_policy")));
   }
   out->include_request_attempt_count = in.include_request_attempt_count();
   out->include_attempt_count_in_response = in.include_attempt_count_in_response();
@@ -78,8 +78,8 @@ Result<VirtualHostPtr> to_virtual_host(const proto::VirtualHost& in, const Route
   const FieldPath routes = path.field("routes");
   out->routes.reserve(static_cast<size_t>(in.routes_size()));
   for (int i = 0; i < in.routes_size(); ++i) {
-    SLUICE_ASSIGN(auto route, to_route(in.routes(i), context, routes.item(static_cast<size_t>(i))));
-    out->routes.push_back(std::move(route));
+    SLUICE_TRY(
+        to_route(in.routes(i), context, routes.item(static_cast<size_t>(i)), out->routes.emplace_back()));
   }
   return VirtualHostPtr(std::move(out));
 }
@@ -97,7 +97,8 @@ void add_metadata(const std::string& key, const pb::Value& value, TextPairs& out
 
 }  // namespace
 
-TextPairs metadata_text(const envoy::config::core::v3::Metadata& in) {
+Rare<TextPairs> metadata_text(const envoy::config::core::v3::Metadata& in) {
+  if (in.filter_metadata().empty()) return {};
   TextPairs out;
   for (const auto& [filter, fields] : in.filter_metadata()) {
     out.emplace_back(filter, to_json(fields, {.pretty = false}));

@@ -41,7 +41,8 @@ Result<model::WeightedCluster> to_weighted_cluster(const proto::WeightedCluster:
 }
 
 Status add_weighted_clusters(const proto::WeightedCluster& in, const RouteContext& context,
-                             const Metadata& metadata, const FieldPath& path, model::RouteAction& out) {
+                             const Metadata& metadata, const FieldPath& path,
+                             model::RouteAction::ClusterChoice& out) {
   const FieldPath field = path.field("clusters");
   for (int i = 0; i < in.clusters_size(); ++i) {
     const FieldPath at = field.item(static_cast<size_t>(i));
@@ -66,29 +67,33 @@ Status add_cluster(const Action& in, const RouteContext& context, const FieldPat
       out.cluster = in.cluster();
       return check_cluster(out.cluster, context, "cluster", path.field("cluster"));
     case Action::kClusterHeader:
-      out.cluster_header = to_lower(in.cluster_header());
+      out.choice.edit().cluster_header = to_lower(in.cluster_header());
       return {};
     case Action::kWeightedClusters:
       return add_weighted_clusters(in.weighted_clusters(), context, in.metadata_match(),
-                                   path.field("weighted_clusters"), out);
+                                   path.field("weighted_clusters"), out.choice.edit());
     default:
       return refuse(path, "one of cluster, cluster_header, weighted_clusters is needed");
   }
 }
 
 Status add_path_rewrite(const Action& in, const FieldPath& path, model::RouteAction& out) {
-  if (!in.prefix_rewrite().empty()) out.prefix_rewrite = in.prefix_rewrite();
+  if (!in.prefix_rewrite().empty()) out.rewrites.edit().prefix_rewrite = in.prefix_rewrite();
   if (!in.has_regex_rewrite()) return {};
   const FieldPath at = path.field("regex_rewrite");
-  if (out.prefix_rewrite) return refuse(at, "Specify only one of prefix_rewrite, regex_rewrite");
-  SLUICE_ASSIGN(auto rewrite, extensions::to_rewrite(in.regex_rewrite(), at.to_string()));
-  out.regex_rewrite = std::move(rewrite.regex);
-  out.regex_substitution = std::move(rewrite.substitution);
+  if (out.rewrites->prefix_rewrite) return refuse(at, "Specify only one of prefix_rewrite, regex_rewrite");
+  SLUICE_ASSIGN(auto rewrite, below(at, extensions::to_rewrite(in.regex_rewrite(), "")));
+  out.rewrites.edit().regex_rewrite = std::move(rewrite.regex);
+  out.rewrites.edit().regex_substitution = std::move(rewrite.substitution);
   return {};
 }
 
-Status add_host_rewrite(const Action& in, const FieldPath& path, model::RouteAction& out) {
+Status add_host_rewrite(const Action& in, const FieldPath& path, model::RouteAction& action) {
   using Kind = model::RouteAction::HostRewrite;
+  if (in.host_rewrite_specifier_case() == Action::HOST_REWRITE_SPECIFIER_NOT_SET &&
+      !in.append_x_forwarded_host())
+    return {};
+  model::RouteAction::Rewrites& out = action.rewrites.edit();
   out.append_x_forwarded_host = in.append_x_forwarded_host();
   switch (in.host_rewrite_specifier_case()) {
     case Action::kHostRewriteLiteral:
@@ -104,8 +109,8 @@ Status add_host_rewrite(const Action& in, const FieldPath& path, model::RouteAct
       break;
     case Action::kHostRewritePathRegex: {
       out.host_rewrite = Kind::path_regex;
-      SLUICE_ASSIGN(auto rewrite, extensions::to_rewrite(in.host_rewrite_path_regex(),
-                                                         path.field("host_rewrite_path_regex").to_string()));
+      SLUICE_ASSIGN(auto rewrite, below(path.field("host_rewrite_path_regex"),
+                                        extensions::to_rewrite(in.host_rewrite_path_regex(), "")));
       out.host_rewrite_regex = std::move(rewrite.regex);
       out.host_rewrite_text = std::move(rewrite.substitution);
       break;
@@ -123,14 +128,17 @@ std::optional<Duration> optional_ms(bool present, const google::protobuf::Durati
 
 void add_timeouts(const Action& in, model::RouteAction& out) {
   if (in.has_timeout()) out.timeout = to_milliseconds(in.timeout());
-  out.idle_timeout = optional_ms(in.has_idle_timeout(), in.idle_timeout());
-  const auto& max = in.max_stream_duration();
-  out.max_stream_duration = optional_ms(max.has_max_stream_duration(), max.max_stream_duration());
-  out.grpc_timeout_header_max = optional_ms(max.has_grpc_timeout_header_max(), max.grpc_timeout_header_max());
-  out.grpc_timeout_header_offset =
-      optional_ms(max.has_grpc_timeout_header_offset(), max.grpc_timeout_header_offset());
   out.max_grpc_timeout = optional_ms(in.has_max_grpc_timeout(), in.max_grpc_timeout());
-  out.grpc_timeout_offset = optional_ms(in.has_grpc_timeout_offset(), in.grpc_timeout_offset());
+  if (!in.has_idle_timeout() && !in.has_max_stream_duration() && !in.has_grpc_timeout_offset()) return;
+  model::RouteAction::StreamLimits& limits = out.limits.edit();
+  limits.idle_timeout = optional_ms(in.has_idle_timeout(), in.idle_timeout());
+  const auto& max = in.max_stream_duration();
+  limits.max_stream_duration = optional_ms(max.has_max_stream_duration(), max.max_stream_duration());
+  limits.grpc_timeout_header_max =
+      optional_ms(max.has_grpc_timeout_header_max(), max.grpc_timeout_header_max());
+  limits.grpc_timeout_header_offset =
+      optional_ms(max.has_grpc_timeout_header_offset(), max.grpc_timeout_header_offset());
+  limits.grpc_timeout_offset = optional_ms(in.has_grpc_timeout_offset(), in.grpc_timeout_offset());
 }
 
 Status add_hash_policies(const Action& in, const FieldPath& path, model::RouteAction& out) {
@@ -172,7 +180,7 @@ Status add_hash_policies(const Action& in, const FieldPath& path, model::RouteAc
       default:
         return refuse(at, "one of header, cookie, connection_properties, query_parameter is needed");
     }
-    out.hash_policies.push_back(std::move(made));
+    out.hash_policies.edit().push_back(std::move(made));
   }
   return {};
 }
@@ -195,10 +203,10 @@ Status add_upgrades(const Action& in, const FieldPath& path, model::RouteAction&
       const bool v1 = upgrade.connect_config().proxy_protocol_config().version() == ProxyProtocolConfig::V1;
       made.proxy_protocol = v1 ? 1 : 2;
     }
-    const bool twice = std::any_of(out.upgrades.begin(), out.upgrades.end(),
-                                   [&](const auto& other) { return other.type == made.type; });
+    const bool twice =
+        std::ranges::any_of(*out.upgrades, [&](const auto& other) { return other.type == made.type; });
     if (twice) return refuse(at, "Duplicate upgrade " + upgrade.upgrade_type());
-    out.upgrades.push_back(std::move(made));
+    out.upgrades.edit().push_back(std::move(made));
   }
   return {};
 }
@@ -276,10 +284,9 @@ Result<model::MirrorPolicy> to_mirror_policy(const Action::RequestMirrorPolicy& 
   return out;
 }
 
-Result<model::RouteAction> to_route_action(const Action& in, const RouteContext& context,
-                                           const FieldPath& path) {
-  model::RouteAction out;
-  out.metadata_match = to_metadata_match(in.metadata_match());
+Status to_route_action(const Action& in, const RouteContext& context, const FieldPath& path,
+                       model::RouteAction& out) {
+  if (in.has_metadata_match()) out.metadata_match = to_metadata_match(in.metadata_match());
   SLUICE_TRY(add_cluster(in, context, path, out));
   if (in.cluster_not_found_response_code() == Action::NOT_FOUND) out.cluster_not_found_status = 404;
   if (in.cluster_not_found_response_code() == Action::INTERNAL_SERVER_ERROR)
@@ -289,7 +296,7 @@ Result<model::RouteAction> to_route_action(const Action& in, const RouteContext&
   add_timeouts(in, out);
   if (in.priority() == envoy::config::core::v3::HIGH) out.priority = ext::RoutingPriority::high;
   if (in.has_retry_policy()) {
-    SLUICE_ASSIGN(out.retry_policy, to_retry_policy(in.retry_policy(), path.field("retry_policy")));
+    SLUICE_ASSIGN(out.retry_policy, to_retry_policy(in.retry_policy(), context, path.field("retry_policy")));
   }
   SLUICE_TRY(add_mirrors(in, context, path, out.mirrors));
   SLUICE_TRY(add_hash_policies(in, path, out));
@@ -300,7 +307,7 @@ Result<model::RouteAction> to_route_action(const Action& in, const RouteContext&
                   extensions::to_rate_limits(in.rate_limits(), path.field("rate_limits").to_string()));
   }
   out.include_host_rate_limits = in.include_vh_rate_limits().value();
-  return out;
+  return {};
 }
 
 }  // namespace sluice::config

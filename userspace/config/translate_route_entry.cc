@@ -59,7 +59,7 @@ Result<model::PathMatch> to_path_match(const proto::RouteMatch& in, const FieldP
       break;
     case proto::RouteMatch::kSafeRegex: {
       out.kind = PathKind::regex;
-      SLUICE_ASSIGN(out.regex, extensions::to_regex(in.safe_regex(), path.field("safe_regex").to_string()));
+      SLUICE_ASSIGN(out.regex, below(path.field("safe_regex"), extensions::to_regex(in.safe_regex(), "")));
       break;
     }
     case proto::RouteMatch::kPathMatchPolicy:
@@ -81,19 +81,21 @@ Status add_match(const proto::RouteMatch& in, const FieldPath& path, model::Rout
   SLUICE_ASSIGN(out.path, to_path_match(in, path));
   if (!in.headers().empty()) {
     SLUICE_ASSIGN(out.headers,
-                  extensions::to_header_matchers(in.headers(), path.field("headers").to_string()));
+                  below(path.field("headers"), extensions::to_header_matchers(in.headers(), "")));
   }
   const FieldPath query = path.field("query_parameters");
   for (int i = 0; i < in.query_parameters_size(); ++i) {
-    SLUICE_ASSIGN(auto made, extensions::to_query_matcher(in.query_parameters(i),
-                                                          query.item(static_cast<size_t>(i)).to_string()));
-    out.query.push_back(std::move(made));
+    SLUICE_ASSIGN(auto made, below(query.item(static_cast<size_t>(i)),
+                                   extensions::to_query_matcher(in.query_parameters(i), "")));
+    out.conditions.edit().query.push_back(std::move(made));
   }
-  out.grpc_only = in.has_grpc();
-  if (in.tls_context().has_presented()) out.tls_presented = in.tls_context().presented().value();
-  if (in.tls_context().has_validated()) out.tls_validated = in.tls_context().validated().value();
+  if (in.has_grpc()) out.conditions.edit().grpc_only = true;
+  if (in.tls_context().has_presented())
+    out.conditions.edit().tls_presented = in.tls_context().presented().value();
+  if (in.tls_context().has_validated())
+    out.conditions.edit().tls_validated = in.tls_context().validated().value();
   if (in.has_runtime_fraction())
-    out.fraction = extensions::to_fraction(in.runtime_fraction().default_value());
+    out.conditions.edit().fraction = extensions::to_fraction(in.runtime_fraction().default_value());
   return {};
 }
 
@@ -124,16 +126,16 @@ Result<model::RedirectAction> to_redirect(const proto::RedirectAction& in, const
   out.strip_query = in.strip_query();
   switch (in.path_rewrite_specifier_case()) {
     case proto::RedirectAction::kPathRedirect:
-      out.path = in.path_redirect();
+      out.path_change.edit().path = in.path_redirect();
       break;
     case proto::RedirectAction::kPrefixRewrite:
-      out.prefix_rewrite = in.prefix_rewrite();
+      out.path_change.edit().prefix_rewrite = in.prefix_rewrite();
       break;
     case proto::RedirectAction::kRegexRewrite: {
       SLUICE_ASSIGN(auto rewrite,
-                    extensions::to_rewrite(in.regex_rewrite(), path.field("regex_rewrite").to_string()));
-      out.regex_rewrite = std::move(rewrite.regex);
-      out.regex_substitution = std::move(rewrite.substitution);
+                    below(path.field("regex_rewrite"), extensions::to_rewrite(in.regex_rewrite(), "")));
+      out.path_change.edit().regex_rewrite = std::move(rewrite.regex);
+      out.path_change.edit().regex_substitution = std::move(rewrite.substitution);
       break;
     }
     default:
@@ -148,7 +150,7 @@ Result<model::DirectResponseAction> to_direct_response(const proto::DirectRespon
   out.status = static_cast<uint16_t>(in.status());
   if (in.has_body()) {
     const FieldPath at = path.field("body");
-    SLUICE_ASSIGN(out.body, extensions::read_data_source(in.body(), at.to_string()));
+    SLUICE_ASSIGN(out.body, below(at, extensions::read_data_source(in.body(), "")));
     if (out.body.size() > context.max_direct_response_bytes)
       return refuse(at, "response body size is " + std::to_string(out.body.size()) + " bytes; maximum is " +
                             std::to_string(context.max_direct_response_bytes) +
@@ -167,10 +169,9 @@ Result<model::DirectResponseAction> to_direct_response(const proto::DirectRespon
 Status add_action(const proto::Route& in, const RouteContext& context, const FieldPath& path,
                   model::Route& out) {
   switch (in.action_case()) {
-    case proto::Route::kRoute: {
-      SLUICE_ASSIGN(out.action, to_route_action(in.route(), context, path.field("route")));
-      return {};
-    }
+    case proto::Route::kRoute:
+      return to_route_action(in.route(), context, path.field("route"),
+                             out.action.emplace<model::RouteAction>());
     case proto::Route::kRedirect: {
       SLUICE_ASSIGN(out.action, to_redirect(in.redirect(), path.field("redirect")));
       return {};
@@ -193,7 +194,7 @@ Status add_path_rewrite_policy(const proto::RouteAction& in, const FieldPath& pa
   using envoy::extensions::path::rewrite::uri_template::v3::UriTemplateRewriteConfig;
   const FieldPath policy = path.field("path_rewrite_policy"), at = policy.field("typed_config");
   auto& action = std::get<model::RouteAction>(out.action);
-  if (action.prefix_rewrite || action.regex_rewrite)
+  if (action.rewrites->prefix_rewrite || action.rewrites->regex_rewrite)
     return refuse(policy, "Specify only one of prefix_rewrite, regex_rewrite, path_rewrite_policy");
   SLUICE_ASSIGN(const auto message, unpack(in.path_rewrite_policy().typed_config(), at));
   if (message->GetDescriptor() != UriTemplateRewriteConfig::descriptor())
@@ -208,15 +209,15 @@ Status add_path_rewrite_policy(const proto::RouteAction& in, const FieldPath& pa
   if (!made.ok())
     return refuse(at.field("path_template_rewrite"),
                   "'" + rewrite + "' is no rewrite: " + made.error().message);
-  action.regex_rewrite = std::move(made.value().regex);
-  action.regex_substitution = std::move(made.value().substitution);
+  action.rewrites.edit().regex_rewrite = std::move(made.value().regex);
+  action.rewrites.edit().regex_substitution = std::move(made.value().substitution);
   return {};
 }
 
 }  // namespace
 
-Result<model::Route> to_route(const proto::Route& in, const RouteContext& context, const FieldPath& path) {
-  model::Route out;
+Status to_route(const proto::Route& in, const RouteContext& context, const FieldPath& path,
+                model::Route& out) {
   out.name = in.name();
   SLUICE_TRY(add_match(in.match(), path.field("match"), out));
   SLUICE_TRY(add_action(in, context, path, out));
@@ -239,9 +240,9 @@ Result<model::Route> to_route(const proto::Route& in, const RouteContext& contex
     SLUICE_ASSIGN(out.tracing, extensions::to_route_tracing(in.tracing(), path.field("tracing").to_string()));
   }
   out.request_body_limit = body_limit(in);
-  out.stat_prefix = in.stat_prefix();
+  if (!in.stat_prefix().empty()) out.stat_prefix = in.stat_prefix();
   out.metadata_text = metadata_text(in.metadata());
-  return out;
+  return {};
 }
 
 }  // namespace sluice::config

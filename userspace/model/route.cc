@@ -99,19 +99,22 @@ bool matches(const PathMatch& m, const Path& path, const http::HeaderMap& header
   return false;
 }
 
+bool matches(const Route::Conditions& c, const Path& path, const RouteInput& in) {
+  if (c.fraction && !c.fraction->hit(in.random)) return false;
+  if (c.grpc_only && !is_grpc(in.headers)) return false;
+  for (const QueryParameterMatcher& q : c.query)
+    if (!q.matches(path.query)) return false;
+  if (c.tls_presented && *c.tls_presented != in.client_certificate_presented) return false;
+  return !c.tls_validated || *c.tls_validated == in.client_certificate_validated;
+}
+
 bool matches(const Route& route, const Path& path, const RouteInput& in) {
   // A request without a path is a CONNECT: only routes that ask for it take it.
   if (!path.there && route.path.kind != PathMatch::Kind::connect) return false;
   if (!matches(route.path, path, in.headers)) return false;
-  if (route.fraction && !route.fraction->hit(in.random)) return false;
-  if (route.grpc_only && !is_grpc(in.headers)) return false;
   for (const HeaderMatcher& h : route.headers)
     if (!h.matches(in.headers)) return false;
-  for (const QueryParameterMatcher& q : route.query)
-    if (!q.matches(path.query)) return false;
-  if (route.tls_presented && *route.tls_presented != in.client_certificate_presented) return false;
-  if (route.tls_validated && *route.tls_validated != in.client_certificate_validated) return false;
-  return true;
+  return !route.conditions || matches(*route.conditions, path, in);
 }
 
 // weighted_clusters.header_name: the only field of that name, if it is a number (Envoy: pickWeightedCluster).
@@ -125,19 +128,21 @@ std::optional<uint64_t> number_of(const http::HeaderMap& headers, const std::str
 }
 
 const WeightedCluster& draw(const RouteAction& action, const RouteInput& in) {
+  const RouteAction::ClusterChoice& choice = *action.choice;
   uint64_t value = in.random;
-  if (action.weight_by_hash)
-    value = request_hash(action.hash_policies, in.headers, in.info, {}).value_or(value);
-  if (!action.weight_header.empty()) value = number_of(in.headers, action.weight_header).value_or(value);
-  value %= action.weight_total;
-  return *std::upper_bound(action.weighted_clusters.begin(), action.weighted_clusters.end(), value,
+  if (choice.weight_by_hash)
+    value = request_hash(*action.hash_policies, in.headers, in.info, {}).value_or(value);
+  if (!choice.weight_header.empty()) value = number_of(in.headers, choice.weight_header).value_or(value);
+  value %= choice.weight_total;
+  return *std::upper_bound(choice.weighted_clusters.begin(), choice.weighted_clusters.end(), value,
                            [](uint64_t v, const WeightedCluster& c) { return v < c.weight_end; });
 }
 
 void choose_cluster(const RouteAction& action, const RouteInput& in, RouteMatch& out) {
-  const std::string* header = &action.cluster_header;
   out.cluster = action.cluster;
-  if (!action.weighted_clusters.empty()) {
+  if (!action.choice) return;
+  const std::string* header = &action.choice->cluster_header;
+  if (!action.choice->weighted_clusters.empty()) {
     out.weighted = &draw(action, in);
     out.cluster = out.weighted->name;
     header = &out.weighted->cluster_header;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/random.h"
+#include "core/rare.h"
 #include "core/regex.h"
 #include "core/result.h"
 #include "core/time.h"
@@ -95,41 +96,54 @@ struct WeightedCluster {
   std::string name;  // or
   std::string cluster_header;  // in lower case
   uint64_t weight_end = 0;  // cumulative
-  HeaderRulesPair headers;
+  Rare<HeaderRulesPair> headers;
   std::string host_rewrite;
   ext::MetadataMatch metadata_match;  // with the route's
-  FilterConfigs filter_configs;
+  Rare<FilterConfigs> filter_configs;
 };
 
 // RouteAction.
 struct RouteAction {
-  std::string cluster;  // or
-  std::string cluster_header;  // in lower case; or
-  std::vector<WeightedCluster> weighted_clusters;
-  uint64_t weight_total = 0;
-  std::string weight_header;  // weighted_clusters.header_name, in lower case
-  bool weight_by_hash = false;  // weighted_clusters.use_hash_policy
-  uint16_t cluster_not_found_status = 503;
+  std::string cluster;  // or, by `choice`, another one for each request
+  struct ClusterChoice {
+    std::string cluster_header;  // in lower case; or
+    std::vector<WeightedCluster> weighted_clusters;
+    uint64_t weight_total = 0;
+    std::string weight_header;  // weighted_clusters.header_name, in lower case
+    bool weight_by_hash = false;  // weighted_clusters.use_hash_policy
+  };
+  Rare<ClusterChoice> choice;
 
-  std::optional<std::string> prefix_rewrite;
-  std::optional<Regex> regex_rewrite;
-  std::string regex_substitution;
   enum class HostRewrite : uint8_t { none, literal, from_upstream, header, path_regex };
-  HostRewrite host_rewrite = HostRewrite::none;
-  std::string host_rewrite_text;  // the literal, the header (lower case), or the substitution
-  std::optional<Regex> host_rewrite_regex;
-  bool append_x_forwarded_host = false;
+  struct Rewrites {
+    std::optional<std::string> prefix_rewrite;
+    std::optional<Regex> regex_rewrite;
+    std::string regex_substitution;
+    HostRewrite host_rewrite = HostRewrite::none;
+    std::string host_rewrite_text;  // the literal, the header (lower case), or the substitution
+    std::optional<Regex> host_rewrite_regex;
+    bool append_x_forwarded_host = false;
+  };
+  Rare<Rewrites> rewrites;
 
   Duration timeout = std::chrono::seconds(15);  // 0: none
-  std::optional<Duration> idle_timeout;  // nothing: the connection manager's
-  std::optional<Duration> max_stream_duration;  // 0: none
-  std::optional<Duration> grpc_timeout_header_max, grpc_timeout_header_offset;  // max_stream_duration.*
-  std::optional<Duration> max_grpc_timeout, grpc_timeout_offset;  // deprecated pair, Istio sends it
+  // Deprecated pair, Istio sends it: the other one is one of `limits`.
+  std::optional<Duration> max_grpc_timeout;
+  struct StreamLimits {
+    std::optional<Duration> idle_timeout;  // nothing: the connection manager's
+    std::optional<Duration> max_stream_duration;  // 0: none
+    std::optional<Duration> grpc_timeout_header_max, grpc_timeout_header_offset;  // max_stream_duration.*
+    std::optional<Duration> grpc_timeout_offset;
+  };
+  Rare<StreamLimits> limits;
+
+  uint16_t cluster_not_found_status = 503;
   ext::RoutingPriority priority = ext::RoutingPriority::normal;
-  std::optional<RetryPolicy> retry_policy;  // nothing: the virtual host's
-  std::vector<MirrorPolicy> mirrors;
-  std::vector<HashPolicy> hash_policies;
-  ext::MetadataMatch metadata_match;
+  bool include_host_rate_limits = false;  // include_vh_rate_limits
+  std::shared_ptr<const RetryPolicy> retry_policy;  // null: the virtual host's. Routes share equal ones
+  Rare<std::vector<MirrorPolicy>> mirrors;
+  Rare<std::vector<HashPolicy>> hash_policies;
+  Rare<ext::MetadataMatch> metadata_match;
   struct Upgrade {
     std::string type;  // in lower case
     bool enabled = true;
@@ -137,7 +151,7 @@ struct RouteAction {
     bool allow_post = false;  // so do a POST's
     uint8_t proxy_protocol = 0;  // the host is told who calls: PROXY protocol 1 or 2; 0: it is not
   };
-  std::vector<Upgrade> upgrades;
+  Rare<std::vector<Upgrade>> upgrades;
   struct InternalRedirect {
     uint32_t max = 1;
     std::vector<uint16_t> codes = {302};
@@ -148,9 +162,8 @@ struct RouteAction {
     bool previous_routes = false;  // where this route has not led this request there before
     std::vector<std::string> copied_headers;  // response_headers_to_copy, in lower case
   };
-  std::optional<InternalRedirect> internal_redirect;
-  std::vector<RateLimit> rate_limits;
-  bool include_host_rate_limits = false;  // include_vh_rate_limits
+  Rare<InternalRedirect> internal_redirect;  // false: none
+  Rare<std::vector<RateLimit>> rate_limits;
 };
 
 struct RedirectAction {
@@ -161,9 +174,12 @@ struct RedirectAction {
   bool https = false;
   std::string host;
   uint32_t port = 0;  // 0: unchanged
-  std::optional<std::string> path, prefix_rewrite;
-  std::optional<Regex> regex_rewrite;
-  std::string regex_substitution;
+  struct PathChange {
+    std::optional<std::string> path, prefix_rewrite;
+    std::optional<Regex> regex_rewrite;
+    std::string regex_substitution;
+  };
+  Rare<PathChange> path_change;
   bool strip_query = false;
 };
 
@@ -181,34 +197,40 @@ struct RouteTracing;  // model/tracing.h
 // RouteMatch.
 struct PathMatch {
   enum class Kind : uint8_t { prefix, exact, separated_prefix, regex, uri_template, connect };
-  Kind kind = Kind::prefix;
   std::string text;  // in lower case without case_sensitive; the template as it is
   std::optional<Regex> regex;  // of a template, too
+  Kind kind = Kind::prefix;
   bool case_sensitive = true;
 };
 
 struct RouteConfig;
 struct VirtualHost;
+using TextPairs = std::vector<std::pair<std::string, std::string>>;
 
 struct Route {
   std::string name;
   PathMatch path;
   std::vector<HeaderMatcher> headers;
-  std::vector<QueryParameterMatcher> query;
-  bool grpc_only = false;
-  std::optional<bool> tls_presented, tls_validated;
-  std::optional<Fraction> fraction;  // runtime_fraction
+  struct Conditions {
+    std::vector<QueryParameterMatcher> query;
+    bool grpc_only = false;
+    std::optional<bool> tls_presented, tls_validated;
+    std::optional<Fraction> fraction;  // runtime_fraction
+  };
+  Rare<Conditions> conditions;  // further ones
   std::variant<RouteAction, RedirectAction, DirectResponseAction, NonForwardingAction> action;
   std::string decorator_operation;
-  bool decorator_propagate = true;
   std::shared_ptr<const RouteTracing> tracing;  // null: as the connection manager says
-  HeaderRulesPair header_rules;
-  FilterConfigs filter_configs;
-  std::optional<uint32_t> request_body_limit;  // per_request_buffer_limit_bytes, request_body_buffer_limit
-  std::string stat_prefix;
+  Rare<HeaderRulesPair> header_rules;
+  Rare<FilterConfigs> filter_configs;
+  Rare<std::string> stat_prefix;
   // For %METADATA(ROUTE:filter:key:...)%: "filter:key:..." → text, of every level; what is no string is JSON.
-  std::vector<std::pair<std::string, std::string>> metadata_text;  // sorted by key
+  Rare<TextPairs> metadata_text;  // sorted by key
+  std::optional<uint32_t> request_body_limit;  // per_request_buffer_limit_bytes, request_body_buffer_limit
+  bool decorator_propagate = true;
 };
+// There are tens of thousands of them, and a request looks at one after the other.
+static_assert(sizeof(Route) <= 400);
 
 struct VirtualCluster {
   std::string name = {};
@@ -221,17 +243,17 @@ struct VirtualHost {
   std::vector<std::string> domains;  // in lower case
   std::vector<Route> routes;
   RequireTls require_tls = RequireTls::none;
-  std::vector<VirtualCluster> virtual_clusters;
-  HeaderRulesPair header_rules;
-  FilterConfigs filter_configs;
-  std::optional<RetryPolicy> retry_policy;
-  std::vector<MirrorPolicy> mirrors;
   bool include_request_attempt_count = false;
   bool include_attempt_count_in_response = false;
   bool include_is_timeout_retry_header = false;
   std::optional<uint32_t> request_body_limit;
-  std::vector<RateLimit> rate_limits;
-  std::vector<std::pair<std::string, std::string>> metadata_text;  // as Route::metadata_text
+  std::vector<VirtualCluster> virtual_clusters;
+  Rare<HeaderRulesPair> header_rules;
+  Rare<FilterConfigs> filter_configs;
+  std::shared_ptr<const RetryPolicy> retry_policy;  // null: none
+  Rare<std::vector<MirrorPolicy>> mirrors;
+  Rare<std::vector<RateLimit>> rate_limits;
+  Rare<TextPairs> metadata_text;  // as Route::metadata_text
 };
 
 // What matching may look at beside the headers.
@@ -261,14 +283,14 @@ struct RouteMatch {
 struct RouteConfig {
   std::string name;
   std::vector<std::shared_ptr<const VirtualHost>> virtual_hosts;
-  HeaderRulesPair header_rules;
-  FilterConfigs filter_configs;
+  Rare<HeaderRulesPair> header_rules;
+  Rare<FilterConfigs> filter_configs;
   bool most_specific_header_mutations_wins = false;
   bool ignore_port_in_host_matching = false;
   bool ignore_path_parameters_in_path_matching = false;
   std::string vhost_header;  // in lower case; "" : :authority
   std::vector<std::string> internal_only_headers;
-  std::vector<MirrorPolicy> mirrors;
+  Rare<std::vector<MirrorPolicy>> mirrors;
 
   // Nothing: no virtual host, or no route of it, matches. Where the virtual host wants TLS and the request came without
   // (x-forwarded-proto says), the route found is a redirect to https, and `tls_redirect` is set.

@@ -11,8 +11,9 @@ using http::Name;
 template <typename Which>
 void apply_levels(const RouteMatch& match, Which which, http::HeaderMap& headers,
                   const ext::StreamInfo& info) {
-  const HeaderRules* levels[] = {&which(match.route->header_rules), &which(match.virtual_host->header_rules),
-                                 &which(match.config->header_rules)};
+  const HeaderRules* levels[] = {&which(*match.route->header_rules),
+                                 &which(*match.virtual_host->header_rules),
+                                 &which(*match.config->header_rules)};
   if (match.config->most_specific_header_mutations_wins) std::swap(levels[0], levels[2]);
   for (const HeaderRules* rules : levels) rules->apply(headers, info);
 }
@@ -45,16 +46,17 @@ std::string with_prefix(const PathMatch& m, const std::string& prefix, std::stri
 
 std::optional<std::string> rewritten_path(const RedirectAction& redirect, const PathMatch& m,
                                           std::string_view path) {
-  if (redirect.regex_rewrite) {
+  const RedirectAction::PathChange& change = *redirect.path_change;
+  if (change.regex_rewrite) {
     const std::string_view whole = without_query(path);
     std::string out;
-    redirect.regex_rewrite->replace_all(whole, redirect.regex_substitution, out);
+    change.regex_rewrite->replace_all(whole, change.regex_substitution, out);
     if (out.empty()) return {};
     out += path.substr(whole.size());
     return out;
   }
-  if (redirect.prefix_rewrite && !redirect.prefix_rewrite->empty())
-    return with_prefix(m, *redirect.prefix_rewrite, path);
+  if (change.prefix_rewrite && !change.prefix_rewrite->empty())
+    return with_prefix(m, *change.prefix_rewrite, path);
   return {};
 }
 
@@ -83,13 +85,13 @@ void append_forwarded_host(std::string_view host, http::HeaderMap& headers) {
 // The levels of typed_per_filter_config, the most specific first: f(const FilterConfigs&) → true: enough.
 template <typename F>
 bool any_level(const RouteMatch& match, F f) {
-  if (match.weighted != nullptr && f(match.weighted->filter_configs)) return true;
-  return f(match.route->filter_configs) || f(match.virtual_host->filter_configs) ||
-         f(match.config->filter_configs);
+  auto level = [&](const Rare<FilterConfigs>& configs) { return configs && f(*configs); };
+  if (match.weighted != nullptr && level(match.weighted->filter_configs)) return true;
+  return level(match.route->filter_configs) || level(match.virtual_host->filter_configs) ||
+         level(match.config->filter_configs);
 }
 
 const FilterConfigs::Entry* entry(const FilterConfigs& configs, std::string_view filter) {
-  if (configs.by_name.empty()) return nullptr;
   const auto found = configs.by_name.find(filter);
   return found == configs.by_name.end() ? nullptr : &found->second;
 }
@@ -102,7 +104,7 @@ std::string_view without_query(std::string_view path) {
 
 void apply_request_headers(const RouteMatch& match, http::HeaderMap& headers, const ext::StreamInfo& info) {
   if (match.weighted != nullptr) {
-    match.weighted->headers.request.apply(headers, info);
+    match.weighted->headers->request.apply(headers, info);
     if (!match.weighted->host_rewrite.empty()) headers.set(Name::authority, match.weighted->host_rewrite);
   }
   apply_levels(
@@ -111,7 +113,7 @@ void apply_request_headers(const RouteMatch& match, http::HeaderMap& headers, co
 
 void apply_response_headers(const RouteMatch& match, http::HeaderMap& headers, const ext::StreamInfo& info) {
   if (made_by_require_tls(match)) return;
-  if (match.weighted != nullptr) match.weighted->headers.response.apply(headers, info);
+  if (match.weighted != nullptr) match.weighted->headers->response.apply(headers, info);
   apply_levels(
       match, [](const HeaderRulesPair& p) -> const HeaderRules& { return p.response; }, headers, info);
 }
@@ -119,7 +121,7 @@ void apply_response_headers(const RouteMatch& match, http::HeaderMap& headers, c
 void rewrite_host(const RouteAction& action, std::string_view host, http::HeaderMap& headers,
                   bool keep_original) {
   const std::string_view old = headers.get(Name::authority);
-  if (action.append_x_forwarded_host && !old.empty()) append_forwarded_host(old, headers);
+  if (action.rewrites->append_x_forwarded_host && !old.empty()) append_forwarded_host(old, headers);
   if (keep_original && !old.empty()) headers.set(Name::x_envoy_original_host, old);
   headers.set(Name::authority, host);
 }
@@ -130,19 +132,20 @@ void finalize_host(const RouteMatch& match, http::HeaderMap& headers, bool keep_
   using Kind = RouteAction::HostRewrite;
   std::string_view host;
   std::string made;
-  switch (action->host_rewrite) {
+  const RouteAction::Rewrites& rewrites = *action->rewrites;
+  switch (rewrites.host_rewrite) {
     case Kind::none:
     case Kind::from_upstream:
       return;
     case Kind::literal:
-      host = action->host_rewrite_text;
+      host = rewrites.host_rewrite_text;
       break;
     case Kind::header:
-      host = headers.get(std::string_view(action->host_rewrite_text));
+      host = headers.get(std::string_view(rewrites.host_rewrite_text));
       break;
     case Kind::path_regex:
-      action->host_rewrite_regex->replace_all(without_query(headers.get(Name::path)),
-                                              action->host_rewrite_text, made);
+      rewrites.host_rewrite_regex->replace_all(without_query(headers.get(Name::path)),
+                                               rewrites.host_rewrite_text, made);
       host = made;
       break;
   }
@@ -154,9 +157,10 @@ std::optional<std::string> rewritten_path(const RouteMatch& match, const http::H
   if (const auto* redirect = std::get_if<RedirectAction>(&match.route->action))
     return rewritten_path(*redirect, match.route->path, path);
   const RouteAction* action = match.action();
-  if (action == nullptr) return {};
-  if (action->prefix_rewrite) return with_prefix(match.route->path, *action->prefix_rewrite, path);
-  if (action->regex_rewrite) return with_regex(*action->regex_rewrite, action->regex_substitution, path);
+  if (action == nullptr || !action->rewrites) return {};
+  const RouteAction::Rewrites& rewrites = *action->rewrites;
+  if (rewrites.prefix_rewrite) return with_prefix(match.route->path, *rewrites.prefix_rewrite, path);
+  if (rewrites.regex_rewrite) return with_regex(*rewrites.regex_rewrite, rewrites.regex_substitution, path);
   return {};
 }
 
@@ -197,10 +201,10 @@ std::string redirect_location(const RouteMatch& match, const http::HeaderMap& re
 
   const std::string_view path = request.get(Name::path);
   const size_t query = std::min(path.find('?'), path.size());
-  if (redirect->path && !redirect->path->empty()) {
-    out += *redirect->path;
+  if (const auto& own = redirect->path_change->path; own && !own->empty()) {
+    out += *own;
     // A query of the redirect's own takes the request's place, and stays whatever strip_query says.
-    const bool own_query = redirect->path->find('?') != std::string::npos;
+    const bool own_query = own->find('?') != std::string::npos;
     if (!own_query && !redirect->strip_query) out += path.substr(query);
     return out;
   }
@@ -245,21 +249,21 @@ void each_filter_config(const RouteMatch& match, std::string_view filter,
 
 const RetryPolicy* retry_policy(const RouteMatch& match) {
   const RouteAction* action = match.action();
-  if (action != nullptr && action->retry_policy) return &*action->retry_policy;
-  return match.virtual_host->retry_policy ? &*match.virtual_host->retry_policy : nullptr;
+  if (action != nullptr && action->retry_policy) return action->retry_policy.get();
+  return match.virtual_host->retry_policy.get();
 }
 
 const std::vector<MirrorPolicy>& mirror_policies(const RouteMatch& match) {
   const RouteAction* action = match.action();
-  if (action != nullptr && !action->mirrors.empty()) return action->mirrors;
-  return match.virtual_host->mirrors.empty() ? match.config->mirrors : match.virtual_host->mirrors;
+  if (action != nullptr && !action->mirrors->empty()) return *action->mirrors;
+  return match.virtual_host->mirrors->empty() ? *match.config->mirrors : *match.virtual_host->mirrors;
 }
 
 const ext::MetadataMatch& metadata_match(const RouteMatch& match) {
   static const ext::MetadataMatch none;
   if (match.weighted != nullptr) return match.weighted->metadata_match;
   const RouteAction* action = match.action();
-  return action != nullptr ? action->metadata_match : none;
+  return action != nullptr ? *action->metadata_match : none;
 }
 
 std::optional<uint32_t> request_body_limit(const RouteMatch& match) {

@@ -29,7 +29,7 @@ std::string text_of(const Json& value) {
 
 std::string route_metadata(std::string_view name, const ext::StreamInfo& info) {
   if (!info.http || !info.http->route) return {};
-  for (const auto& [key, text] : info.http->route->metadata_text)
+  for (const auto& [key, text] : *info.http->route->metadata_text)
     if (key == name) return text;
   return {};
 }

@@ -81,7 +81,7 @@ TEST_CASE("a configuration and its virtual host") {
   const auto config = make(kRoute);
   CHECK(config->name == "r");
   CHECK(config->internal_only_headers == std::vector<std::string>{"x-internal"});
-  const auto& mirror = config->mirrors.at(0);
+  const auto& mirror = config->mirrors->at(0);
   CHECK(mirror.cluster_header == "shadow");
   CHECK(mirror.fraction.numerator == 5);
   CHECK(mirror.fraction.denominator == 1'000'000);
@@ -94,59 +94,84 @@ TEST_CASE("a configuration and its virtual host") {
   CHECK(host.retry_policy->retry_on == (static_cast<uint32_t>(model::RetryOn::server_error) |
                                         static_cast<uint32_t>(model::RetryOn::grpc_cancelled)));
   const TextPairs metadata = {{"f", R"({"k":{"deep":1}})"}, {"f:k", R"({"deep":1})"}, {"f:k:deep", "1"}};
-  CHECK(host.metadata_text == metadata);
+  CHECK(*host.metadata_text == metadata);
+}
+
+TEST_CASE("equal retry policies are one") {
+  const auto config = make(R"(
+name: r
+virtual_hosts:
+- name: a
+  domains: [a]
+  retry_policy: {retry_on: reset, num_retries: 2}
+  routes:
+  - {match: {prefix: /a}, route: {cluster: c, retry_policy: {num_retries: 2, retry_on: reset}}}
+  - {match: {prefix: /b}, route: {cluster: c, retry_policy: {num_retries: 3, retry_on: reset}}}
+  - {match: {prefix: /c}, route: {cluster: c}}
+- name: b
+  domains: [b]
+  routes: [{match: {prefix: /}, route: {cluster: c, retry_policy: {num_retries: 3, retry_on: reset}}}]
+)");
+  const auto policy = [&](size_t host, size_t route) {
+    return std::get<model::RouteAction>(config->virtual_hosts.at(host)->routes.at(route).action).retry_policy;
+  };
+  CHECK(policy(0, 0)->num_retries == 2);
+  CHECK(policy(0, 0) == config->virtual_hosts.at(0)->retry_policy);
+  CHECK(policy(0, 1)->num_retries == 3);
+  CHECK(policy(1, 0) == policy(0, 1));
+  CHECK(policy(0, 2) == nullptr);
 }
 
 TEST_CASE("a route and its action") {
   const auto config = make(kRoute);
   const auto& route = only_route(config);
   CHECK(route.name == "first");
-  CHECK(route.stat_prefix == "s");
+  CHECK(*route.stat_prefix == "s");
   CHECK(route.decorator_operation == "op");
   CHECK_FALSE(route.decorator_propagate);
   CHECK(route.request_body_limit == 77);
-  CHECK(route.metadata_text.at(1) == std::pair<std::string, std::string>("istio:config", "/apis"));
+  CHECK(route.metadata_text->at(1) == std::pair<std::string, std::string>("istio:config", "/apis"));
   const auto& action = std::get<model::RouteAction>(route.action);
-  CHECK(action.weight_total == 5);
-  CHECK(action.weighted_clusters.at(0).weight_end == 2);
-  CHECK(action.weighted_clusters.at(1).weight_end == 5);
-  CHECK(action.weighted_clusters.at(1).cluster_header == "x-c");
+  CHECK(action.choice->weight_total == 5);
+  CHECK(action.choice->weighted_clusters.at(0).weight_end == 2);
+  CHECK(action.choice->weighted_clusters.at(1).weight_end == 5);
+  CHECK(action.choice->weighted_clusters.at(1).cluster_header == "x-c");
   const std::string list = R"([{"version":"v0"},{"n":2,"x":3}])";
-  const auto& own = action.metadata_match;
+  const auto& own = *action.metadata_match;
   CHECK(own.criteria ==
         TextPairs{{"fallback_list", list}, {"n", "1"}, {"stage", "\"prod\""}, {"version", "\"v1\""}});
   REQUIRE(own.fallbacks);
   CHECK(own.fallbacks->at(0) == TextPairs{{"n", "1"}, {"stage", "\"prod\""}, {"version", "\"v0\""}});
   CHECK(own.fallbacks->at(1) ==
         TextPairs{{"n", "2"}, {"stage", "\"prod\""}, {"version", "\"v1\""}, {"x", "3"}});
-  const auto& inner = action.weighted_clusters.at(0).metadata_match;
+  const auto& inner = action.choice->weighted_clusters.at(0).metadata_match;
   CHECK(inner.criteria ==
         TextPairs{{"fallback_list", list}, {"n", "1"}, {"stage", "\"prod\""}, {"version", "\"v2\""}});
   CHECK(inner.fallbacks->at(1) ==
         TextPairs{{"n", "2"}, {"stage", "\"prod\""}, {"version", "\"v2\""}, {"x", "3"}});
-  CHECK(action.weighted_clusters.at(1).metadata_match.criteria == own.criteria);
+  CHECK(action.choice->weighted_clusters.at(1).metadata_match.criteria == own.criteria);
   CHECK(action.cluster_not_found_status == 404);
   CHECK(action.timeout == 1500ms);
-  CHECK(action.idle_timeout == 0s);
-  CHECK(action.max_stream_duration == 2s);
-  CHECK(action.grpc_timeout_header_max == 0s);
-  CHECK(action.grpc_timeout_header_offset == 100ms);
+  CHECK(action.limits->idle_timeout == 0s);
+  CHECK(action.limits->max_stream_duration == 2s);
+  CHECK(action.limits->grpc_timeout_header_max == 0s);
+  CHECK(action.limits->grpc_timeout_header_offset == 100ms);
   CHECK(action.max_grpc_timeout == 3s);
-  CHECK(action.grpc_timeout_offset == 500ms);
+  CHECK(action.limits->grpc_timeout_offset == 500ms);
   CHECK(action.priority == ext::RoutingPriority::high);
-  CHECK(action.upgrades.at(0).type == "websocket");
-  CHECK(action.upgrades.at(0).enabled);
-  CHECK_FALSE(action.upgrades.at(1).enabled);
+  CHECK(action.upgrades->at(0).type == "websocket");
+  CHECK(action.upgrades->at(0).enabled);
+  CHECK_FALSE(action.upgrades->at(1).enabled);
   CHECK(action.internal_redirect->max == 4);
   CHECK(action.internal_redirect->codes == std::vector<uint16_t>{307, 308});
   CHECK(action.internal_redirect->allow_cross_scheme);
-  REQUIRE(action.hash_policies.size() == 4);
-  CHECK(action.hash_policies[0].name == "x-user");
-  CHECK(action.hash_policies[0].terminal);
-  CHECK(action.hash_policies[1].cookie_ttl == 90s);
-  CHECK(action.hash_policies[1].cookie_attributes.at(0).second == "Lax");
-  CHECK(action.hash_policies[2].kind == model::HashPolicy::Kind::source_ip);
-  CHECK(action.hash_policies[3].kind == model::HashPolicy::Kind::query_parameter);
+  REQUIRE(action.hash_policies->size() == 4);
+  CHECK(action.hash_policies->at(0).name == "x-user");
+  CHECK(action.hash_policies->at(0).terminal);
+  CHECK(action.hash_policies->at(1).cookie_ttl == 90s);
+  CHECK(action.hash_policies->at(1).cookie_attributes.at(0).second == "Lax");
+  CHECK(action.hash_policies->at(2).kind == model::HashPolicy::Kind::source_ip);
+  CHECK(action.hash_policies->at(3).kind == model::HashPolicy::Kind::query_parameter);
 }
 
 TEST_CASE("a retry policy") {

@@ -285,12 +285,12 @@ TEST_CASE("what filters keep goes on: of virtual hosts, and of the configuration
   const auto second = rig.next(message);
   REQUIRE(second);
   auto settings = [](const model::FilterConfigs& all) { return all.by_name.at("limit").config.get(); };
-  CHECK(settings(second->filter_configs) == settings(first->filter_configs));
-  CHECK(settings(find(second, "a")->filter_configs) == settings(find(first, "a")->filter_configs));
+  CHECK(settings(*second->filter_configs) == settings(*first->filter_configs));
+  CHECK(settings(*find(second, "a")->filter_configs) == settings(*find(first, "a")->filter_configs));
   *message.mutable_virtual_hosts(0)->add_domains() = "more.example";
   const auto third = rig.next(message);
   REQUIRE(third);
-  CHECK(settings(find(third, "a")->filter_configs) != settings(find(first, "a")->filter_configs));
+  CHECK(settings(*find(third, "a")->filter_configs) != settings(*find(first, "a")->filter_configs));
 }
 
 // Random versions, each a few edits from the one before: some of them wrong.

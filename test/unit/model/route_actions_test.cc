@@ -81,7 +81,7 @@ TEST_CASE("a redirect's port goes where the scheme it belonged to goes") {
 TEST_CASE("a path that a filter made shorter than what the route matched does no harm") {
   auto v = host("c", {"*"});
   v->routes[0].path.text = "/long/prefix";
-  std::get<RouteAction>(v->routes[0].action).prefix_rewrite = "/x";
+  std::get<RouteAction>(v->routes[0].action).rewrites.edit().prefix_rewrite = "/x";
   const auto routes = config(std::move(v));
   const auto request = headers({{":authority", "a"}, {":path", "/long/prefix/y"}});
   const auto match = routes->match({.headers = *request, .info = {}});
@@ -93,8 +93,8 @@ TEST_CASE("a path that a filter made shorter than what the route matched does no
 TEST_CASE("automatic host rewriting waits for the host") {
   auto v = host("c", {"*"});
   auto& action = std::get<RouteAction>(v->routes[0].action);
-  action.host_rewrite = RouteAction::HostRewrite::from_upstream;
-  action.append_x_forwarded_host = true;
+  action.rewrites.edit().host_rewrite = RouteAction::HostRewrite::from_upstream;
+  action.rewrites.edit().append_x_forwarded_host = true;
   const auto routes = config(std::move(v));
   const auto request = headers({{":authority", "a"}, {":path", "/"}});
   const auto match = routes->match({.headers = *request, .info = {}});
@@ -112,16 +112,18 @@ struct Named final : ext::HttpRouteConfig {
 TEST_CASE("configurations of filters, the most specific first; switches likewise") {
   auto v = host("c", {"*"});
   auto& action = std::get<RouteAction>(v->routes[0].action);
-  action.weighted_clusters.resize(1);
-  action.weighted_clusters[0].weight_end = action.weight_total = 1;
-  action.weighted_clusters[0].filter_configs.by_name["f"].config = std::make_shared<Named>("cluster");
-  action.weighted_clusters[0].filter_configs.by_name["off"].disabled = false;
-  v->filter_configs.by_name["f"].config = std::make_shared<Named>("host");
-  v->filter_configs.by_name["off"].disabled = true;
-  v->filter_configs.by_name["g"].disabled = true;
+  auto& choice = action.choice.edit();
+  choice.weighted_clusters.resize(1);
+  choice.weighted_clusters[0].weight_end = choice.weight_total = 1;
+  auto& filters = choice.weighted_clusters[0].filter_configs.edit().by_name;
+  filters["f"].config = std::make_shared<Named>("cluster");
+  filters["off"].disabled = false;
+  v->filter_configs.edit().by_name["f"].config = std::make_shared<Named>("host");
+  v->filter_configs.edit().by_name["off"].disabled = true;
+  v->filter_configs.edit().by_name["g"].disabled = true;
   auto routes = std::make_shared<RouteConfig>();
-  routes->filter_configs.by_name["f"].config = std::make_shared<Named>("config");
-  routes->filter_configs.by_name["g"].config = std::make_shared<Named>("config");
+  routes->filter_configs.edit().by_name["f"].config = std::make_shared<Named>("config");
+  routes->filter_configs.edit().by_name["g"].config = std::make_shared<Named>("config");
   routes->virtual_hosts.push_back(std::move(v));
   REQUIRE(routes->index().ok());
   const auto request = headers({{":authority", "a"}, {":path", "/"}});
@@ -142,10 +144,12 @@ TEST_CASE("configurations of filters, the most specific first; switches likewise
 
 TEST_CASE("what a route does not say, its virtual host or its configuration does") {
   auto v = host("c", {"*"});
-  v->retry_policy.emplace().num_retries = 7;
+  RetryPolicy retry;
+  retry.num_retries = 7;
+  v->retry_policy = std::make_shared<const RetryPolicy>(retry);
   v->request_body_limit = 5;
   auto routes = std::make_shared<RouteConfig>();
-  routes->mirrors.push_back({.cluster = "shadow"});
+  routes->mirrors.edit().push_back({.cluster = "shadow"});
   v->virtual_clusters.push_back({.name = "posts"});
   HeaderMatcher method;
   method.name = ":method";

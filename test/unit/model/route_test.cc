@@ -91,7 +91,7 @@ TEST_CASE("a CONNECT has no path, and only a route that asks for it takes it") {
 
 TEST_CASE("grpc routes take application/grpc and its kinds") {
   auto v = host("c", {"*"});
-  v->routes[0].grpc_only = true;
+  v->routes[0].conditions.edit().grpc_only = true;
   const auto routes = config(std::move(v));
   const ext::StreamInfo info;
   const std::pair<std::string, bool> types[] = {{"application/grpc", true},
@@ -106,8 +106,8 @@ TEST_CASE("grpc routes take application/grpc and its kinds") {
 
 TEST_CASE("certificates that were shown, and that were found valid") {
   auto v = host("c", {"*"});
-  v->routes[0].tls_presented = true;
-  v->routes[0].tls_validated = false;
+  v->routes[0].conditions.edit().tls_presented = true;
+  v->routes[0].conditions.edit().tls_validated = false;
   const auto routes = config(std::move(v));
   const ext::StreamInfo info;
   const auto request = headers({{":authority", "a"}, {":path", "/"}});
@@ -121,13 +121,14 @@ TEST_CASE("certificates that were shown, and that were found valid") {
 
 TEST_CASE("a fraction of the requests, and clusters by weight, by the stream's random number") {
   auto v = host("c", {"*"});
-  v->routes[0].fraction = Fraction{.numerator = 30, .denominator = 100};
+  v->routes[0].conditions.edit().fraction = Fraction{.numerator = 30, .denominator = 100};
   RouteAction action;
   for (const auto& [name, weight] : {std::pair{"a", 1}, {"b", 0}, {"c", 2}}) {
-    action.weight_total += static_cast<uint64_t>(weight);
-    WeightedCluster& cluster = action.weighted_clusters.emplace_back();
+    auto& choice = action.choice.edit();
+    choice.weight_total += static_cast<uint64_t>(weight);
+    WeightedCluster& cluster = choice.weighted_clusters.emplace_back();
     cluster.name = name;
-    cluster.weight_end = action.weight_total;
+    cluster.weight_end = choice.weight_total;
   }
   v->routes[0].action = std::move(action);
   const auto routes = config(std::move(v));
@@ -146,12 +147,13 @@ TEST_CASE(
     "weighted clusters by hash: what is hashed decides, the random number where there is nothing to hash") {
   auto v = host("c", {"*"});
   RouteAction action;
-  action.weight_by_hash = true;
-  action.hash_policies.push_back({.name = "user"});
+  auto& choice = action.choice.edit();
+  choice.weight_by_hash = true;
+  action.hash_policies.edit().push_back({.name = "user"});
   for (uint64_t i = 1; i <= 10; ++i) {
-    WeightedCluster& cluster = action.weighted_clusters.emplace_back();
+    WeightedCluster& cluster = choice.weighted_clusters.emplace_back();
     cluster.name = std::to_string(i);
-    cluster.weight_end = action.weight_total = i;
+    cluster.weight_end = choice.weight_total = i;
   }
   v->routes[0].action = std::move(action);
   const auto routes = config(std::move(v));
@@ -169,7 +171,7 @@ TEST_CASE(
 TEST_CASE("TLS is asked of everybody, or of strangers") {
   auto v = host("c", {"*"});
   v->require_tls = VirtualHost::RequireTls::external_only;
-  v->header_rules.response.add.push_back({.name = "x", .literal = "y"});
+  v->header_rules.edit().response.add.push_back({.name = "x", .literal = "y"});
   const auto routes = config(std::move(v));
   const ext::StreamInfo info;
   auto request = headers({{":authority", "a:80"}, {":path", "/p?q"}, {"x-forwarded-proto", "http"}});

@@ -35,7 +35,7 @@ struct HttpStream {
     http.response_code = 200;
     http.virtual_cluster_name = "vc";
     route.name = "main";
-    route.metadata_text = {{"f:k", "v"}, {"f:o:i", "w"}};
+    route.metadata_text = sluice::model::TextPairs{{"f:k", "v"}, {"f:o:i", "w"}};
     http.route = &route;
     http.downstream_wire_bytes_received = 86;
     http.downstream_wire_bytes_sent = 159;

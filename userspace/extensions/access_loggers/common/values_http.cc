@@ -143,7 +143,7 @@ bool append_filter_state(const Operator& op, const HttpInfo* h, std::string& out
 
 bool append_metadata(const Operator& op, const HttpInfo* h, std::string& out) {
   if (!h || !h->route) return false;
-  for (const auto& [key, text] : h->route->metadata_text) {
+  for (const auto& [key, text] : *h->route->metadata_text) {
     if (key != op.text) continue;
     out += text;
     return true;

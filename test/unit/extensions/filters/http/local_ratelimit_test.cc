@@ -311,7 +311,7 @@ TEST_CASE("local_ratelimit: descriptors of the filter, of the route, and of its 
   s->descriptors = {{{{"k", "a"}}, {1, 1, 1s}}};
   s->shared = std::make_shared<Limiter>(s->bucket, s->descriptors, true);
   model::VirtualHost host;
-  host.rate_limits = {by_header("k", "x-host")};
+  host.rate_limits.edit() = {by_header("k", "x-host")};
   auto refused = [&](const Headers& headers, std::vector<model::RateLimit> route_limits = {},
                      bool include = false) {
     s->shared = std::make_shared<Limiter>(s->bucket, s->descriptors, true);

@@ -137,11 +137,11 @@ class LocalRateLimit final : public ext::HttpFilter {
       return out;
     }
     if (action == nullptr) return out;
-    add(action->rate_limits);
+    add(*action->rate_limits);
     const bool host =
         action->include_host_rate_limits || settings_->host_limits == Settings::HostLimits::include ||
-        (settings_->host_limits == Settings::HostLimits::override && action->rate_limits.empty());
-    if (host && route->virtual_host != nullptr) add(route->virtual_host->rate_limits);
+        (settings_->host_limits == Settings::HostLimits::override && action->rate_limits->empty());
+    if (host && route->virtual_host != nullptr) add(*route->virtual_host->rate_limits);
     return out;
   }
 

@@ -90,7 +90,8 @@ void Router::start_try() {
   info().upstream_remote = host->address();
   info().upstream_host_name = host->hostname();
   if (http_info().tracing) begin_try_span();
-  if (action_->host_rewrite == model::RouteAction::HostRewrite::from_upstream && !host->hostname().empty())
+  if (action_->rewrites->host_rewrite == model::RouteAction::HostRewrite::from_upstream &&
+      !host->hostname().empty())
     model::rewrite_host(*action_, host->hostname(), *request_, !config().suppress_envoy_headers);
   try_->start();
 }
@@ -104,10 +105,10 @@ void Router::no_healthy_upstream() {
 // upstream_rq_total of what has statistics beside the cluster's.
 void Router::count_try() {
   const bool virtual_cluster = rare_ && !rare_->virtual_cluster.empty();
-  if (match_.route->stat_prefix.empty() && !virtual_cluster) return;
+  if (match_.route->stat_prefix->empty() && !virtual_cluster) return;
   const stats::Scope host = shared_->root.scope("vhost").scope(match_.virtual_host->name);
-  if (!match_.route->stat_prefix.empty())
-    host.scope("route").scope(match_.route->stat_prefix).counter("upstream_rq_total").add();
+  if (!match_.route->stat_prefix->empty())
+    host.scope("route").scope(*match_.route->stat_prefix).counter("upstream_rq_total").add();
   if (virtual_cluster)
     host.scope("vcluster").scope(rare_->virtual_cluster).counter("upstream_rq_total").add();
 }
@@ -171,7 +172,7 @@ void Router::on_failure(ext::Upstream::Failure failure, std::string_view reason)
 
 // How, where the route says that it does.
 const model::RouteAction::Upgrade* Router::terminates_connect() const {
-  for (const auto& u : action_->upgrades) {
+  for (const auto& u : *action_->upgrades) {
     if (u.type != "connect" || !u.terminate || !u.enabled) continue;
     const std::string_view method = request_->get(Name::method);
     return method == "CONNECT" || (u.allow_post && method == "POST") ? &u : nullptr;

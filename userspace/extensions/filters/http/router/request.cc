@@ -120,13 +120,13 @@ HeadersStatus Router::on_request_headers(http::HeaderMap& headers, bool end_stre
     headers.remove(Name::x_envoy_upstream_rq_timeout_alt_response);
   }
   if (match_.virtual_host->include_request_attempt_count) headers.set_integer(Name::x_envoy_attempt_count, 1);
-  if (!action_->hash_policies.empty()) {
-    rare().hash =
-        model::request_hash(action_->hash_policies, headers, info(), [this](const model::HashPolicy& cookie) {
-          std::string value = model::made_cookie_value(info());
-          rare().set_cookies.push_back(model::set_cookie(cookie, value));
-          return value;
-        });
+  if (!action_->hash_policies->empty()) {
+    rare().hash = model::request_hash(*action_->hash_policies, headers, info(),
+                                      [this](const model::HashPolicy& cookie) {
+                                        std::string value = model::made_cookie_value(info());
+                                        rare().set_cookies.push_back(model::set_cookie(cookie, value));
+                                        return value;
+                                      });
   }
   model::finalize_request(match_, headers, info(), !config().suppress_envoy_headers);
   if (std::string_view scheme = headers.get(Name::scheme); scheme != "http" && scheme != "https")

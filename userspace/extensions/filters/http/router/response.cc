@@ -259,11 +259,11 @@ void Router::each_code_stats(const http::HeaderMap* headers, F f) {
   if (const ext::UpstreamHost* host = try_ ? try_->host() : nullptr; host && !host->zone().empty()) {
     if (ext::HttpCodeStats* zone = cluster_->zone_stats(host->zone())) f(*zone);
   }
-  if (!match_.route->stat_prefix.empty()) {
+  if (!match_.route->stat_prefix->empty()) {
     ext::HttpCodeStats route(shared_->root.scope("vhost")
                                  .scope(match_.virtual_host->name)
                                  .scope("route")
-                                 .scope(match_.route->stat_prefix));
+                                 .scope(*match_.route->stat_prefix));
     f(route);
   }
   if (!rare_) return;

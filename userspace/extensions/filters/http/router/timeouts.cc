@@ -73,13 +73,14 @@ void set_grpc_timeout(Duration timeout, http::HeaderMap& request) {
 Timeouts final_timeouts(const model::RouteAction& route, const model::RetryPolicy* policy,
                         http::HeaderMap& request, const TimeoutOptions& options) {
   Timeouts t;
+  const model::RouteAction::StreamLimits& limits = *route.limits;
   const bool new_timeouts =
-      route.max_stream_duration || route.grpc_timeout_header_max || route.grpc_timeout_header_offset;
+      limits.max_stream_duration || limits.grpc_timeout_header_max || limits.grpc_timeout_header_offset;
   if (!new_timeouts) {
     if (options.grpc && route.max_grpc_timeout) {
       Duration wanted = grpc_timeout(request).value_or(Duration{});
-      if (route.grpc_timeout_offset && *route.grpc_timeout_offset < wanted)
-        wanted -= *route.grpc_timeout_offset;
+      if (limits.grpc_timeout_offset && *limits.grpc_timeout_offset < wanted)
+        wanted -= *limits.grpc_timeout_offset;
       const Duration most = *route.max_grpc_timeout;
       if (most.count() != 0 && (wanted.count() == 0 || wanted > most)) wanted = most;
       t.global = wanted;

@@ -180,7 +180,7 @@ const std::vector<ChainFilter>* Stream::pick_chain(const HeaderMap& headers, boo
 
   bool by_route = false;
   if (const model::RouteAction* action = route_ ? route_->action() : nullptr) {
-    for (const auto& u : action->upgrades) {
+    for (const auto& u : *action->upgrades) {
       if (!equal_ignoring_case(u.type, type)) continue;
       if (!u.enabled) {
         refused = true;
@@ -325,20 +325,21 @@ void Stream::refresh_timeouts() {
   max_duration_ = settings().max_stream_duration;
   const model::RouteAction* action = route_ ? route_->action() : nullptr;
   if (!action) return;
-  if (action->idle_timeout) idle_timeout_ = *action->idle_timeout;
-  if (action->max_stream_duration) max_duration_ = *action->max_stream_duration;
-  if (action->grpc_timeout_header_max && grpc_) {
+  const model::RouteAction::StreamLimits& limits = *action->limits;
+  if (limits.idle_timeout) idle_timeout_ = *limits.idle_timeout;
+  if (limits.max_stream_duration) max_duration_ = *limits.max_stream_duration;
+  if (limits.grpc_timeout_header_max && grpc_) {
     if (auto asked = grpc_timeout(filters_.request_headers()->get(Name::grpc_timeout))) {
-      const Duration most = *action->grpc_timeout_header_max;
+      const Duration most = *limits.grpc_timeout_header_max;
       Duration timeout = most.count() > 0 ? std::min(*asked, most) : *asked;
-      if (action->grpc_timeout_header_offset && timeout > *action->grpc_timeout_header_offset)
-        timeout -= *action->grpc_timeout_header_offset;
+      if (limits.grpc_timeout_header_offset && timeout > *limits.grpc_timeout_header_offset)
+        timeout -= *limits.grpc_timeout_header_offset;
       max_duration_ = timeout;
     }
   }
   // The general times are looked at anyway.
   MonotonicTime at = kNever;
-  if (action->idle_timeout && idle_timeout_.count() > 0) at = last_activity_ + idle_timeout_;
+  if (limits.idle_timeout && idle_timeout_.count() > 0) at = last_activity_ + idle_timeout_;
   if (max_duration_.count() > 0) at = std::min(at, info_.start + max_duration_);
   if (at != kNever) connection_->need_timer(at);
 }

@@ -59,7 +59,7 @@ TEST_CASE("respect_expected_rq_timeout") {
 TEST_CASE("gRPC: the caller's time-out, capped and shortened, is upstream's") {
   model::RouteAction route;
   route.max_grpc_timeout = seconds(10);
-  route.grpc_timeout_offset = milliseconds(100);
+  route.limits.edit().grpc_timeout_offset = milliseconds(100);
   auto ask = [&](std::string_view text) {
     http::HeaderMap request;
     if (!text.empty()) request.add(Name::grpc_timeout, text);
