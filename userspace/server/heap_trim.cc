@@ -12,7 +12,6 @@ namespace sluice::server {
 namespace {
 
 constexpr Duration kInterval = std::chrono::seconds(4), kLongest = std::chrono::seconds(64);
-constexpr size_t kMuch = 32 << 20;  // bytes; less is not worth the page faults of the next peak
 
 size_t resident_bytes() {
   size_t pages = 0;
@@ -32,21 +31,21 @@ HeapTrim::HeapTrim(io::Loop& loop)
 
 // The resident size is asked for first: counting what is free locks each arena for as long as it takes, and with tens of
 // thousands of endpoints that is 20 ms.
-bool HeapTrim::worth_it() {
+bool HeapTrim::much_is_free() {
   const size_t resident = resident_bytes();
   if (resident < floor_bytes_ + kMuch) {
     wait_ = kInterval;
     return false;
   }
   const struct mallinfo2 heap = mallinfo2();
-  const bool worth = heap.fordblks >= kMuch && heap.fordblks >= resident / 2;
+  const bool worth = worth_it(heap.fordblks, resident);
   wait_ = worth ? kInterval : std::min(wait_ * 2, kLongest);
   return worth;
 }
 
 void HeapTrim::look(io::Timer& timer) {
   HeapTrim& self = *timer.owner<HeapTrim>();
-  const bool worth = self.worth_it();
+  const bool worth = self.much_is_free();
   timer.arm(self.loop_.now() + self.wait_);
   if (!worth || !self.seen_) {
     self.seen_ = worth;

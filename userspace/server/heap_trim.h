@@ -13,9 +13,14 @@ class HeapTrim {
  public:
   explicit HeapTrim(io::Loop& loop);  // outlives this
 
+  // Whether so much of what is resident, in bytes, is worth giving back. What a new version of a configuration leaves of
+  // the one before is never half of it, since the new one is as large: a third is, if they are most of what there is.
+  static bool worth_it(size_t free, size_t resident) { return free >= kMuch && free >= resident / 3; }
+
  private:
+  static constexpr size_t kMuch = 32 << 20;  // bytes; less is not worth the page faults of the next peak
   static void look(io::Timer& timer);
-  bool worth_it();
+  bool much_is_free();
 
   io::Loop& loop_;
   size_t floor_bytes_ = 0;  // resident after the last time
