@@ -212,7 +212,8 @@ Result<Loaded> load_bootstrap(const LoadOptions& options, const HonouredFields& 
   if (!options.service_zone.empty())
     bootstrap->mutable_node()->mutable_locality()->set_zone(options.service_zone);
 
-  if (auto status = check(*bootstrap, honoured, FieldPath()); !status.ok())
+  out.bytes = bootstrap->SerializePartialAsString();
+  if (auto status = check(*bootstrap, honoured, FieldPath(), out.bytes); !status.ok())
     return out.sources.locate(std::move(status).error());
   out.bootstrap = bootstrap;
   return out;
@@ -243,9 +244,8 @@ BootstrapPtr parsed(const std::string& bytes) {
 
 }  // namespace
 
-KeptBootstrap::KeptBootstrap(const Bootstrap& bootstrap)
-    : bytes_(bootstrap.SerializePartialAsString()),
-      rest_(without(bytes_, Bootstrap::kStaticResourcesFieldNumber)) {}
+KeptBootstrap::KeptBootstrap(std::string bytes)
+    : bytes_(std::move(bytes)), rest_(without(bytes_, Bootstrap::kStaticResourcesFieldNumber)) {}
 
 BootstrapPtr KeptBootstrap::without_static_resources() const {
   return parsed(rest_);

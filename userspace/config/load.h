@@ -26,7 +26,7 @@ using BootstrapPtr = std::shared_ptr<const envoy::config::bootstrap::v3::Bootstr
 class KeptBootstrap {
  public:
   KeptBootstrap() = default;
-  explicit KeptBootstrap(const envoy::config::bootstrap::v3::Bootstrap& bootstrap);
+  explicit KeptBootstrap(std::string bytes);
   // Made anew each time. Without static_resources it costs little.
   BootstrapPtr message() const;
   BootstrapPtr without_static_resources() const;
@@ -71,6 +71,7 @@ Status load_file(const std::string& path, Sources& sources, google::protobuf::Me
 
 struct Loaded {
   BootstrapPtr bootstrap;
+  std::string bytes;  // of `bootstrap`
   Sources sources;  // for errors of what comes after (translation)
 };
 

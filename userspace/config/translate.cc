@@ -226,10 +226,10 @@ Result<Configuration> load_configuration(const LoadOptions& options, const ext::
                                          Secrets* secrets) {
   const HonouredFields honoured(registry);
   const KeepContents keep;
-  SLUICE_ASSIGN(const Loaded loaded, load_bootstrap(options, honoured));
+  SLUICE_ASSIGN(Loaded loaded, load_bootstrap(options, honoured));
   auto model = translate(*loaded.bootstrap, registry, logs, discovery, secrets);
   if (!model.ok()) return loaded.sources.locate(std::move(model).error());
-  return Configuration{std::move(model).value(), KeptBootstrap(*loaded.bootstrap)};
+  return Configuration{std::move(model).value(), KeptBootstrap(std::move(loaded.bytes))};
 }
 
 }  // namespace sluice::config
