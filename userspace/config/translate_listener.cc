@@ -8,6 +8,7 @@
 #include "config/convert.h"
 #include "config/factory_context.h"
 #include "config/translate.h"
+#include "config/translate_listener_filter.h"
 #include "config/translate_transport.h"
 #include "core/ascii.h"
 #include "envoy/config/listener/v3/listener.pb.h"
@@ -204,7 +205,9 @@ Result<std::shared_ptr<const model::Listener>> translate(const proto::Listener& 
                                filter.name());
     SLUICE_ASSIGN(auto factory,
                   extension->create(*typed.config, context, at.field("typed_config").to_string()));
-    out->listener_filters.push_back(std::move(factory));
+    PortSet disabled;
+    if (filter.has_filter_disabled()) disabled = to_port_set(filter.filter_disabled());
+    out->listener_filters.emplace_back(std::move(factory), std::move(disabled));
   }
   if (out->use_original_dst) {
     // Envoy adds the filter by itself, after those of the list.
@@ -214,7 +217,7 @@ Result<std::shared_ptr<const model::Listener>> translate(const proto::Listener& 
       return refuse(path.field("use_original_dst"), "this build has no original_dst listener filter");
     SLUICE_ASSIGN(auto factory,
                   extension->create(empty, context, path.field("use_original_dst").to_string()));
-    out->listener_filters.push_back(std::move(factory));
+    out->listener_filters.emplace_back(std::move(factory));
   }
   if (in.has_listener_filters_timeout())
     out->listener_filters_timeout = to_duration(in.listener_filters_timeout());

@@ -4,9 +4,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/address.h"
+#include "core/port_set.h"
 #include "core/time.h"
 #include "io/loop.h"
 #include "model/dependency.h"
@@ -29,6 +31,14 @@ struct FilterChain {
   uint64_t hash = 0;  // of the message it came from
 };
 
+// envoy.config.listener.v3.ListenerFilter.
+struct ListenerFilter {
+  ListenerFilter(ext::ListenerFilterFactory f, PortSet d = {})  // NOLINT: most are nothing but a factory
+      : factory(std::move(f)), disabled(std::move(d)) {}
+  ext::ListenerFilterFactory factory;
+  PortSet disabled;  // by the destination as the filters before have left it
+};
+
 // envoy.config.listener.v3.Listener, immutable. A virtual listener (bind_to_port false) has no socket: it gets
 // connections whose restored original destination is its address.
 struct Listener {
@@ -42,7 +52,7 @@ struct Listener {
   uint32_t buffer_limit = 1 << 20;  // per_connection_buffer_limit_bytes
   TrafficDirection direction = TrafficDirection::unspecified;
 
-  std::vector<ext::ListenerFilterFactory> listener_filters;
+  std::vector<ListenerFilter> listener_filters;
   Duration listener_filters_timeout = std::chrono::seconds(15);  // 0: none
   bool continue_on_listener_filters_timeout = false;
 

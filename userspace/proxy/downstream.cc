@@ -71,7 +71,9 @@ void Downstream::run_listener_filters() {
     pre_cx_ = true;
     listener_->shared->stats.pre_cx_active.add();
   }
-  while (listener_filter_ < listener_->listener_filters.size()) {
+  for (; listener_filter_ < listener_->listener_filters.size(); ++listener_filter_) {
+    if (listener_->config->listener_filters[listener_filter_].disabled.contains(info_.downstream_local))
+      continue;
     auto filter = listener_->listener_filters[listener_filter_]();
     ListenerFilterStatus status = filter->on_accept(*this);
     if (status == ListenerFilterStatus::reject) return drop(false);
@@ -86,7 +88,6 @@ void Downstream::run_listener_filters() {
       if (ahead_->data.empty() || !inspect()) return read_ahead();
       if (dropping_) return;
     }
-    ++listener_filter_;
   }
   listener_filters_done();
 }

@@ -56,7 +56,7 @@ ListenerRuntime::ListenerRuntime(std::shared_ptr<const model::Listener> c, const
   else
     shared = std::make_shared<Shared>(root, prefix, worker);
   stats::Scope scope = root.scope("listener").scope(prefix);
-  for (const auto& f : config->listener_filters) listener_filters.push_back(f(scope));
+  for (const auto& f : config->listener_filters) listener_filters.push_back(f.factory(scope));
 
   std::unordered_map<uint64_t, std::shared_ptr<Chain>> old;
   if (before && before->config->frame_hash == config->frame_hash && config->frame_hash != 0)

@@ -91,7 +91,7 @@ struct ListenerRuntime {
 
   std::shared_ptr<const model::Listener> config;
   std::shared_ptr<Shared> shared;
-  std::vector<ext::ListenerFilterMaker> listener_filters;
+  std::vector<ext::ListenerFilterMaker> listener_filters;  // as in `config`
   std::vector<std::shared_ptr<Chain>> chains;
   std::shared_ptr<Chain> default_chain;  // may be null
 };
