@@ -13,6 +13,7 @@
 #include "core/time.h"
 #include "envoy/config/core/v3/address.pb.h"
 #include "envoy/config/core/v3/socket_option.pb.h"
+#include "extensions/common/proto_util.h"
 #include "io/loop.h"
 
 // Small translations shared by the translate_*.cc files.
@@ -22,10 +23,7 @@ inline Error refuse(const FieldPath& path, std::string_view what) {
   return Error{path.error(what)};
 }
 
-// validate() has bounded durations to what nanoseconds in 64 bits can hold.
-inline Duration to_duration(const google::protobuf::Duration& d) {
-  return std::chrono::seconds(d.seconds()) + std::chrono::nanoseconds(d.nanos());
-}
+using extensions::to_duration;
 
 // What Envoy makes of the durations of routes: fractions of a millisecond are cut off, and may leave 0.
 inline Duration to_milliseconds(const google::protobuf::Duration& d) {

@@ -278,7 +278,7 @@ const ext::Honoured kShared[] = {
     {.message = "envoy.config.core.v3.DnsResolutionConfig", .fields = "resolvers dns_resolver_options"},
     {.message = "envoy.config.core.v3.DnsResolverOptions", .fields = "*"},
     {.message = "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
-     .fields = "resolvers dns_resolver_options"},
+     .fields = "resolvers dns_resolver_options udp_max_queries"},
     {.message = "envoy.config.core.v3.TypedExtensionConfig", .fields = "name typed_config"},
     {.message = "envoy.config.core.v3.TransportSocket", .fields = "name typed_config"},
     {.message = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer", .fields = ""},

@@ -25,7 +25,7 @@ namespace {
 
 constexpr uint64_t kSign = uint64_t{1} << 63;
 constexpr uint64_t kSecond = 1'000'000'000;  // ns
-constexpr uint64_t kMaxSeconds = 9'000'000'000;  // of a duration: rules.cc
+constexpr uint64_t kMaxSeconds = 9'223'372'035;  // of a duration: rules.cc
 
 // Rules but for the bounds that all numbers and durations can have.
 template <typename R>

@@ -127,7 +127,7 @@ std::string check_duration(const validate::DurationRules& r, const pb::Duration&
   if (std::string wrong = check_range(r, value); !wrong.empty()) return wrong;
   // Envoy, when it turns a duration into milliseconds; the bound is what nanoseconds in 64 bits can hold.
   if (value < Instant{0, 0}) return "Invalid duration: expected a positive duration, not " + text(value);
-  if (d.seconds() > 9'000'000'000) return "Invalid duration: out of range";
+  if (d.seconds() > 9'223'372'035) return "Invalid duration: out of range";
   return check_lists(r, value);
 }
 

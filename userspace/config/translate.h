@@ -30,6 +30,7 @@ class FieldPath;
 // What the bootstrap sets for every cluster that does not say otherwise.
 struct ClusterDefaults {
   bool dns_use_tcp = false, dns_no_search = false;
+  uint32_t dns_udp_max_queries = 0;
   std::vector<Address> dns_resolvers;
   Address bind_address;
   io::SocketOptions socket_options;  // with bind_address

@@ -15,10 +15,11 @@ using envoy::extensions::network::dns_resolver::cares::v3::CaresDnsResolverConfi
 
 namespace {
 
-// Where to ask; the same three values in every form the API has for them.
+// Where to ask, and how; the same values in every form the API has for them, but for the last.
 struct Resolver {
   bool use_tcp = false, no_search = false;
   std::vector<Address> servers;
+  uint32_t udp_max_queries = 0;
 };
 
 using AddressList = google::protobuf::RepeatedPtrField<core::Address>;
@@ -53,6 +54,7 @@ Result<Resolver> from_typed_config(const core::TypedExtensionConfig& in, const F
   out.use_tcp = cares.dns_resolver_options().use_tcp_for_dns_lookups();
   out.no_search = cares.dns_resolver_options().no_default_search_domain();
   SLUICE_ASSIGN(out.servers, to_servers(cares.resolvers(), at.field("resolvers")));
+  out.udp_max_queries = cares.udp_max_queries().value();
   return out;
 }
 
@@ -76,6 +78,11 @@ void set_resolver(Resolver resolver, model::Cluster& out) {
   out.dns_use_tcp = resolver.use_tcp;
   out.dns_no_search = resolver.no_search;
   out.dns_resolvers = std::move(resolver.servers);
+  out.dns_udp_max_queries = resolver.udp_max_queries;
+}
+
+Resolver default_resolver(const ClusterDefaults& defaults) {
+  return {defaults.dns_use_tcp, defaults.dns_no_search, defaults.dns_resolvers, defaults.dns_udp_max_queries};
 }
 
 // Cluster and DnsCluster have their own RefreshRate messages with the same fields.
@@ -115,9 +122,7 @@ Status add_dns(const proto::Cluster& in, const ClusterDefaults& defaults, const 
     resolver->use_tcp = in.use_tcp_for_dns_lookups();
     SLUICE_ASSIGN(resolver->servers, to_servers(in.dns_resolvers(), path.field("dns_resolvers")));
   }
-  set_resolver(resolver ? std::move(*resolver)
-                        : Resolver{defaults.dns_use_tcp, defaults.dns_no_search, defaults.dns_resolvers},
-               out);
+  set_resolver(resolver ? std::move(*resolver) : default_resolver(defaults), out);
   return {};
 }
 
@@ -145,7 +150,7 @@ Status add_dns_cluster_type(const proto::Cluster& in, const ClusterDefaults& def
     SLUICE_TRY(add_failure_rate(dns.dns_failure_refresh_rate(), at.field("dns_failure_refresh_rate"), out));
   out.dns_jitter = to_duration(dns.dns_jitter());
   out.respect_dns_ttl = dns.respect_dns_ttl();
-  Resolver resolver{defaults.dns_use_tcp, defaults.dns_no_search, defaults.dns_resolvers};
+  Resolver resolver = default_resolver(defaults);
   if (dns.has_typed_dns_resolver_config()) {
     SLUICE_ASSIGN(resolver,
                   from_typed_config(dns.typed_dns_resolver_config(), at.field("typed_dns_resolver_config")));
@@ -157,10 +162,11 @@ Status add_dns_cluster_type(const proto::Cluster& in, const ClusterDefaults& def
 Status add_dns_defaults(const envoy::config::bootstrap::v3::Bootstrap& in, ClusterDefaults& out) {
   const FieldPath top;
   SLUICE_ASSIGN(auto resolver, resolver_of(in, top));
-  if (!resolver) resolver = Resolver{in.use_tcp_for_dns_lookups(), false, {}};
+  if (!resolver) resolver = Resolver{in.use_tcp_for_dns_lookups(), false, {}, 0};
   out.dns_use_tcp = resolver->use_tcp;
   out.dns_no_search = resolver->no_search;
   out.dns_resolvers = std::move(resolver->servers);
+  out.dns_udp_max_queries = resolver->udp_max_queries;
   return {};
 }
 

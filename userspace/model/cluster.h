@@ -171,6 +171,7 @@ struct Cluster {
   bool wait_for_warm_on_init = true;
   std::vector<Address> dns_resolvers;  // empty: /etc/resolv.conf
   bool dns_use_tcp = false, dns_no_search = false;
+  uint32_t dns_udp_max_queries = 0;  // 0: no limit
 
   uint16_t original_dst_port_override = 0;  // 0: none
   Duration cleanup_interval = std::chrono::seconds(5);

@@ -63,6 +63,7 @@ struct Watch {
   io::Loop& loop;
   const int fd;
   uint32_t events = 0;
+  uint32_t sent = 0;  // datagrams, or writes of a stream
   io::Op op;
 };
 
@@ -100,6 +101,9 @@ class AresResolver final : public DnsResolver {
   Status open_channel();
   std::unique_ptr<DnsQuery> resolve(const std::string& name, DnsFamily family, Callback callback) override;
   void socket_ready(int fd, uint32_t events);
+  // Whether there are no questions, and the most that one socket has sent of those that there are.
+  bool idle() const { return asking_.empty() && answered_.empty(); }
+  uint32_t most_sent() const;
 
  private:
   void close_channel();
@@ -120,7 +124,9 @@ class AresResolver final : public DnsResolver {
                               ares_socklen_t* len, void*) {
     return ::recvfrom(fd, to, n, flags, from, len);
   }
-  static ares_ssize_t do_send(ares_socket_t fd, const iovec* iov, int n, void*) {
+  static ares_ssize_t do_send(ares_socket_t fd, const iovec* iov, int n, void* self) {
+    auto& watches = static_cast<AresResolver*>(self)->watches_;
+    if (auto it = watches.find(fd); it != watches.end()) ++it->second->sent;
     return ::writev(fd, iov, n);
   }
 
@@ -190,6 +196,12 @@ int AresResolver::do_close(ares_socket_t fd, void* self) {
   r.loop_.cancel(w->op);
   w.release();  // goes when the loop has let go of it
   return 0;
+}
+
+uint32_t AresResolver::most_sent() const {
+  uint32_t out = 0;
+  for (const auto& [fd, watch] : watches_) out = std::max(out, watch->sent);
+  return out;
 }
 
 void AresResolver::socket_state(void* self, ares_socket_t fd, int readable, int writable) {
@@ -338,13 +350,42 @@ void AresResolver::deliver(io::TurnEnd& hook) {
   }
 }
 
+// ---- udp_max_queries ----
+
+// c-ares keeps a port for as long as a question is under way (its own limit came with 1.20): once the port has been used so
+// often, questions go to another resolver, and the old one ends with its last.
+class PortChanger final : public DnsResolver {
+ public:
+  PortChanger(io::Loop& loop, DnsOptions options, const stats::Scope& stats,
+              std::unique_ptr<AresResolver> first)
+      : loop_(loop), options_(std::move(options)), stats_(stats), now_(std::move(first)) {}
+
+  std::unique_ptr<DnsQuery> resolve(const std::string& name, DnsFamily family, Callback callback) override {
+    std::erase_if(used_up_, [](const auto& resolver) { return resolver->idle(); });
+    if (now_->most_sent() >= options_.udp_max_queries) {
+      used_up_.push_back(std::move(now_));
+      now_ = std::make_unique<AresResolver>(loop_, options_, stats_);
+    }
+    return now_->resolve(name, family, std::move(callback));
+  }
+
+ private:
+  io::Loop& loop_;
+  const DnsOptions options_;
+  const stats::Scope stats_;
+  std::unique_ptr<AresResolver> now_;
+  std::vector<std::unique_ptr<AresResolver>> used_up_;
+};
+
 }  // namespace
 
 Result<std::unique_ptr<DnsResolver>> make_dns_resolver(io::Loop& loop, const DnsOptions& options,
                                                        stats::Scope stats) {
   auto resolver = std::make_unique<AresResolver>(loop, options, stats);
   SLUICE_TRY(resolver->open_channel());
-  return std::unique_ptr<DnsResolver>(std::move(resolver));
+  if (options.udp_max_queries == 0) return std::unique_ptr<DnsResolver>(std::move(resolver));
+  return std::unique_ptr<DnsResolver>(
+      std::make_unique<PortChanger>(loop, options, stats, std::move(resolver)));
 }
 
 }  // namespace sluice::net

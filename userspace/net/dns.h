@@ -52,6 +52,9 @@ struct DnsOptions {
   bool no_search = false;  // names are complete: no search domains
   Duration timeout = std::chrono::seconds(5);  // of the first try; later ones wait longer
   unsigned tries = 4;  // of each server
+  // Of questions by UDP from one port; 0: no limit. With the next one comes a new port, which nobody can have guessed. What a
+  // question under way needs beside its first datagram (the other family, search domains, repetitions) stays with its port.
+  uint32_t udp_max_queries = 0;
   friend bool operator==(const DnsOptions&, const DnsOptions&) = default;
 };
 

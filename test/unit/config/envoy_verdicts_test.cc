@@ -7,7 +7,7 @@
 #include <string>
 
 #include "test/unit/config/envoy.h"
-#include "test/unit/config/listener_filter_verdicts.h"
+#include "test/unit/config/istiod_verdicts.h"
 #include "test/unit/config/proxy_protocol_verdicts.h"
 #include "test/unit/config/route_verdicts.h"
 #include "test/unit/config/scoped_route_verdicts.h"
@@ -39,7 +39,7 @@ TEST_CASE("a real Envoy says of every configuration what the table says") {
     CHECK_MESSAGE(accepted == (row.verdict != Verdict::refused), std::string(row.name) << ": " << output);
   };
   for (const Row& row : kRows) check(row);
-  for (const Row& row : kListenerFilterRows) check(row);
+  for (const Row& row : kIstiodRows) check(row);
   for (const Row& row : kProxyProtocolRows) check(row);
   for (const Row& row : kScopedRouteRows) check(row);
 }

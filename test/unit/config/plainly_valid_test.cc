@@ -16,7 +16,7 @@
 #include "envoy/config/core/v3/protocol.pb.h"
 #include "envoy/config/route/v3/route.pb.h"
 #include "main/builtin.h"
-#include "test/unit/config/listener_filter_verdicts.h"
+#include "test/unit/config/istiod_verdicts.h"
 #include "test/unit/config/proxy_protocol_verdicts.h"
 #include "test/unit/config/random_message.h"
 #include "test/unit/config/route_configs.h"
@@ -99,7 +99,7 @@ TEST_CASE("plainly valid: the configurations of the tables of verdicts") {
     if (parse_text(yaml.empty() ? "\n" : yaml, "f.yaml", Syntax::yaml, message)) seen.look(message);
   };
   for (const Row& row : kRows) look(row.yaml);
-  for (const Row& row : kListenerFilterRows) look(row.yaml);
+  for (const Row& row : kIstiodRows) look(row.yaml);
   for (const Row& row : kProxyProtocolRows) look(row.yaml);
   for (const Row& row : kScopedRouteRows) look(row.yaml);
   for (const Row& row : kServerRows) look(with_server(row.yaml));

@@ -359,6 +359,13 @@ TEST_CASE("outlier detection: every field, and Envoy's defaults") {
   CHECK(o.split_external_local_origin_errors);
 }
 
+TEST_CASE("a duration that means never leaves room for the present") {
+  const auto made = make(
+      "static_resources: {clusters: [{name: c, type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED, "
+      "cleanup_interval: 9223372035s}]}");
+  CHECK(made.config->clusters[0]->cleanup_interval == 9'000'000'000s);
+}
+
 TEST_CASE("names: the cluster's own settings, a DnsCluster's, the bootstrap's") {
   const std::string names =
       "load_assignment: {cluster_name: c, endpoints: [{lb_endpoints: [{endpoint: {address: "
@@ -370,6 +377,7 @@ typed_dns_resolver_config:
     "@type": type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig
     resolvers: [{socket_address: {address: 10.0.0.53, port_value: 0}}]
     dns_resolver_options: {use_tcp_for_dns_lookups: true, no_default_search_domain: true}
+    udp_max_queries: 100
 cluster_manager: {upstream_bind_config: {source_address: {address: 127.0.0.9, port_value: 0}}}
 static_resources:
   clusters:
@@ -402,6 +410,7 @@ static_resources:
   CHECK(a.dns_resolvers[0].to_string() == "10.0.0.53:53");
   CHECK(a.dns_use_tcp);
   CHECK(a.dns_no_search);
+  CHECK(a.dns_udp_max_queries == 100);
   CHECK(a.bind_address.to_string() == "127.0.0.9:0");
   CHECK(a.localities[0].endpoints[0].dns_name == "a.b");
   CHECK(a.localities[0].endpoints[0].dns_port == 80);
@@ -411,6 +420,7 @@ static_resources:
   CHECK(b.dns_resolvers[0].to_string() == "10.0.0.1:5353");
   CHECK(b.dns_use_tcp);
   CHECK_FALSE(b.dns_no_search);
+  CHECK(b.dns_udp_max_queries == 0);
   const auto& c = *made.config->clusters[2];
   CHECK(c.type == model::ClusterType::logical_dns);
   CHECK(c.dns_family == model::DnsFamily::all);

@@ -3,7 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "config/translate.h"
-#include "test/unit/config/listener_filter_verdicts.h"
+#include "test/unit/config/istiod_verdicts.h"
 #include "test/unit/config/proxy_protocol_verdicts.h"
 #include "test/unit/config/registry.h"
 #include "test/unit/config/scoped_route_verdicts.h"
@@ -22,7 +22,7 @@ TEST_CASE("what Envoy refuses is refused, what it accepts is accepted or said to
     if (!made.ok()) CHECK_MESSAGE(error.starts_with("--config-yaml"), std::string(row.name) << ": " << error);
   };
   for (const Row& row : kRows) check(row);
-  for (const Row& row : kListenerFilterRows) check(row);
+  for (const Row& row : kIstiodRows) check(row);
   for (const Row& row : kProxyProtocolRows) check(row);
   for (const Row& row : kScopedRouteRows) check(row);
 }

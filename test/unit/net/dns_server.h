@@ -67,6 +67,11 @@ class TestDnsServer {
     std::lock_guard lock(mutex_);
     return queries_;
   }
+  // Where those by UDP came from, in order.
+  std::vector<uint16_t> ports() const {
+    std::lock_guard lock(mutex_);
+    return ports_;
+  }
   size_t asked(const std::string& query) const {
     auto all = queries();
     return static_cast<size_t>(std::count(all.begin(), all.end(), query));
@@ -94,6 +99,10 @@ class TestDnsServer {
         socklen_t len = Address::capacity();
         ssize_t n = ::recvfrom(udp_.get(), buf, sizeof buf, 0, from.sockaddr_ptr(), &len);
         from.set_len(len);
+        {
+          std::lock_guard lock(mutex_);
+          ports_.push_back(from.port());
+        }
         std::string reply = n < 12 ? "" : answer(buf, static_cast<size_t>(n), false);
         if (!reply.empty())
           ::sendto(udp_.get(), reply.data(), reply.size(), 0, from.sockaddr_ptr(), from.len());
@@ -164,6 +173,7 @@ class TestDnsServer {
   std::map<std::string, Record> records_;
   Mode mode_ = Mode::answer;
   std::vector<std::string> queries_;
+  std::vector<uint16_t> ports_;
   std::thread thread_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <map>
 #include <optional>
 
 #include "test/unit/net/dns_server.h"
@@ -205,4 +206,33 @@ TEST_CASE("DNS: many names at once") {
   }
   REQUIRE(rig.until([&] { return done == 200; }));
   CHECK(right == 200);
+}
+
+TEST_CASE("DNS: a port is used for so many questions, then another one, while all of them are under way") {
+  constexpr size_t kNames = 35;
+  for (const uint32_t most : {1, 10, 0}) {
+    CAPTURE(most);
+    Rig rig;
+    rig.options.udp_max_queries = most;
+    rig.options.timeout = milliseconds(300);
+    rig.server.set_mode(TestDnsServer::Mode::silent);
+    std::vector<std::unique_ptr<DnsQuery>> queries;
+    size_t done = 0;
+    for (size_t i = 0; i < kNames; ++i)
+      queries.push_back(rig.dns().resolve("n" + std::to_string(i) + ".test", DnsFamily::v4_only,
+                                          [&](Result<std::vector<DnsAddress>> a) { done += !a.ok(); }));
+    REQUIRE(rig.until([&] { return rig.server.ports().size() >= kNames; }));
+    std::map<uint16_t, size_t> used;
+    const auto ports = rig.server.ports();
+    for (size_t i = 0; i < kNames; ++i)
+      ++used[ports[i]];  // the first tries, which come before any second one
+    CHECK(used.size() == (most == 0 ? 1 : (kNames + most - 1) / most));
+    for (const auto& [port, count] : used) CHECK(count <= (most == 0 ? kNames : most));
+    CHECK(rig.stat("pending_resolutions") == kNames);
+    REQUIRE(rig.until([&] { return done == kNames; }));  // those of ports that are used up, too
+    CHECK(rig.stat("pending_resolutions") == 0);
+    rig.server.set_mode(TestDnsServer::Mode::answer);
+    rig.server.set("a.test", {"10.0.0.1"});
+    CHECK(rig.resolve("a.test") == "10.0.0.1");
+  }
 }

@@ -2,6 +2,7 @@
 
 #include <google/protobuf/duration.pb.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -16,8 +17,11 @@ class DataSource;
 // Small conversions that several config.cc share.
 namespace sluice::extensions {
 
+// istiod means "never" by the most seconds whose nanoseconds 64 bits can hold, to which hardly a present could be added: what is
+// longer than 285 years is 285 years.
 inline Duration to_duration(const google::protobuf::Duration& d) {
-  return std::chrono::seconds(d.seconds()) + std::chrono::nanoseconds(d.nanos());
+  constexpr int64_t kMost = 9'000'000'000;  // s
+  return std::chrono::seconds(std::clamp(d.seconds(), -kMost, kMost)) + std::chrono::nanoseconds(d.nanos());
 }
 
 // The bytes of an envoy.config.core.v3.DataSource: inline, from a file or from the environment.

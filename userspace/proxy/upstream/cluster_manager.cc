@@ -280,7 +280,8 @@ Result<net::DnsResolver*> ClusterDirectory::resolver(const model::Cluster& confi
                           .use_tcp = config.dns_use_tcp,
                           .no_search = config.dns_no_search,
                           .timeout = options_.dns_timeout,
-                          .tries = options_.dns_tries};
+                          .tries = options_.dns_tries,
+                          .udp_max_queries = config.dns_udp_max_queries};
   for (auto& [o, r] : resolvers_) {
     if (o == options) return r.get();
   }
