@@ -50,6 +50,7 @@ TLS = [
     ("idle", "silent_per_1000_kib", "memory of 1,000 idle TLS connections that have not", "less"),
 ]
 PUSH = [
+    ("push", "whole_start_ms", "time until it is live with all of it, what the control plane takes included, state of the world", "less"),
     ("push", "whole_start_cpu_ms", "proxy CPU until it is live with all of it, state of the world", "less"),
     ("push", "wholedelta_start_cpu_ms", "the same, delta", "less"),
     ("push", "whole_rss_mib", "memory then", "less"),
