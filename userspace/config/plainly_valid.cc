@@ -16,6 +16,7 @@
 #include "config/rules.h"
 #include "config/validate.h"
 #include "config/wire.h"
+#include "core/little_endian.h"
 
 namespace sluice::config {
 
@@ -102,14 +103,6 @@ bool real(const Value& value, double number) {
   return (number >= value.low_real && number <= value.high_real) || (number == 0 && value.zero_too);
 }
 
-template <typename T, typename Bits>
-T read_real(const char* from) {
-  Bits bits = 0;
-  for (size_t i = 0; i < sizeof bits; ++i)
-    bits |= static_cast<Bits>(static_cast<unsigned char>(from[i])) << (8 * i);
-  return std::bit_cast<T>(bits);
-}
-
 // What is left of a message. Only the encodings that serialisers write are taken: others may mean nothing to some parser.
 class Bytes {
  public:
@@ -189,11 +182,13 @@ class Walk {
     case wire::Kind::fixed64:
       if (!bytes.take(8, raw)) return false;
       return value.kind == Kind::any_fixed64 ||
-             (value.kind == Kind::real64 && real(value, read_real<double, uint64_t>(raw.data())));
+             (value.kind == Kind::real64 &&
+              real(value, std::bit_cast<double>(read_little_endian<uint64_t>(raw.data()))));
     case wire::Kind::fixed32:
       if (!bytes.take(4, raw)) return false;
       return value.kind == Kind::any_fixed32 ||
-             (value.kind == Kind::real32 && real(value, read_real<float, uint32_t>(raw.data())));
+             (value.kind == Kind::real32 &&
+              real(value, std::bit_cast<float>(read_little_endian<uint32_t>(raw.data()))));
     case wire::Kind::bytes:
       return bytes.take_content(raw) && content(value, raw, depth);
   }

@@ -1,8 +1,8 @@
 #include "core/wyhash.h"
 
-#include <bit>
-#include <cstring>
 #include <utility>
+
+#include "core/little_endian.h"
 
 namespace sluice {
 namespace {
@@ -11,17 +11,9 @@ constexpr uint64_t kSecret[] = {0xA0761D6478BD642F, 0xE7037ED1A0B428DB, 0x8EBC6A
                                 0x589965CC75374CC3};
 constexpr size_t kPair = 16, kStripe = 3 * kPair;
 
-template <typename T>
-uint64_t read(const char* at) {
-  T value;
-  std::memcpy(&value, at, sizeof(value));
-  if constexpr (std::endian::native == std::endian::big) {
-    if constexpr (sizeof(T) == 8)
-      value = __builtin_bswap64(value);
-    else
-      value = __builtin_bswap32(value);
-  }
-  return value;
+// To be shifted beyond its 32 bits.
+uint64_t wide(const char* at) {
+  return read_little_endian<uint32_t>(at);
 }
 
 // The halves of the product, the low one first.
@@ -38,7 +30,7 @@ uint64_t mix(uint64_t a, uint64_t b) {
 
 // Goes on from `state` with 16 bytes.
 uint64_t mix_pair(const char* at, uint64_t secret, uint64_t state) {
-  return mix(read<uint64_t>(at) ^ secret, read<uint64_t>(at + 8) ^ state);
+  return mix(read_little_endian<uint64_t>(at) ^ secret, read_little_endian<uint64_t>(at + 8) ^ state);
 }
 
 // At most 16 bytes, as two words.
@@ -48,8 +40,7 @@ std::pair<uint64_t, uint64_t> words_of(std::string_view bytes) {
   if (size >= 4) {
     // Four pieces, which overlap in the middle: two from either end.
     const size_t inner = size / 8 * 4;
-    return {read<uint32_t>(at) << 32 | read<uint32_t>(at + inner),
-            read<uint32_t>(at + size - 4) << 32 | read<uint32_t>(at + size - 4 - inner)};
+    return {wide(at) << 32 | wide(at + inner), wide(at + size - 4) << 32 | wide(at + size - 4 - inner)};
   }
   if (size == 0) return {0, 0};
   const auto byte = [&](size_t i) { return uint64_t{static_cast<unsigned char>(bytes[i])}; };
@@ -77,7 +68,7 @@ uint64_t wyhash(std::string_view bytes, uint64_t seed) {
       seed ^= second ^ third;
     }
     for (; left() > kPair; at += kPair) seed = mix_pair(at, kSecret[1], seed);
-    last = {read<uint64_t>(end - 16), read<uint64_t>(end - 8)};
+    last = {read_little_endian<uint64_t>(end - 16), read_little_endian<uint64_t>(end - 8)};
   }
   const auto [low, high] = multiply(last.first ^ kSecret[1], last.second ^ seed);
   return mix(low ^ kSecret[0] ^ bytes.size(), high ^ kSecret[1]);

@@ -4,6 +4,8 @@
 #include <bit>
 #include <cstring>
 
+#include "core/little_endian.h"
+
 namespace sluice {
 namespace {
 
@@ -11,25 +13,12 @@ constexpr uint64_t kPrime1 = 0x9E3779B185EBCA87, kPrime2 = 0xC2B2AE3D27D4EB4F, k
                    kPrime4 = 0x85EBCA77C2B2AE63, kPrime5 = 0x27D4EB2F165667C5;
 constexpr size_t kStripe = 32;
 
-template <typename T>
-uint64_t read(const unsigned char* at) {
-  T value;
-  std::memcpy(&value, at, sizeof(value));
-  if constexpr (std::endian::native == std::endian::big) {
-    if constexpr (sizeof(T) == 8)
-      value = __builtin_bswap64(value);
-    else
-      value = __builtin_bswap32(value);
-  }
-  return value;
-}
-
 uint64_t round(uint64_t lane, uint64_t input) {
   return std::rotl(lane + input * kPrime2, 31) * kPrime1;
 }
 
 void stripe(uint64_t (&lanes)[4], const unsigned char* at) {
-  for (size_t i = 0; i < 4; ++i) lanes[i] = round(lanes[i], read<uint64_t>(at + 8 * i));
+  for (size_t i = 0; i < 4; ++i) lanes[i] = round(lanes[i], read_little_endian<uint64_t>(at + 8 * i));
 }
 
 // `rest`: what is left of `total` bytes behind whole stripes.
@@ -42,9 +31,9 @@ uint64_t finish(const uint64_t (&lanes)[4], uint64_t seed, uint64_t total, const
   h += total;
   size_t left = total % kStripe;
   for (; left >= 8; rest += 8, left -= 8)
-    h = std::rotl(h ^ round(0, read<uint64_t>(rest)), 27) * kPrime1 + kPrime4;
+    h = std::rotl(h ^ round(0, read_little_endian<uint64_t>(rest)), 27) * kPrime1 + kPrime4;
   for (; left >= 4; rest += 4, left -= 4)
-    h = std::rotl(h ^ read<uint32_t>(rest) * kPrime1, 23) * kPrime2 + kPrime3;
+    h = std::rotl(h ^ read_little_endian<uint32_t>(rest) * kPrime1, 23) * kPrime2 + kPrime3;
   for (; left > 0; ++rest, --left) h = std::rotl(h ^ *rest * kPrime5, 11) * kPrime1;
   h = (h ^ h >> 33) * kPrime2;
   h = (h ^ h >> 29) * kPrime3;

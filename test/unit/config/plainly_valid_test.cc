@@ -5,7 +5,6 @@
 #include <google/protobuf/stubs/logging.h>
 
 #include <cstdlib>
-#include <fstream>
 #include <string>
 
 #include "config/validate.h"
@@ -16,6 +15,7 @@
 #include "envoy/config/core/v3/protocol.pb.h"
 #include "envoy/config/route/v3/route.pb.h"
 #include "main/builtin.h"
+#include "test/unit/config/bench_configs.h"
 #include "test/unit/config/istiod_verdicts.h"
 #include "test/unit/config/proxy_protocol_verdicts.h"
 #include "test/unit/config/random_message.h"
@@ -275,15 +275,8 @@ TEST_CASE("plainly valid: encodings that have to be put together, or that nobody
 }
 
 TEST_CASE("plainly valid: the configurations of the benchmarks") {
-  for (const std::string name : {"http2/envoy.yaml", "mesh/envoy-inbound.yaml", "mesh/envoy-outbound.yaml",
-                                 "tcp-passthrough/envoy.yaml"}) {
-    std::ifstream file(std::string(SLUICE_BENCH_CONFIGS "/") + name);
-    REQUIRE_MESSAGE(file.good(), name);
-    std::string text(std::istreambuf_iterator<char>(file), {});
-    const std::string hole = "@WINDOWS@";  // most scenarios have nothing there
-    for (size_t at; (at = text.find(hole)) != std::string::npos;) text.erase(at, hole.size());
-    CHECK_MESSAGE(plain(read<Bootstrap>(text)), name);
-  }
+  for (const char* const name : test::kBenchConfigs)
+    CHECK_MESSAGE(plain(read<Bootstrap>(test::bench_config(name))), name);
 }
 
 const pb::Descriptor& type_of(uint64_t i) {

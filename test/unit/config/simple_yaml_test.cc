@@ -1,12 +1,11 @@
 // Both steps of read_yaml give the same tree, whatever text both take.
 #include <doctest/doctest.h>
 
-#include <fstream>
-#include <iterator>
 #include <string>
 
 #include "config/tree.h"
 #include "core/random.h"
+#include "test/unit/config/bench_configs.h"
 
 namespace sluice::config {
 namespace {
@@ -146,15 +145,7 @@ TEST_CASE("texts that differ by a few characters") {
 }
 
 TEST_CASE("the configurations of the tests and benchmarks are simple") {
-  for (const std::string name : {"http2/envoy.yaml", "mesh/envoy-inbound.yaml", "mesh/envoy-outbound.yaml",
-                                 "tcp-passthrough/envoy.yaml"}) {
-    std::ifstream file(std::string(SLUICE_BENCH_CONFIGS "/") + name);
-    REQUIRE_MESSAGE(file.good(), name);
-    std::string text(std::istreambuf_iterator<char>(file), {});
-    const std::string hole = "@WINDOWS@";  // most scenarios have nothing there
-    for (size_t at; (at = text.find(hole)) != std::string::npos;) text.erase(at, hole.size());
-    CHECK_MESSAGE(taken(text), name);
-  }
+  for (const char* const name : test::kBenchConfigs) CHECK_MESSAGE(taken(test::bench_config(name)), name);
 }
 
 }  // namespace
