@@ -63,7 +63,8 @@ struct Watch {
   io::Loop& loop;
   const int fd;
   uint32_t events = 0;
-  uint32_t sent = 0;  // datagrams, or writes of a stream
+  bool udp = false;
+  uint32_t sent = 0;  // datagrams
   io::Op op;
 };
 
@@ -101,7 +102,7 @@ class AresResolver final : public DnsResolver {
   Status open_channel();
   std::unique_ptr<DnsQuery> resolve(const std::string& name, DnsFamily family, Callback callback) override;
   void socket_ready(int fd, uint32_t events);
-  // Whether there are no questions, and the most that one socket has sent of those that there are.
+  // Whether there are no questions, and the most datagrams that one socket has sent of those that there are.
   bool idle() const { return asking_.empty() && answered_.empty(); }
   uint32_t most_sent() const;
 
@@ -126,7 +127,7 @@ class AresResolver final : public DnsResolver {
   }
   static ares_ssize_t do_send(ares_socket_t fd, const iovec* iov, int n, void* self) {
     auto& watches = static_cast<AresResolver*>(self)->watches_;
-    if (auto it = watches.find(fd); it != watches.end()) ++it->second->sent;
+    if (auto it = watches.find(fd); it != watches.end()) it->second->sent += it->second->udp;
     return ::writev(fd, iov, n);
   }
 
@@ -181,7 +182,8 @@ ares_socket_t AresResolver::do_socket(int family, int type, int protocol, void* 
     (void)::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   }
   auto& r = *static_cast<AresResolver*>(self);
-  r.watches_[fd] = std::make_unique<Watch>(&r, r.loop_, fd);
+  auto& watch = r.watches_[fd] = std::make_unique<Watch>(&r, r.loop_, fd);
+  watch->udp = type == SOCK_DGRAM;
   return fd;
 }
 

@@ -67,6 +67,10 @@ class TestDnsServer {
     std::lock_guard lock(mutex_);
     return queries_;
   }
+  size_t connections() const {
+    std::lock_guard lock(mutex_);
+    return connections_;
+  }
   // Where those by UDP came from, in order.
   std::vector<uint16_t> ports() const {
     std::lock_guard lock(mutex_);
@@ -92,7 +96,11 @@ class TestDnsServer {
                        {client.get(), POLLIN, 0}};
       if (::poll(fds, client.valid() ? 4 : 3, -1) < 0) continue;
       if (fds[0].revents) return;
-      if (fds[2].revents) client.reset(::accept4(tcp_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      if (fds[2].revents) {
+        client.reset(::accept4(tcp_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+        std::lock_guard lock(mutex_);
+        ++connections_;
+      }
       if (fds[1].revents) {
         uint8_t buf[1500];
         Address from;
@@ -174,6 +182,7 @@ class TestDnsServer {
   Mode mode_ = Mode::answer;
   std::vector<std::string> queries_;
   std::vector<uint16_t> ports_;
+  size_t connections_ = 0;
   std::thread thread_;
 };
 

@@ -208,6 +208,19 @@ TEST_CASE("DNS: many names at once") {
   CHECK(right == 200);
 }
 
+TEST_CASE("DNS: a limit for ports says nothing of TCP") {
+  Rig rig;
+  rig.options.use_tcp = true;
+  rig.options.udp_max_queries = 1;
+  rig.server.set_mode(TestDnsServer::Mode::silent);
+  std::vector<std::unique_ptr<DnsQuery>> queries;
+  for (size_t i = 0; i < 3; ++i) {
+    queries.push_back(rig.dns().resolve("n" + std::to_string(i) + ".test", DnsFamily::v4_only, [](auto) {}));
+    REQUIRE(rig.until([&] { return rig.server.queries().size() > i; }));
+  }
+  CHECK(rig.server.connections() == 1);
+}
+
 TEST_CASE("DNS: a port is used for so many questions, then another one, while all of them are under way") {
   constexpr size_t kNames = 35;
   for (const uint32_t most : {1, 10, 0}) {
